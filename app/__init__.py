@@ -1,0 +1,37 @@
+"""Genlook's tracking backend."""
+
+import click
+from flask import Flask
+from flask.cli import FlaskGroup
+
+from app import cli, extensions, health, logs, replies, tracking
+from config.settings import Settings, load_settings
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build everything; nothing here touches the network, the disk or the clock.
+
+    SettingsError where the environment is not complete.
+    """
+    app = Flask(__name__, static_folder=None)
+    cli.init_app(app)
+    if settings is None:
+        if _is_looking_for_commands():
+            return app
+        settings = load_settings()
+        logs.configure(settings.log_level)
+    # A redirect is never sent: Shopify's proxy follows or breaks them.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    replies.init_app(app)
+    extensions.init_app(app, settings)
+    health.init_app(app)
+    tracking.init_app(app, settings)
+    return app
+
+
+def _is_looking_for_commands() -> bool:
+    """`flask` loads the app to learn its commands. They read the settings when they run, so that
+    `flask --help` and `flask dev` work before anything is set."""
+    context = click.get_current_context(silent=True)
+    return context is not None and isinstance(context.command, FlaskGroup)

@@ -1,0 +1,86 @@
+"""The commands. Each reads the settings itself, when it runs."""
+
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+
+import click
+import psycopg
+from flask import Flask
+
+from app import logs
+from app.dev.commands import dev, sign
+from app.store import migrate
+from app.store.connections import connect
+from app.store.partitions import create_partitions
+from app.worker.run import run
+from config.settings import Settings, SettingsError, load_settings
+
+db = click.Group("db", help="Bring the database to this release's schema.")
+
+
+def init_app(app: Flask) -> None:
+    for command in (db, worker, dev, sign):
+        app.cli.add_command(command)
+
+
+@db.command("upgrade")
+def upgrade() -> None:
+    """Apply the migrations that are missing and make the partitions of the next months.
+
+    Safe to run twice, and by two releases at once. The Procfile's release phase runs it.
+    """
+    with closing(_connect(_settings())) as connection:
+        try:
+            applied = migrate.upgrade(connection)
+            partitions = create_partitions(connection, datetime.now(UTC).date())
+        except psycopg.Error as error:
+            raise click.ClickException(f"The database could not be upgraded: {error}") from error
+    for name in applied:
+        click.echo(f"applied {name}")
+    for name in partitions:
+        click.echo(f"created {name}")
+    if not applied:
+        click.echo("The database is up to date.")
+
+
+@db.command("status")
+def status() -> None:
+    """List the migrations; exit code 1 where one is missing."""
+    with closing(_connect(_settings())) as connection:
+        migrations = migrate.status(connection)
+    for migration in migrations:
+        applied_at = migration.applied_at
+        when = (
+            f"applied {applied_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if applied_at else "missing"
+        )
+        click.echo(f"{migration.name:<40} {when}")
+    if not all(migration.applied_at for migration in migrations):
+        click.echo("Run `flask db upgrade` to apply what is missing.", err=True)
+        sys.exit(1)
+
+
+@click.command("worker")
+def worker() -> None:
+    """Store what the web processes have accepted, until SIGTERM.
+
+    Reads the streams in Redis, writes into Postgres in large transactions, and makes partitions
+    ahead of time. Several may run side by side.
+    """
+    run(_settings())
+
+
+def _settings() -> Settings:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        raise click.ClickException(f"{error}\nSee .env.example for what each means.") from error
+    logs.configure(settings.log_level)
+    return settings
+
+
+def _connect(settings: Settings) -> psycopg.Connection:
+    try:
+        return connect(settings.database_url, "command")
+    except psycopg.Error as error:
+        raise click.ClickException(f"Postgres does not answer at DATABASE_URL: {error}") from error

@@ -1,0 +1,44 @@
+"""The app's clients, built once and shared by its requests."""
+
+from flask import Flask
+
+from app.intake.intake import Intake
+from app.intake.outcomes import Outcomes
+from app.intake.redis_client import is_persistent, request_client
+from app.intake.seen import SeenFilter
+from app.intake.store import Store
+from app.intake.stream import Stream
+from app.store.connections import REQUEST_STATEMENT_TIMEOUT, request_pool
+from app.store.writer import Writer
+from config.settings import Settings
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Build the intake; it connects at its first use, after gunicorn's fork."""
+    redis = request_client(settings)
+    outcomes = Outcomes()
+    stream = Stream(
+        redis,
+        outcomes,
+        partitions=settings.stream_partitions,
+        max_batches=settings.stream_max_batches,
+        dedup_window=settings.dedup_window_seconds,
+    )
+    store = Store(
+        request_pool(settings.database_url),
+        Writer(statement_timeout=REQUEST_STATEMENT_TIMEOUT),
+        SeenFilter(
+            redis,
+            partitions=settings.stream_partitions,
+            dedup_window=settings.dedup_window_seconds,
+        ),
+        outcomes,
+    )
+    app.extensions["settings"] = settings
+    app.extensions["intake"] = Intake(
+        stream=stream,
+        store=store,
+        mode=settings.intake,
+        is_persistent=lambda: is_persistent(redis),
+        outcomes=outcomes,
+    )

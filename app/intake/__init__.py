@@ -1,0 +1,1 @@
+"""Taking a validated batch over for good: the journals, and the order they are asked in."""

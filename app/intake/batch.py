@@ -1,0 +1,201 @@
+"""An accepted batch on its way to Postgres, in the form in which it is stored.
+
+The web process renders each row once, as a line of COPY's text format without the ids that only
+the database knows (shop_id, batch_id). The journals carry the lines as they are, and the writer
+puts the ids in front: nothing is parsed or rendered twice. A line holds no newline of its own
+(COPY escapes it), so lines are kept joined by newlines.
+Source: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Self
+
+import orjson
+
+BATCH_COLUMNS = (
+    "received_at",
+    "customer_id",
+    "client_id",
+    "session_id",
+    "pageview_id",
+    "product_id",
+    "variant_id",
+    "lib_version",
+    "current_url",
+    "context",
+)
+EVENT_COLUMNS = (
+    "occurred_at",
+    "insert_key",
+    "sent_timestamp",
+    "event",
+    "insert_id",
+    "properties",
+    "extra",
+)
+
+# Journals outlive a release: a worker stores what the release before it has accepted.
+VERSION = b"1"
+
+_CLOCK_TOLERANCE = timedelta(hours=1)
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_NULL = rb"\N"
+
+
+class UnreadableEntry(ValueError):
+    """A journal's entry that is not a batch of this or an earlier release."""
+
+
+@dataclass(slots=True)
+class Event:
+    """A valid event before it is rendered; times are UTC, `properties` and `extra` JSON."""
+
+    name: str
+    insert_id: str
+    timestamp: datetime
+    properties: bytes
+    extra: bytes
+
+
+@dataclass(slots=True)
+class Context:
+    """What a batch's events share: the fields with a column of their own, and the rest as JSON."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    rest: bytes = b"{}"
+    whole: bytes | None = None  # JSON as sent
+
+
+@dataclass(slots=True)
+class Rejected:
+    """What failed validation: an event, or with `index` None the body as a whole."""
+
+    index: int | None
+    code: str
+    details: list[dict[str, str]]
+    payload: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """`events` maps the 16-byte insert key of each event to its line; `repeats` counts those that
+    stood in the same batch before. `rejected` and `line` are rendered, `line` is empty where no
+    event is valid."""
+
+    shop: str
+    line: bytes = b""
+    events: dict[bytes, bytes] = field(default_factory=dict)
+    repeats: int = 0
+    rejected: bytes = b""
+    rejected_count: int = 0
+
+    @property
+    def received_count(self) -> int:
+        return len(self.events) + self.repeats + self.rejected_count
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        shop: str,
+        customer_id: str | None,
+        received_at: datetime,
+        context: Context,
+        events: list[Event],
+        rejected: list[Rejected],
+    ) -> Self:
+        """Render a request."""
+        batch = cls(shop)
+        if events:
+            values: dict[str, str | None] = {
+                **context.columns,
+                "received_at": received_at.isoformat(),
+                "customer_id": customer_id,
+            }
+            texts = [values.get(column) for column in BATCH_COLUMNS[:-1]]
+            cells = [None if text is None else text.encode() for text in texts]
+            batch.line = _line([*cells, context.rest])
+        ahead = _clock_ahead(events, received_at)
+        for event in events:
+            key = insert_key(event.insert_id)
+            if key not in batch.events:
+                batch.events[key] = _event_line(event, key, ahead)
+        batch.repeats = len(events) - len(batch.events)
+        if rejected:
+            batch.rejected_count = len(rejected)
+            batch.rejected = orjson.dumps(
+                {
+                    "received_at": received_at.isoformat(),
+                    "context": context.whole and context.whole.decode(),
+                    "items": rejected,
+                }
+            )
+        return batch
+
+    def to_entry(self) -> dict[bytes, bytes]:
+        return {
+            b"v": VERSION,
+            b"shop": self.shop.encode(),
+            b"batch": self.line,
+            b"events": b"\n".join(self.events.values()),
+            b"rejected": self.rejected,
+        }
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[bytes, bytes]) -> Self:
+        """UnreadableEntry where the entry does not have the form of `to_entry`."""
+        try:
+            if entry[b"v"] != VERSION:
+                raise UnreadableEntry(f"version {entry[b'v']!r} is not known to this release")
+            lines = entry[b"events"].split(b"\n") if entry[b"events"] else []
+            events = {bytes.fromhex(line.split(b"\t", 2)[1].decode()): line for line in lines}
+            rejected = entry[b"rejected"]
+            return cls(entry[b"shop"].decode(), entry[b"batch"], events, rejected=rejected)
+        except (KeyError, IndexError, ValueError) as error:
+            raise UnreadableEntry(str(error)) from error
+
+
+def insert_key(insert_id: str) -> bytes:
+    """16 bytes that stand for an id within its shop, in Redis and in Postgres."""
+    return blake2b(insert_id.encode(), digest_size=16).digest()
+
+
+def _clock_ahead(events: list[Event], received_at: datetime) -> timedelta:
+    """By how much the sender's clock runs ahead, where it is too much to be believed."""
+    latest = max((event.timestamp for event in events), default=received_at)
+    ahead = latest - received_at
+    return ahead if ahead > _CLOCK_TOLERANCE else timedelta()
+
+
+def _event_line(event: Event, key: bytes, ahead: timedelta) -> bytes:
+    sent = None
+    occurred_at = event.timestamp
+    if ahead:
+        sent = event.timestamp.isoformat().encode()
+        occurred_at = event.timestamp - min(ahead, event.timestamp - _EARLIEST)
+    return _line(
+        [
+            occurred_at.isoformat().encode(),
+            key.hex().encode(),
+            sent,
+            event.name.encode(),
+            event.insert_id.encode(),
+            None if event.properties == b"{}" else event.properties,
+            None if event.extra == b"{}" else event.extra,
+        ]
+    )
+
+
+def _line(values: Iterable[bytes | None]) -> bytes:
+    return b"\t".join(_NULL if value is None else _escape(value) for value in values)
+
+
+def _escape(value: bytes) -> bytes:
+    if b"\\" in value:
+        value = value.replace(b"\\", b"\\\\")
+    if b"\t" in value or b"\n" in value or b"\r" in value:
+        value = value.replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    return value

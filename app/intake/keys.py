@@ -1,0 +1,37 @@
+"""The names of our keys in Redis.
+
+All keys of a stream partition share its hash tag, so that one script can use them on a cluster.
+"""
+
+from datetime import UTC, datetime
+from zlib import crc32
+
+GROUP = "store"  # the consumer group of every stream
+
+# What was seen is kept in a set for each shop and time bucket. A set has one lifetime for all its
+# members: with two buckets to a window, the current and the two before it hold at least a window.
+BUCKETS_PER_WINDOW = 2
+
+
+def partition(shop: str, partitions: int) -> int:
+    return crc32(shop.encode()) % partitions
+
+
+def stream(partition: int) -> str:
+    return f"{{t{partition}}}:stream"
+
+
+def counts(partition: int, now: float) -> str:
+    """The outcomes of a day (UTC)."""
+    return f"{{t{partition}}}:counts:{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
+
+
+def seen(partition: int, shop: str, now: float, window: int) -> list[str]:
+    """The live sets of seen ids, the current bucket first; `window` in seconds."""
+    bucket = int(now * BUCKETS_PER_WINDOW // window)
+    return [f"{{t{partition}}}:seen:{shop}:{bucket - age}" for age in range(BUCKETS_PER_WINDOW + 1)]
+
+
+def seen_lifetime(window: int) -> int:
+    """Seconds: what is marked at the end of its bucket still lives for a whole window."""
+    return window + -(-window // BUCKETS_PER_WINDOW)

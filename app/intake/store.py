@@ -1,0 +1,58 @@
+"""The second journal: Postgres, in the request."""
+
+import threading
+
+from psycopg_pool import ConnectionPool
+
+from app.intake.batch import Batch
+from app.intake.outcomes import Outcomes
+from app.intake.seen import SeenFilter
+from app.store.writer import Writer
+
+
+class Store:
+    def __init__(
+        self, pool: ConnectionPool, writer: Writer, seen: SeenFilter, outcomes: Outcomes
+    ) -> None:
+        self._pool = pool
+        self._writer = writer
+        self._seen = seen
+        self._outcomes = outcomes
+        self._opening = threading.Lock()
+
+    def append(self, batch: Batch) -> int:
+        """Store the batch; returns how many of its events were seen before.
+
+        psycopg.Error or psycopg_pool's: perhaps stored after all, ask the next journal; the key
+        tells repeats.
+        """
+        unseen = self._seen.unseen(batch)
+        stored = 0
+        if unseen or batch.rejected:
+            stored = self._write(batch, unseen)
+        self._seen.mark(batch)
+        self._outcomes.count(
+            {
+                "received": batch.received_count,
+                "accepted": stored,
+                "duplicate": len(batch.events) + batch.repeats - stored,
+                "rejected": batch.rejected_count,
+            }
+        )
+        return len(batch.events) - stored
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _write(self, batch: Batch, unseen: dict[bytes, bytes]) -> int:
+        self._open()
+        rest = Batch(batch.shop, batch.line, unseen, rejected=batch.rejected)
+        with self._pool.connection() as connection:
+            return self._writer.write(connection, [rest])
+
+    def _open(self) -> None:
+        # Not before the first use: a pool's threads do not live on after gunicorn's fork.
+        if self._pool.closed:
+            with self._opening:
+                if self._pool.closed:
+                    self._pool.open()

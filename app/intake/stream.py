@@ -1,0 +1,85 @@
+"""The first journal: a Redis stream, with the filter of seen ids before it."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from redis import Redis
+
+from app.intake import keys
+from app.intake.batch import VERSION, Batch
+from app.intake.outcomes import Outcomes
+
+_SCRIPT = Path(__file__).with_name("intake.lua").read_text()
+_COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
+
+
+class StreamFull(Exception):
+    """The backlog is at its cap: nobody stores what the stream holds."""
+
+
+class Stream:
+    def __init__(
+        self,
+        client: Redis,
+        outcomes: Outcomes,
+        *,
+        partitions: int,
+        max_batches: int,
+        dedup_window: int,
+    ) -> None:
+        self._client = client
+        self._script = client.register_script(_SCRIPT)
+        self._outcomes = outcomes
+        self._partitions = partitions
+        self._max_batches = max_batches
+        self._dedup_window = dedup_window
+
+    def append(self, batch: Batch) -> int:
+        """Take the batch over; returns how many of its events were seen before.
+
+        StreamFull or redis.RedisError: it may or may not be in the stream, ask the next journal.
+        """
+        partition = keys.partition(batch.shop, self._partitions)
+        now = time.time()
+        others = self._outcomes.take()
+        counts: Counter[str] = Counter(others)
+        counts.update(
+            {
+                "received": batch.received_count,
+                "rejected": batch.rejected_count,
+                "duplicate": batch.repeats,
+            }
+        )
+        try:
+            answer = self._script(
+                keys=[
+                    keys.stream(partition),
+                    keys.counts(partition, now),
+                    *keys.seen(partition, batch.shop, now, self._dedup_window),
+                ],
+                args=[
+                    self._max_batches,
+                    keys.seen_lifetime(self._dedup_window),
+                    _COUNTS_LIFETIME,
+                    len(batch.events),
+                    len(counts),
+                    VERSION,
+                    batch.shop,
+                    batch.line,
+                    batch.rejected,
+                    *batch.events.keys(),
+                    *batch.events.values(),
+                    *(part for pair in counts.items() for part in pair),
+                ],
+            )
+        except BaseException:
+            self._outcomes.count(others)
+            raise
+        if answer == b"FULL":
+            self._outcomes.count(others)
+            raise StreamFull(f"the stream is at its cap of {self._max_batches} batches")
+        return int(answer.count(b"0"))
+
+    def close(self) -> None:
+        self._client.close()

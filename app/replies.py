@@ -1,0 +1,65 @@
+"""Every reply's form, made in one place."""
+
+from typing import Any
+
+import orjson
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+Detail = dict[str, str]  # {"path": "events.0.timestamp", "message": "..."}
+
+SUCCESS = b'{"success":true}'
+
+
+class Refusal(Exception):
+    """A reply other than success, raised where its cause is found."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: list[Detail] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.details = status, code, message, details
+
+
+def json_reply(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, content_type="application/json")
+
+
+def envelope(code: str, message: str, details: list[Detail] | None = None) -> bytes:
+    """The body of every reply that is not a success."""
+    body: dict[str, Any] = {"success": False, "code": code, "message": message}
+    if details is not None:
+        body["details"] = details
+    return orjson.dumps(body)
+
+
+def refusal_reply(refusal: Refusal) -> Response:
+    body = envelope(refusal.code, refusal.message, refusal.details)
+    return json_reply(body, refusal.status)
+
+
+def init_app(app: Flask) -> None:
+    """Errors of every route as JSON, and no reply in any cache."""
+    app.register_error_handler(Refusal, refusal_reply)
+    app.register_error_handler(HTTPException, _http_error_reply)
+    app.after_request(_forbid_caching)
+
+
+def _http_error_reply(error: HTTPException) -> Response:
+    status = error.code or 500
+    code = {500: "INTERNAL_ERROR"}.get(status, error.name.upper().replace(" ", "_"))
+    reply = json_reply(envelope(code, error.description or error.name), status)
+    for name, value in error.get_headers():
+        if name == "Allow":
+            reply.headers[name] = value
+    return reply
+
+
+def _forbid_caching(reply: Response) -> Response:
+    reply.headers["Cache-Control"] = "private, no-store"
+    return reply

@@ -1,0 +1,1 @@
+"""What Shopify signs. Pure functions, no Flask."""

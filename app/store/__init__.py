@@ -1,0 +1,1 @@
+"""Postgres: connections, schema, and the one way in which rows are written."""

@@ -1,0 +1,123 @@
+"""Reads the streams as one of a consumer group and stores what it reads.
+
+An entry leaves the stream only after its events are committed: COMMIT, then XACK and XDEL. What
+happens between the two is a redelivery, and the key in Postgres makes it harmless.
+"""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from redis import Redis, ResponseError
+
+from app.intake.keys import GROUP
+
+logger = logging.getLogger(__name__)
+
+READ_BATCHES = 500  # entries to one transaction, of 1 to 50 events each
+LINGER = 0.2  # s, for more entries to share the transaction with
+BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
+RECLAIM_AFTER = 60_000  # ms an entry may be with a consumer before another takes it over
+RECLAIM_EVERY = 10.0  # s
+FORGET_AFTER = 60 * 60 * 1000  # ms of silence after which a consumer without entries is dead
+
+
+class Entry(NamedTuple):
+    stream: str
+    id: bytes
+    fields: Mapping[bytes, bytes]
+
+
+class Consumer:
+    def __init__(
+        self, redis: Redis, store: Callable[[list[Entry]], None], *, streams: list[str], name: str
+    ) -> None:
+        """`store` returns when the entries are committed, and raises when they are not."""
+        self._redis = redis
+        self._store = store
+        self._streams = streams
+        self._name = name
+        self._reclaimed_at = float("-inf")
+
+    def join_groups(self) -> None:
+        """From the stream's first entry on: a group made at its end would skip what waits."""
+        for stream in self._streams:
+            try:
+                self._redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    def store_pending(self) -> None:
+        """Store what was delivered to this consumer and is not acknowledged."""
+        while self._store_and_acknowledge(self._read("0")):
+            pass
+
+    def run_once(self, stop: threading.Event) -> bool:
+        """Read, store, acknowledge; False where nothing came in time.
+
+        What raises leaves the entries it has read pending, for `store_pending`.
+        """
+        return self._store_and_acknowledge(self._reclaim() or self._read_new(stop))
+
+    def _read_new(self, stop: threading.Event) -> list[Entry]:
+        entries = self._read(">", block=BLOCK)
+        if 0 < len(entries) < READ_BATCHES and not stop.wait(LINGER):
+            entries += self._read(">", count=READ_BATCHES - len(entries))
+        return entries
+
+    def _read(
+        self, start: str, *, count: int = READ_BATCHES, block: int | None = None
+    ) -> list[Entry]:
+        answer: Any = self._redis.xreadgroup(
+            GROUP, self._name, dict.fromkeys(self._streams, start), count=count, block=block
+        )
+        return [
+            Entry(stream.decode(), id_, fields or {})
+            for stream, items in answer or ()
+            for id_, fields in items
+        ]
+
+    def _reclaim(self) -> list[Entry]:
+        """What another consumer has read and not acknowledged for long: it is dead or stuck."""
+        if time.monotonic() - self._reclaimed_at < RECLAIM_EVERY:
+            return []
+        self._reclaimed_at = time.monotonic()
+        entries: list[Entry] = []
+        for stream in self._streams:
+            self._forget_dead_consumers(stream)
+            answer: Any = self._redis.xautoclaim(
+                stream, GROUP, self._name, RECLAIM_AFTER, count=READ_BATCHES
+            )
+            entries += [Entry(stream, id_, fields) for id_, fields in answer[1] if fields]
+        if entries:
+            self._reclaimed_at = float("-inf")  # there may be more
+            logger.info(
+                "took over entries of a consumer that is gone",
+                extra={"action": "reclaimed", "entries": len(entries)},
+            )
+        return entries
+
+    def _forget_dead_consumers(self, stream: str) -> None:
+        consumers: Any = self._redis.xinfo_consumers(stream, GROUP)
+        for consumer in consumers:
+            # Only those without entries: to delete a consumer drops what it has pending.
+            if consumer["pending"] == 0 and consumer["idle"] > FORGET_AFTER:
+                self._redis.xgroup_delconsumer(stream, GROUP, consumer["name"])
+
+    def _store_and_acknowledge(self, entries: list[Entry]) -> bool:
+        if not entries:
+            return False
+        self._store([entry for entry in entries if entry.fields])
+        ids = defaultdict(list)
+        for entry in entries:
+            ids[entry.stream].append(entry.id)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for stream, stored in ids.items():
+                pipeline.xack(stream, GROUP, *stored)
+                pipeline.xdel(stream, *stored)  # XACK alone does not free the memory
+            pipeline.execute()
+        return True

@@ -1,0 +1,24 @@
+"""What the worker does beside storing: partitions ahead of time."""
+
+import logging
+import time
+from datetime import UTC, datetime
+
+from psycopg import Connection
+
+from app.store.partitions import create_partitions
+
+EVERY = 60 * 60.0  # s
+
+logger = logging.getLogger(__name__)
+
+
+class Housekeeping:
+    def __init__(self) -> None:
+        self._done_at = float("-inf")
+
+    def run_if_due(self, connection: Connection) -> None:
+        """psycopg.Error: Postgres is away, it is due again the next time."""
+        if time.monotonic() - self._done_at >= EVERY:
+            create_partitions(connection, datetime.now(UTC).date())
+            self._done_at = time.monotonic()

@@ -1,0 +1,73 @@
+"""The worker's process: `flask worker`."""
+
+import logging
+import os
+import socket
+import threading
+
+import psycopg
+import redis
+
+from app.intake import keys
+from app.intake.redis_client import warn_about_eviction, worker_client
+from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
+from app.store.writer import Writer
+from app.worker.consumer import Consumer
+from app.worker.housekeeping import Housekeeping
+from app.worker.signals import stop_on_signals
+from app.worker.storing import Storing
+from config.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE = 0.1  # s
+_LONGEST_PAUSE = 10.0  # s
+
+
+def run(settings: Settings) -> None:
+    """Store what the streams hold until SIGTERM or SIGINT."""
+    client = worker_client(settings)
+    storing = Storing(
+        lambda: connect(settings.database_url, "worker"),
+        Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT),
+    )
+    consumer = Consumer(
+        client,
+        storing.store,
+        streams=[keys.stream(partition) for partition in range(settings.stream_partitions)],
+        name=f"{os.environ.get('DYNO') or socket.gethostname()}-{os.getpid()}",
+    )
+    with stop_on_signals() as stop:
+        logger.info("worker started", extra={"action": "worker_started"})
+        _loop(stop, consumer, storing, client)
+        logger.info("worker stopped", extra={"action": "worker_stopped"})
+    storing.close()
+    client.close()
+
+
+def _loop(stop: threading.Event, consumer: Consumer, storing: Storing, client: redis.Redis) -> None:
+    housekeeping = Housekeeping()
+    failures = 0
+    joined = False
+    while not stop.is_set():
+        try:
+            if not joined:  # at the start, and after each failure
+                warn_about_eviction(client)
+                consumer.join_groups()
+                consumer.store_pending()
+                joined = True
+            housekeeping.run_if_due(storing.connection())
+            consumer.run_once(stop)
+        except (redis.RedisError, psycopg.Error, OSError) as error:
+            joined = False
+            if not failures:  # once, and not a thousand times
+                logger.warning(
+                    "the worker cannot go on and tries again, nothing is lost",
+                    extra={"action": "worker_waits", "cause": f"{type(error).__name__}: {error}"},
+                )
+            stop.wait(min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE))
+            failures += 1
+        else:
+            if failures:
+                logger.info("the worker goes on", extra={"action": "worker_goes_on"})
+            failures = 0

@@ -1,0 +1,56 @@
+"""gunicorn: what, and why. Read by `gunicorn --config config/gunicorn.py 'app:create_app()'`."""
+
+import sys
+from typing import Any
+
+from gunicorn import util
+
+from app import logs
+from app.replies import envelope
+from config.settings import SettingsError, load_settings
+
+try:
+    _settings = load_settings()
+except SettingsError as error:
+    sys.exit(str(error))
+
+bind = f"0.0.0.0:{_settings.port}"
+workers = _settings.web_concurrency
+
+# Threads, because a request mostly waits for Redis; time limits are the clients' own, `timeout`
+# only tells a worker that no longer answers at all.
+worker_class = "gthread"
+threads = _settings.web_threads
+timeout = 60  # s
+
+# Heroku sends SIGKILL 30 s after SIGTERM.
+graceful_timeout = 20  # s
+# Above the 90 s for which Heroku's router keeps an idle connection, or it meets closed ones.
+keepalive = 95  # s
+
+# Shopify's signed query may grow by what the shop's page adds; the largest that gunicorn allows.
+limit_request_line = 8190  # bytes
+
+# Since 25.1 gunicorn opens a control socket in the home directory, which a dyno does not need.
+control_socket_disable = True
+# Heartbeats go to memory: on a slow disk they would block the worker.
+worker_tmp_dir = "/dev/shm"  # noqa: S108
+
+logconfig_dict = logs.config(_settings.log_level)
+# Should somebody switch the access log on after all: no query string in it.
+access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
+
+
+def _write_error(sock: Any, status: int, reason: str, message: str) -> None:
+    """gunicorn answers what it cannot read with an HTML page, sometimes with 501; ours is JSON."""
+    if status == 501:
+        status, reason = 400, "Bad Request"
+    body = envelope(reason.upper().replace(" ", "_"), "The request is not valid HTTP.")
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Cache-Control: private, no-store\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    util.write_nonblock(sock, head.encode() + body)
+
+
+util.write_error = _write_error

@@ -1,0 +1,119 @@
+"""The settings: environment variables, read here and nowhere else, once, at start.
+
+`.env.example` lists each with its unit and default; a test holds the two together.
+"""
+
+import os
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from environs import Env, EnvValidationError, validate
+
+
+class SettingsError(Exception):
+    """Names every fault of the environment in one message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    redis_ssl_cert_reqs: str = "required"
+    shopify_api_key: str = ""
+    shopify_api_secrets: tuple[bytes, ...] = field(repr=False)
+    app_proxy_path: str = "/apps/proxy_genlook-x"
+    signature_max_age_seconds: int = 90
+    dedup_window_seconds: int = 2 * 24 * 60 * 60
+    intake: str = "auto"
+    stream_partitions: int = 1
+    stream_max_batches: int = 1_000_000
+    port: int = 8000
+    web_concurrency: int = 2
+    web_threads: int = 8
+    log_level: str = "INFO"
+
+
+def load_settings() -> Settings:
+    """Read the environment. SettingsError names all that is missing or wrong."""
+    # An empty variable is one that is not set: that is how it looks in a dashboard.
+    present = {name for name, value in os.environ.items() if value.strip()}
+    env = Env(eager=False)
+
+    def integer(name: str, default: int, *, least: int = 0) -> int:
+        if name not in present:
+            return default
+        return env.int(name, validate=validate.Range(min=least))
+
+    def text(name: str, default: str) -> str:
+        return os.environ[name].strip() if name in present else default
+
+    def choice(name: str, default: str, *choices: str) -> str:
+        if name not in present:
+            return default
+        return env.str(name, validate=validate.OneOf(choices))
+
+    faults: list[str] = []
+    settings = Settings(
+        database_url=_url("DATABASE_URL", ("postgres", "postgresql"), faults),
+        redis_url=_url("REDIS_URL", ("redis", "rediss"), faults),
+        redis_ssl_cert_reqs=choice(
+            "REDIS_SSL_CERT_REQS", Settings.redis_ssl_cert_reqs, "required", "optional", "none"
+        ),
+        shopify_api_key=text("SHOPIFY_API_KEY", ""),
+        shopify_api_secrets=_secrets("SHOPIFY_API_SECRET", faults),
+        app_proxy_path=_path("APP_PROXY_PATH", Settings.app_proxy_path, faults),
+        signature_max_age_seconds=integer(
+            "SIGNATURE_MAX_AGE_SECONDS", Settings.signature_max_age_seconds, least=1
+        ),
+        dedup_window_seconds=integer(
+            "DEDUP_WINDOW_SECONDS", Settings.dedup_window_seconds, least=1
+        ),
+        intake=choice("INTAKE", Settings.intake, "auto", "stream", "store"),
+        stream_partitions=integer("STREAM_PARTITIONS", Settings.stream_partitions, least=1),
+        stream_max_batches=integer("STREAM_MAX_BATCHES", Settings.stream_max_batches, least=1),
+        port=integer("PORT", Settings.port, least=1),
+        web_concurrency=integer("WEB_CONCURRENCY", Settings.web_concurrency, least=1),
+        web_threads=integer("WEB_THREADS", Settings.web_threads, least=1),
+        log_level=choice(
+            "LOG_LEVEL", Settings.log_level, "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"
+        ),
+    )
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        for name, messages in dict(error.error_messages).items():
+            faults.append(f"{name}: {' '.join(messages)}")
+    if faults:
+        raise SettingsError("The environment is not complete:\n  " + "\n  ".join(sorted(faults)))
+    return settings
+
+
+def _url(name: str, schemes: tuple[str, ...], faults: list[str]) -> str:
+    value = os.environ.get(name, "").strip()
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        fits = urlsplit(value).scheme in schemes and "://" in value
+    except ValueError:
+        fits = False
+    if not value:
+        faults.append(f"{name}: is missing, set it to the server's {wanted} address.")
+    elif not fits:  # the value is not repeated here: it holds a password
+        faults.append(f"{name}: must begin with {wanted}.")
+    return value
+
+
+def _secrets(name: str, faults: list[str]) -> tuple[bytes, ...]:
+    secrets = [secret.strip() for secret in os.environ.get(name, "").split(",")]
+    if secrets == [""]:
+        faults.append(f"{name}: is missing, set it to the app's client secret.")
+    elif "" in secrets:
+        faults.append(f"{name}: holds an empty secret, remove the stray comma.")
+    return tuple(secret.encode() for secret in secrets)
+
+
+def _path(name: str, default: str, faults: list[str]) -> str:
+    value = os.environ.get(name, "").strip() or default
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", value):
+        faults.append(f"{name}: must be a path such as {default}.")
+    return value.rstrip("/")

@@ -1,0 +1,120 @@
+"""Real servers, started once a run; an empty database and an empty Redis for each test."""
+
+import itertools
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from app import create_app
+from app.dev.servers import postgres, valkey
+from app.store import migrate
+from app.store.connections import connect
+from app.store.partitions import create_partitions
+from config.settings import Settings
+from tests.calls import SECRET, Caller
+from tests.draining import drain
+
+TEMPLATE = "genlook_template"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def servers_folder():
+    # Not pytest's own folder: as root, Postgres runs as another user, who must get in here.
+    folder = Path(tempfile.mkdtemp(prefix="genlook-tests-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(servers_folder):
+    with postgres(servers_folder / "postgres") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_url(servers_folder):
+    with valkey(servers_folder / "valkey") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url):
+    """A database with the schema in it, to clone from."""
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    with connect(database_in(postgres_url, TEMPLATE), "tests") as connection:
+        migrate.upgrade(connection)
+        create_partitions(connection, datetime.now(UTC).date())
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres_url, template):
+    yield from _database(postgres_url, template)
+
+
+@pytest.fixture
+def empty_database_url(postgres_url):
+    yield from _database(postgres_url, "template0")
+
+
+@pytest.fixture
+def database(database_url):
+    with connect(database_url, "tests") as connection:
+        yield connection
+
+
+@pytest.fixture
+def redis_url(valkey_url):
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    return valkey_url
+
+
+@pytest.fixture
+def redis_client(redis_url):
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        yield client
+
+
+@pytest.fixture
+def settings(database_url, redis_url):
+    return Settings(
+        database_url=database_url, redis_url=redis_url, shopify_api_secrets=(SECRET.encode(),)
+    )
+
+
+@pytest.fixture
+def app(settings):
+    app = create_app(settings)
+    yield app
+    app.extensions["intake"].close()
+
+
+@pytest.fixture
+def caller(app, settings, database):
+    """Sends signed requests to the app and reads what was stored of them."""
+    return Caller(app.test_client(), database, lambda: drain(settings))
+
+
+def database_in(server_url, name):
+    return psycopg.conninfo.make_conninfo(server_url, dbname=name)
+
+
+def _database(postgres_url, template):
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        yield database_in(postgres_url, name)
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -1,0 +1,27 @@
+"""The worker's steps without its process: store all that the streams hold."""
+
+import threading
+
+from app.intake import keys
+from app.intake.redis_client import worker_client
+from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
+from app.store.writer import Writer
+from app.worker.consumer import Consumer
+from app.worker.storing import Storing
+
+
+def drain(settings, name="drain"):
+    with worker_client(settings) as client:
+        storing = Storing(
+            lambda: connect(settings.database_url, "drain"),
+            Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT),
+        )
+        streams = [keys.stream(number) for number in range(settings.stream_partitions)]
+        consumer = Consumer(client, storing.store, streams=streams, name=name)
+        consumer.join_groups()
+        stopping = threading.Event()
+        stopping.set()  # no lingering
+        consumer.store_pending()
+        while sum(client.xlen(stream) for stream in streams) and consumer.run_once(stopping):
+            pass
+        storing.close()
