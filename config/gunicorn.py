@@ -1,7 +1,7 @@
 """gunicorn: what, and why. Read by `gunicorn --config config/gunicorn.py 'app:create_app()'`."""
 
 import sys
-from typing import Any
+from socket import socket
 
 from gunicorn import util
 
@@ -41,13 +41,13 @@ logconfig_dict = logs.config(_settings.log_level)
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
 
 
-def _write_error(sock: Any, status: int, reason: str, message: str) -> None:
+def _write_error(sock: socket, status_int: int, reason: str, mesg: str) -> None:
     """gunicorn answers what it cannot read with an HTML page, sometimes with 501; ours is JSON."""
-    if status == 501:
-        status, reason = 400, "Bad Request"
+    if status_int == 501:
+        status_int, reason = 400, "Bad Request"
     body = envelope(reason.upper().replace(" ", "_"), "The request is not valid HTTP.")
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Cache-Control: private, no-store\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     util.write_nonblock(sock, head.encode() + body)

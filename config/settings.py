@@ -6,6 +6,7 @@
 import os
 import re
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 from environs import Env, EnvValidationError, validate
@@ -82,8 +83,8 @@ def load_settings() -> Settings:
     try:
         env.seal()
     except EnvValidationError as error:
-        for name, messages in dict(error.error_messages).items():
-            faults.append(f"{name}: {' '.join(messages)}")
+        messages = cast("dict[str, list[str]]", error.error_messages)
+        faults += [f"{name}: {' '.join(texts)}" for name, texts in messages.items()]
     if faults:
         raise SettingsError("The environment is not complete:\n  " + "\n  ".join(sorted(faults)))
     return settings

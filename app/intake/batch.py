@@ -194,6 +194,8 @@ def _line(values: Iterable[bytes | None]) -> bytes:
 
 
 def _escape(value: bytes) -> bytes:
+    if b"\0" in value:  # the body is repaired long before; the query is not
+        value = value.replace(b"\0", "\ufffd".encode())
     if b"\\" in value:
         value = value.replace(b"\\", b"\\\\")
     if b"\t" in value or b"\n" in value or b"\r" in value:
