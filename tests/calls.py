@@ -76,3 +76,7 @@ class Caller:
 
     def rejected(self):
         return self.rows("rejected_events", "id")
+
+    def outcomes(self):
+        """What the app has counted and not yet sent on."""
+        return self._client.application.extensions["intake"].outcomes.take()

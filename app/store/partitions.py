@@ -51,8 +51,11 @@ def _first_day(number: int) -> date:
 
 
 def _exists(connection: Connection, name: str) -> bool:
-    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [name]).fetchone()
-    return bool(row and row[0])
+    # Not to_regclass: it answers from a cache that a wait for the advisory lock does not refresh.
+    row = connection.execute(
+        "SELECT count(*) FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid)", [name]
+    ).fetchone()
+    return row is not None and row[0] > 0
 
 
 def _create(connection: Connection, name: str, first: date, following: date) -> bool:

@@ -1,0 +1,177 @@
+"""The intake script on a real server."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.intake import keys
+from app.intake.batch import Batch, Context, Event, Rejected, UnreadableEntry, insert_key
+from app.intake.outcomes import Outcomes
+from app.intake.stream import Stream, StreamFull
+
+SHOP = "a-shop.myshopify.com"
+WINDOW = 1_000  # s
+
+
+@pytest.fixture
+def outcomes():
+    return Outcomes()
+
+
+@pytest.fixture
+def stream(redis_client, outcomes):
+    return Stream(redis_client, outcomes, partitions=1, max_batches=3, dedup_window=WINDOW)
+
+
+def batch(*ids, rejected=0, shop=SHOP):
+    moment = datetime(2024, 1, 15, tzinfo=UTC)
+    return Batch.build(
+        shop=shop,
+        customer_id=None,
+        received_at=datetime.now(UTC),
+        context=Context(),
+        events=[Event("widget:button_click", id_, moment, b"{}", b"{}") for id_ in ids],
+        rejected=[Rejected(0, "VALIDATION_FAILED", [], "{}")] * rejected,
+    )
+
+
+def waiting(redis_client):
+    """The ids of the events in the stream, entry by entry."""
+    return [
+        [line.split(b"\t")[4].decode() for line in Batch.from_entry(fields).events.values()]
+        for _, fields in redis_client.xrange("{t0}:stream")
+    ]
+
+
+def counts(redis_client):
+    found = redis_client.hgetall(keys.counts(0, time.time()))
+    return {name.decode(): int(number) for name, number in found.items()}
+
+
+def test_new_events_wait_in_one_entry(stream, redis_client):
+    assert stream.append(batch("a", "b")) == 0
+    assert waiting(redis_client) == [["a", "b"]]
+
+
+def test_only_what_is_new_is_appended(stream, redis_client):
+    stream.append(batch("a", "b"))
+    assert stream.append(batch("b", "c", "a")) == 2
+    assert stream.append(batch("a", "b", "c")) == 3
+    assert waiting(redis_client) == [["a", "b"], ["c"]]
+
+
+def test_a_full_stream_takes_and_marks_nothing(stream, redis_client):
+    for number in range(3):
+        stream.append(batch(f"id-{number}"))
+    with pytest.raises(StreamFull):
+        stream.append(batch("late"))
+    redis_client.delete("{t0}:stream")
+    assert stream.append(batch("late")) == 0
+
+
+def test_rejected_events_travel_with_the_batch(stream, redis_client):
+    stream.append(batch("a", rejected=2))
+    stream.append(batch(rejected=1))
+    entries = [fields for _, fields in redis_client.xrange("{t0}:stream")]
+    assert [bool(entry[b"rejected"]) for entry in entries] == [True, True]
+    assert entries[1][b"events"] == b""
+
+
+def test_seen_ids_are_digests_in_a_set_that_expires(stream, redis_client):
+    stream.append(batch("a"))
+    [key] = redis_client.keys("{t0}:seen:*")
+    assert redis_client.smembers(key) == {insert_key("a")}
+    assert len(insert_key("a")) == 16
+    assert WINDOW < redis_client.ttl(key) <= WINDOW * 3 / 2
+
+
+def test_the_lifetime_of_a_set_is_not_refreshed(stream, redis_client):
+    stream.append(batch("a"))
+    [key] = redis_client.keys("{t0}:seen:*")
+    redis_client.expire(key, 5)
+    stream.append(batch("b"))
+    assert redis_client.ttl(key) <= 5
+
+
+def test_ids_are_remembered_across_buckets_for_a_window(stream, redis_client, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr("app.intake.stream.time.time", lambda: now)
+    stream.append(batch("a"))
+    now += WINDOW
+    assert stream.append(batch("a")) == 1
+    now += WINDOW
+    assert stream.append(batch("a")) == 0
+
+
+def test_shops_do_not_share_ids(stream):
+    stream.append(batch("a"))
+    assert stream.append(batch("a", shop="another.myshopify.com")) == 0
+
+
+def test_outcomes_are_counted_with_what_waited(stream, redis_client, outcomes):
+    outcomes.count({"signature:stale": 2})
+    stream.append(batch("a", "b", "b", rejected=1))
+    stream.append(batch("a"))
+    assert counts(redis_client) == {
+        "received": 5,
+        "accepted": 2,
+        "duplicate": 2,
+        "rejected": 1,
+        "signature:stale": 2,
+    }
+    assert outcomes.take() == {}
+
+
+def test_counts_that_did_not_arrive_are_kept(outcomes):
+    with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
+        stream = Stream(nowhere, outcomes, partitions=1, max_batches=3, dedup_window=WINDOW)
+        outcomes.count({"fault": 1})
+        with pytest.raises(RedisError):
+            stream.append(batch("a"))
+    assert outcomes.take() == {"fault": 1}
+
+
+def test_the_script_is_loaded_again_after_a_restart(stream, redis_client):
+    stream.append(batch("a"))
+    redis_client.script_flush()
+    assert stream.append(batch("b")) == 0
+
+
+def test_a_key_of_another_type_takes_nothing(stream, redis_client):
+    redis_client.set(keys.seen(0, SHOP, time.time(), WINDOW)[0], "not a set")
+    with pytest.raises(RedisError):
+        stream.append(batch("a"))
+    assert waiting(redis_client) == []
+
+
+def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcomes):
+    stream = Stream(redis_client, outcomes, partitions=4, max_batches=100, dedup_window=WINDOW)
+    shops = [f"shop-{number}.myshopify.com" for number in range(40)]
+    for shop in shops:
+        stream.append(batch("a", shop=shop))
+        assert stream.append(batch("a", shop=shop)) == 1
+    tags = {key.split(b":")[0] for key in redis_client.keys("*")}
+    assert tags == {b"{t0}", b"{t1}", b"{t2}", b"{t3}"}
+    assert sum(redis_client.xlen(keys.stream(number)) for number in range(4)) == 40
+
+
+def test_an_entry_is_read_as_it_was_written():
+    sent = batch("a", "b\\N", rejected=1)
+    read = Batch.from_entry(sent.to_entry())
+    assert (read.shop, read.line, read.events, read.rejected) == (
+        sent.shop, sent.line, sent.events, sent.rejected,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change", [{b"v": b"99"}, {b"events": b"x"}, {b"events": b"a\tzz"}, {b"shop": b"\xff"}]
+)
+def test_an_entry_of_another_form_is_unreadable(change):
+    with pytest.raises(UnreadableEntry):
+        Batch.from_entry({**batch("a").to_entry(), **change})
+    with pytest.raises(UnreadableEntry):
+        Batch.from_entry({b"v": b"1"})

@@ -1,0 +1,204 @@
+"""The worker's steps on real servers, with faults between them."""
+
+import json
+import threading
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from app.intake import keys
+from app.intake.redis_client import worker_client
+from app.store.connections import connect
+from app.store.writer import Writer
+from app.worker import consumer as consumer_module
+from app.worker.consumer import Consumer
+from app.worker.storing import Storing
+from tests.calls import body, event
+from tests.draining import drain
+
+STREAM = "{t0}:stream"
+
+
+@pytest.fixture
+def stopping():
+    stop = threading.Event()
+    stop.set()
+    return stop
+
+
+@pytest.fixture
+def storing(settings):
+    storing = Storing(
+        lambda: connect(settings.database_url, "tests"), Writer(statement_timeout=10_000)
+    )
+    yield storing
+    storing.close()
+
+
+@pytest.fixture
+def consuming(settings, storing):
+    """Makes consumers by name."""
+    with worker_client(settings) as client:
+
+        def make(name, store=storing.store):
+            consumer = Consumer(client, store, streams=[keys.stream(0)], name=name)
+            consumer.join_groups()
+            return consumer
+
+        yield make
+
+
+def test_what_is_stored_leaves_the_stream(caller, consuming, redis_client, stopping):
+    caller.post(body(event(), event()))
+    assert consuming("one").run_once(stopping) is True
+    assert redis_client.xlen(STREAM) == 0
+    assert redis_client.xpending(STREAM, keys.GROUP)["pending"] == 0
+    assert len(caller.rows()) == 2
+
+
+def test_what_waited_before_the_group_was_made_is_not_skipped(caller, consuming, stopping):
+    caller.post(body())
+    caller.post(body())
+    consuming("one").run_once(stopping)
+    assert len(caller.rows()) == 2
+
+
+def test_what_was_not_committed_is_stored_the_next_time(caller, consuming, redis_client, stopping):
+    def fail(entries):
+        raise psycopg.OperationalError("away")
+
+    caller.post(body())
+    with pytest.raises(psycopg.OperationalError):
+        consuming("one", fail).run_once(stopping)
+    assert redis_client.xlen(STREAM) == 1
+    consuming("one").store_pending()
+    assert redis_client.xlen(STREAM) == 0
+    assert len(caller.rows()) == 1
+
+
+def test_what_was_committed_and_not_acknowledged_is_stored_once(
+    caller, consuming, storing, stopping
+):
+    def die_after_the_commit(entries):
+        storing.store(entries)
+        raise ConnectionResetError
+
+    caller.post(body(event(), event(timestamp="never")))
+    with pytest.raises(ConnectionResetError):
+        consuming("one", die_after_the_commit).run_once(stopping)
+    consuming("one").store_pending()
+    assert len(caller.rows()) == 1
+    assert len(caller.rejected()) == 1
+
+
+def test_entries_of_a_dead_consumer_are_taken_over(caller, consuming, stopping, monkeypatch):
+    def die(entries):
+        raise ConnectionResetError
+
+    caller.post(body())
+    with pytest.raises(ConnectionResetError):
+        consuming("dead", die).run_once(stopping)
+    monkeypatch.setattr(consumer_module, "BLOCK", 1)
+    assert consuming("alive").run_once(stopping) is False
+    monkeypatch.setattr(consumer_module, "RECLAIM_AFTER", 0)
+    assert consuming("alive").run_once(stopping) is True
+    assert len(caller.rows()) == 1
+
+
+def test_a_consumer_with_entries_is_never_forgotten(
+    caller, consuming, redis_client, stopping, monkeypatch
+):
+    def die(entries):
+        raise ConnectionResetError
+
+    caller.post(body())
+    with pytest.raises(ConnectionResetError):
+        consuming("dead", die).run_once(stopping)
+    consuming("idle").store_pending()
+    monkeypatch.setattr(consumer_module, "FORGET_AFTER", -1)
+    monkeypatch.setattr(consumer_module, "BLOCK", 1)
+    consuming("alive").run_once(stopping)
+    names = {consumer["name"] for consumer in redis_client.xinfo_consumers(STREAM, keys.GROUP)}
+    assert b"dead" in names
+    assert b"idle" not in names
+
+
+def test_an_event_that_postgres_refuses_stands_alone_in_rejected_events(
+    caller, redis_client, settings
+):
+    for _ in range(3):
+        caller.post(body(*(event() for _ in range(5))))
+    (poisoned, fields), *_ = redis_client.xrange(STREAM, count=1)
+    lines = fields[b"events"].split(b"\n")
+    lines[2] = lines[2].replace(b"2024-01-15", b"2024-02-31")
+    redis_client.xdel(STREAM, poisoned)
+    redis_client.xadd(STREAM, {**fields, b"events": b"\n".join(lines)})
+
+    assert len(caller.rows()) == 14
+    assert redis_client.xlen(STREAM) == 0
+    [row] = caller.rejected()
+    assert row["code"] == "UNSTORABLE"
+    assert row["shop_domain"] == "a-shop.myshopify.com"
+    assert "date/time" in row["details"][0]["message"]
+    assert "2024-02-31" in row["payload"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"v": "1"},
+        {"v": "9", "shop": "s", "batch": "", "events": "", "rejected": ""},
+        {"nonsense": b"\xff\x00"},
+        {"v": "1", "shop": "s", "batch": "", "events": "zz", "rejected": ""},
+    ],
+)
+def test_an_entry_that_cannot_be_read_does_not_stop_the_stream(caller, redis_client, entry):
+    redis_client.xadd(STREAM, entry)
+    caller.post(body())
+    assert len(caller.rows()) == 1
+    assert redis_client.xlen(STREAM) == 0
+    [row] = caller.rejected()
+    assert row["code"] == "UNREADABLE_ENTRY"
+
+
+@pytest.mark.parametrize("rejected", ["{", "[]", '{"items":[{}]}', '{"items":[1]}'])
+def test_rejected_events_that_cannot_be_read_do_not_stop_the_stream(caller, redis_client, rejected):
+    caller.post(body())
+    entry = {"v": "1", "shop": "s", "batch": "", "events": "", "rejected": rejected}
+    redis_client.xadd(STREAM, entry)
+    assert len(caller.rows()) == 1
+    assert [row["payload"] for row in caller.rejected()] == [rejected]
+
+
+def test_a_batch_whose_context_is_bad_takes_only_its_own_events_along(caller, redis_client):
+    caller.post(body(event(), event()))
+    (poisoned, fields), *_ = redis_client.xrange(STREAM, count=1)
+    redis_client.xdel(STREAM, poisoned)
+    redis_client.xadd(STREAM, {**fields, b"batch": fields[b"batch"] + b"}"})
+    caller.post(body())
+    assert len(caller.rows()) == 1
+    assert [row["code"] for row in caller.rejected()] == ["UNSTORABLE"] * 2
+
+
+def test_a_missing_schema_gives_nothing_up(caller, settings, redis_client, empty_database_url):
+    caller.post(body())
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        drain(replace(settings, database_url=empty_database_url))
+    assert redis_client.xlen(STREAM) == 1
+    assert len(caller.rows()) == 1  # once the schema is there
+
+
+def test_many_batches_share_a_transaction(caller, consuming, database, stopping):
+    for _ in range(20):
+        caller.post(body())
+    consuming("one").run_once(stopping)
+    transactions = database.execute("SELECT count(DISTINCT xmin::text) FROM events").fetchone()
+    assert transactions == (1,)
+
+
+def test_rejected_payloads_are_kept_as_sent(caller):
+    odd = event(insert_id=["\ud83d\0", 1.5, None])
+    caller.post(body(event(), odd))
+    [row] = caller.rejected()
+    assert json.loads(row["payload"])["$insert_id"] == ["\ufffd\ufffd", 1.5, None]
