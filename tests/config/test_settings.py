@@ -1,0 +1,100 @@
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from config.settings import Settings, SettingsError, load_settings
+
+ROOT = Path(__file__).parents[2]
+REQUIRED = {
+    "DATABASE_URL": "postgres://user:pass@host/db",
+    "REDIS_URL": "rediss://host:6379",
+    "SHOPIFY_API_SECRET": "new, old",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets the environment to just what is given."""
+
+    def set_to(**variables):
+        for name in documented():
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_to
+
+
+def documented():
+    """The variables of .env.example with their values there."""
+    text = (ROOT / ".env.example").read_text()
+    return dict(re.findall(r"^([A-Z_]+)=(.*)$", text, re.MULTILINE))
+
+
+def complaint():
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    return str(caught.value)
+
+
+def test_the_required_ones_are_enough(environment):
+    environment(**REQUIRED)
+    settings = load_settings()
+    assert settings.shopify_api_secrets == (b"new", b"old")
+    assert settings.app_proxy_path == "/apps/proxy_genlook-x"
+    assert settings.intake == "auto"
+
+
+def test_an_empty_variable_is_one_that_is_not_set(environment):
+    environment(**REQUIRED, PORT="", INTAKE=" ", APP_PROXY_PATH="")
+    assert load_settings().port == Settings.port
+
+
+def test_every_fault_is_named_at_once(environment):
+    environment(
+        DATABASE_URL="mysql://u:hidden@h/x",
+        SHOPIFY_API_SECRET="a,,b",
+        PORT="eighty",
+        INTAKE="magic",
+        DEDUP_WINDOW_SECONDS="-1",
+        APP_PROXY_PATH="no path",
+    )
+    message = complaint()
+    for name in (
+        "DATABASE_URL",
+        "REDIS_URL",
+        "SHOPIFY_API_SECRET",
+        "PORT",
+        "INTAKE",
+        "DEDUP_WINDOW_SECONDS",
+        "APP_PROXY_PATH",
+    ):
+        assert f"  {name}: " in message
+    assert "hidden" not in message
+
+
+@pytest.mark.parametrize("secret", ["", " ", ",", "a,", ",a", "a, ,b"])
+def test_a_missing_or_empty_secret_stops_the_start(environment, secret):
+    environment(**REQUIRED | {"SHOPIFY_API_SECRET": secret})
+    assert "SHOPIFY_API_SECRET" in complaint()
+
+
+def test_neither_secrets_nor_passwords_are_shown(environment):
+    environment(**REQUIRED)
+    shown = repr(load_settings())
+    assert "pass" not in shown
+    assert "old" not in shown
+
+
+def test_the_example_lists_every_setting_with_its_default(environment):
+    environment(**REQUIRED)
+    defaults = load_settings()
+    example = documented()
+    environment(**{name: value for name, value in example.items() if value})
+    named = load_settings()
+    assert len(example) == len(fields(Settings))
+    for field in fields(Settings):
+        if field.name not in ("database_url", "redis_url", "shopify_api_secrets"):
+            assert getattr(named, field.name) == getattr(defaults, field.name), field.name

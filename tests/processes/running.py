@@ -1,0 +1,92 @@
+"""The processes of the Procfile, started from environment variables alone."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+from tests.calls import SECRET
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def environment(settings, **variables):
+    return {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "DATABASE_URL": as_url(settings.database_url),
+        "REDIS_URL": settings.redis_url,
+        "SHOPIFY_API_SECRET": SECRET,
+        "WEB_CONCURRENCY": "2",
+        **variables,
+    }
+
+
+def as_url(conninfo):
+    parts = dict(part.split("=", 1) for part in conninfo.split())
+    return f"postgresql://{parts['user']}@/{parts['dbname']}?host={parts['host']}"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Running:
+    """A line of the Procfile as a process of its own group, its output in a file."""
+
+    def __init__(self, line, env, log):
+        self.log = log
+        command = dict(
+            entry.split(": ", 1) for entry in (ROOT / "Procfile").read_text().splitlines()
+        )[line]
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                f"exec {command}",
+                shell=True,
+                cwd=ROOT,
+                env=env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def output(self):
+        return self.log.read_text()
+
+    def terminate(self):
+        """SIGTERM to every process of the group, as Heroku does; seconds until it was over."""
+        started = time.monotonic()
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(30)
+        return time.monotonic() - started
+
+    def kill(self):
+        """SIGKILL to the process and all its children."""
+        if self.process.poll() is None:
+            for process in [*psutil.Process(self.process.pid).children(True), self.process]:
+                process.kill()
+            self.process.wait()
+
+
+def wait_until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=1) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, OSError):
+        return False

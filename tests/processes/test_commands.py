@@ -1,0 +1,58 @@
+"""The commands of `flask`."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes.running import ROOT, as_url, environment
+
+
+def run(settings, *words, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "flask", *words],
+        cwd=ROOT,
+        env=environment(settings, **variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_database_is_upgraded_and_its_status_told(settings, empty_database_url):
+    url = as_url(empty_database_url)
+    before = run(settings, "db", "status", DATABASE_URL=url)
+    assert (before.returncode, "missing" in before.stdout) == (1, True)
+    first = run(settings, "db", "upgrade", DATABASE_URL=url)
+    assert first.returncode == 0, first.stderr
+    assert "applied 0001_tracking" in first.stdout
+    assert "created events_20" in first.stdout
+    second = run(settings, "db", "upgrade", DATABASE_URL=url)
+    assert (second.returncode, "up to date" in second.stdout) == (0, True)
+    after = run(settings, "db", "status", DATABASE_URL=url)
+    assert (after.returncode, "missing" in after.stdout) == (0, False)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["db", "--help"], ["worker", "--help"]])
+def test_help_needs_no_settings(words):
+    result = subprocess.run(
+        [sys.executable, "-m", "flask", *words],
+        cwd=ROOT,
+        env={"PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert "worker" in result.stdout or "upgrade" in result.stdout
+
+
+@pytest.mark.parametrize("words", [["db", "upgrade"], ["db", "status"]])
+def test_a_database_that_is_away_is_one_line(settings, words):
+    result = run(settings, *words, DATABASE_URL="postgresql://127.0.0.1:1/x")
+    assert result.returncode == 1
+    assert "Postgres does not answer at DATABASE_URL" in result.stderr
+    assert "Traceback" not in result.stderr
