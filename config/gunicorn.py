@@ -31,6 +31,11 @@ keepalive = 95  # s
 # Shopify's signed query may grow by what the shop's page adds; the largest that gunicorn allows.
 limit_request_line = 8190  # bytes
 
+# Heroku's buildpack trusts every peer (FORWARDED_ALLOW_IPS=*), so anybody could send these; the app
+# uses none of them, and gunicorn answers contradictions among them with errors, even 500.
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
+
 # Since 25.1 gunicorn opens a control socket in the home directory, which a dyno does not need.
 control_socket_disable = True
 # Heartbeats go to memory: on a slow disk they would block the worker.

@@ -11,6 +11,7 @@ from contextlib import closing
 
 import pytest
 
+from app.worker import consumer
 from tests.calls import CONTEXT, PATH, body, event, query
 from tests.draining import drain
 from tests.processes.running import wait_until
@@ -203,6 +204,8 @@ def raw_reply(web, request):
         b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: odd\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nSCRIPT_NAME: /elsewhere\r\nX-Forwarded-Proto: https\r\n"
+        b"X-Forwarded-Ssl: off\r\nConnection: close\r\n\r\n",
         b"POST / HTTP/1.1\r\nExpect: magic\r\nContent-Length: 1\r\n\r\n1",
     ],
 )
@@ -216,7 +219,7 @@ def test_what_is_not_http_gets_a_json_reply(shared_web, request_bytes):
 
 @pytest.fixture
 def shared_web(start_web):
-    return start_web(WEB_CONCURRENCY="1")
+    return start_web(WEB_CONCURRENCY="1", FORWARDED_ALLOW_IPS="*")
 
 
 def test_bodies_in_chunks_are_taken_within_the_limits(shared_web, redis_client):
