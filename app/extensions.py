@@ -4,6 +4,7 @@ from flask import Flask
 
 from app.intake.intake import Intake
 from app.intake.outcomes import Outcomes
+from app.intake.pause import Pause
 from app.intake.redis_client import is_persistent, request_client
 from app.intake.seen import SeenFilter
 from app.intake.store import Store
@@ -16,10 +17,12 @@ from config.settings import Settings
 def init_app(app: Flask, settings: Settings) -> None:
     """Build the intake; it connects at its first use, after gunicorn's fork."""
     redis = request_client(settings)
+    pause = Pause()
     outcomes = Outcomes()
     stream = Stream(
         redis,
         outcomes,
+        pause=pause,
         partitions=settings.stream_partitions,
         max_batches=settings.stream_max_batches,
         dedup_window=settings.dedup_window_seconds,
@@ -29,6 +32,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         Writer(statement_timeout=REQUEST_STATEMENT_TIMEOUT),
         SeenFilter(
             redis,
+            pause=pause,
             partitions=settings.stream_partitions,
             dedup_window=settings.dedup_window_seconds,
         ),

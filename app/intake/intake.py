@@ -6,12 +6,16 @@ from typing import Protocol
 
 from app.intake.batch import Batch
 from app.intake.outcomes import Outcomes
+from app.intake.pause import Pause
 
 logger = logging.getLogger(__name__)
 
 
 class Journal(Protocol):
-    """Takes a batch over durably, or raises: then the next journal is asked."""
+    """Takes a batch over durably, or raises: then the next journal is asked, and this one is left
+    alone for a while."""
+
+    pause: Pause
 
     def append(self, batch: Batch) -> int:
         """Returns how many of the batch's events were seen before."""
@@ -44,19 +48,18 @@ class Intake:
     def append(self, batch: Batch) -> None:
         """Returns when one journal has the batch for good. NotStored when none could take it."""
         for journal in self._journals():
+            if not journal.pause.allows():
+                continue
             try:
                 journal.append(batch)
             except Exception as error:  # noqa: BLE001  # whatever it is, the next one may do
-                logger.warning(
-                    "a journal could not take a batch",
-                    extra={
-                        "action": "journal_failed",
-                        "journal": type(journal).__name__.lower(),
-                        "shop": batch.shop,
-                        "cause": f"{type(error).__name__}: {error}",
-                    },
-                )
+                if journal.pause.failed():
+                    _log_pause(
+                        "journal_paused", "a journal is left alone for a while", journal, error
+                    )
             else:
+                if journal.pause.succeeded():
+                    _log_pause("journal_back", "a journal takes batches again", journal)
                 return
         self.outcomes.count(
             {
@@ -78,16 +81,30 @@ class Intake:
         yield self._store
 
     def _is_stream_first(self) -> bool:
-        if self._stream_first is None:
+        if self._stream_first is None and self._stream.pause.allows():
             try:
                 self._stream_first = self._is_persistent()
-            except Exception as error:  # noqa: BLE001  # Redis is away: asked again next time
-                logger.warning(
-                    "Redis does not say whether it is persistent, Postgres is asked first",
-                    extra={"action": "intake_order", "cause": f"{type(error).__name__}: {error}"},
-                )
+            except Exception as error:  # noqa: BLE001  # Redis is away: asked again later
+                if self._stream.pause.failed():
+                    _log_pause(
+                        "journal_paused",
+                        "Redis does not say whether it is persistent",
+                        self._stream,
+                        error,
+                    )
                 return False
+            self._stream.pause.succeeded()
             logger.info(
-                "intake order", extra={"action": "intake_order", "stream": self._stream_first}
+                "the order of the journals is known",
+                extra={"action": "intake_order", "stream_first": self._stream_first},
             )
-        return self._stream_first
+        return bool(self._stream_first)
+
+
+def _log_pause(action: str, message: str, journal: Journal, error: Exception | None = None) -> None:
+    """Said once when it begins and once when it ends, not for every batch in between."""
+    fields = {"action": action, "journal": type(journal).__name__.lower()}
+    if error is None:
+        logger.info(message, extra=fields)
+    else:
+        logger.warning(message, extra={**fields, "cause": f"{type(error).__name__}: {error}"})

@@ -6,14 +6,22 @@ from psycopg_pool import ConnectionPool
 
 from app.intake.batch import Batch
 from app.intake.outcomes import Outcomes
+from app.intake.pause import Pause
 from app.intake.seen import SeenFilter
+from app.store.connections import BoundedConnection
+from app.store.salvage import write_past_poison
 from app.store.writer import Writer
 
 
 class Store:
     def __init__(
-        self, pool: ConnectionPool, writer: Writer, seen: SeenFilter, outcomes: Outcomes
+        self,
+        pool: ConnectionPool[BoundedConnection],
+        writer: Writer,
+        seen: SeenFilter,
+        outcomes: Outcomes,
     ) -> None:
+        self.pause = Pause()
         self._pool = pool
         self._writer = writer
         self._seen = seen
@@ -48,7 +56,7 @@ class Store:
         self._open()
         rest = Batch(batch.shop, batch.line, unseen, rejected=batch.rejected)
         with self._pool.connection() as connection:
-            return self._writer.write(connection, [rest])
+            return write_past_poison(lambda part: self._writer.write(connection, part), [rest])
 
     def _open(self) -> None:
         # Not before the first use: a pool's threads do not live on after gunicorn's fork.

@@ -9,6 +9,7 @@ from redis import Redis
 from app.intake import keys
 from app.intake.batch import VERSION, Batch
 from app.intake.outcomes import Outcomes
+from app.intake.pause import Pause
 
 _SCRIPT = Path(__file__).with_name("intake.lua").read_text()
 _COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
@@ -24,10 +25,12 @@ class Stream:
         client: Redis,
         outcomes: Outcomes,
         *,
+        pause: Pause,
         partitions: int,
         max_batches: int,
         dedup_window: int,
     ) -> None:
+        self.pause = pause
         self._client = client
         self._script = client.register_script(_SCRIPT)
         self._outcomes = outcomes

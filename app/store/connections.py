@@ -1,13 +1,19 @@
 """Connections to Postgres, all made alike."""
 
-from typing import Any
+import time
+from typing import Any, TypeVar
 
-from psycopg import Connection
+from psycopg import Connection, OperationalError
+from psycopg.abc import PQGen
+from psycopg.errors import _WaitTimeout
 from psycopg_pool import ConnectionPool
 
 REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
-REQUEST_STATEMENT_TIMEOUT = 2_000  # ms
+REQUEST_TIME = 0.6  # s that it may use it, whatever it does with it
+REQUEST_STATEMENT_TIMEOUT = 2_000  # ms; the server's own end for what nobody waits for any more
 WORKER_STATEMENT_TIMEOUT = 60_000  # ms
+
+_T = TypeVar("_T")
 
 _OPTIONS: dict[str, Any] = {
     "autocommit": True,
@@ -20,12 +26,39 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+class BoundedConnection(Connection[Any]):
+    """A connection whose user has a limited time: a server that takes a statement and never answers
+    does not hold up a request. (`statement_timeout` is kept by the server, and a server that hangs
+    keeps nothing.)"""
+
+    deadline: float | None = None  # monotonic; None: no limit
+
+    def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
+        if timeout is None and self.deadline is not None:
+            timeout = max(0.0, self.deadline - time.monotonic())
+        try:
+            return super().wait(gen, interval, timeout)
+        except _WaitTimeout:
+            self.close()  # in the middle of a statement nothing else can be done with it
+            raise OperationalError("the server did not answer in time") from None
+
+
+def _check(connection: BoundedConnection) -> None:
+    """Before a request gets a connection from the pool: its time runs, and it must be alive."""
+    connection.deadline = time.monotonic() + REQUEST_TIME
+    ConnectionPool.check_connection(connection)
+
+
+def _reset(connection: BoundedConnection) -> None:
+    connection.deadline = None
+
+
 def connect(database_url: str, name: str) -> Connection:
     """One connection; `name` is what pg_stat_activity shows."""
     return Connection.connect(database_url, application_name=f"genlook {name}", **_OPTIONS)
 
 
-def request_pool(database_url: str) -> ConnectionPool:
+def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:
     """Few connections (small plans allow 20 in all), none before the first use after the fork."""
     return ConnectionPool(
         database_url,
@@ -35,7 +68,9 @@ def request_pool(database_url: str) -> ConnectionPool:
         max_waiting=32,
         timeout=REQUEST_POOL_TIMEOUT,
         reconnect_timeout=10,
-        check=ConnectionPool.check_connection,
+        connection_class=BoundedConnection,
+        check=_check,
+        reset=_reset,
         open=False,
         name="store",
     )

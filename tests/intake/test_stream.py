@@ -11,6 +11,7 @@ from redis.retry import Retry
 from app.intake import keys
 from app.intake.batch import Batch, Context, Event, Rejected, UnreadableEntry, insert_key
 from app.intake.outcomes import Outcomes
+from app.intake.pause import Pause
 from app.intake.stream import Stream, StreamFull
 
 SHOP = "a-shop.myshopify.com"
@@ -24,7 +25,9 @@ def outcomes():
 
 @pytest.fixture
 def stream(redis_client, outcomes):
-    return Stream(redis_client, outcomes, partitions=1, max_batches=3, dedup_window=WINDOW)
+    return Stream(
+        redis_client, outcomes, pause=Pause(), partitions=1, max_batches=3, dedup_window=WINDOW
+    )
 
 
 def batch(*ids, rejected=0, shop=SHOP):
@@ -128,7 +131,9 @@ def test_outcomes_are_counted_with_what_waited(stream, redis_client, outcomes):
 
 def test_counts_that_did_not_arrive_are_kept(outcomes):
     with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
-        stream = Stream(nowhere, outcomes, partitions=1, max_batches=3, dedup_window=WINDOW)
+        stream = Stream(
+            nowhere, outcomes, pause=Pause(), partitions=1, max_batches=3, dedup_window=WINDOW
+        )
         outcomes.count({"fault": 1})
         with pytest.raises(RedisError):
             stream.append(batch("a"))
@@ -149,7 +154,9 @@ def test_a_key_of_another_type_takes_nothing(stream, redis_client):
 
 
 def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcomes):
-    stream = Stream(redis_client, outcomes, partitions=4, max_batches=100, dedup_window=WINDOW)
+    stream = Stream(
+        redis_client, outcomes, pause=Pause(), partitions=4, max_batches=100, dedup_window=WINDOW
+    )
     shops = [f"shop-{number}.myshopify.com" for number in range(40)]
     for shop in shops:
         stream.append(batch("a", shop=shop))

@@ -1,0 +1,92 @@
+"""A server that takes a connection or a statement and never answers."""
+
+import os
+import signal
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from app import create_app
+from tests.calls import Caller, body
+
+SUCCESS = b'{"success":true}'
+
+
+@pytest.fixture
+def black_hole():
+    """The port of a server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def calling(settings, database):
+    apps = []
+
+    def make(**changes):
+        apps.append(create_app(replace(settings, **changes)))
+        return Caller(apps[-1].test_client(), database, lambda: None)
+
+    yield make
+    for app in apps:
+        app.extensions["intake"].close()
+
+
+@contextmanager
+def frozen(database):
+    """The processes that serve the web's connections stand still."""
+    rows = database.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'genlook web'"
+    ).fetchall()
+    assert rows
+    for (pid,) in rows:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for (pid,) in rows:
+            os.kill(pid, signal.SIGCONT)
+
+
+def seconds(call):
+    started = time.monotonic()
+    reply = call()
+    return time.monotonic() - started, reply
+
+
+def test_a_redis_that_hangs_costs_one_request_a_moment(calling, black_hole):
+    caller = calling(redis_url=f"redis://127.0.0.1:{black_hole}")
+    first, reply = seconds(lambda: caller.post(body()))
+    assert reply.data == SUCCESS
+    assert first < 1.5
+    second, reply = seconds(lambda: caller.post(body()))
+    assert reply.data == SUCCESS
+    assert second < first / 2
+    assert len(caller.rows()) == 2
+
+
+def test_a_postgres_that_hangs_in_a_statement_costs_one_request_a_moment(calling, database):
+    caller = calling(intake="store")
+    assert caller.post(body()).data == SUCCESS
+    with frozen(database):
+        first, reply = seconds(lambda: caller.post(body()))
+        assert reply.json["code"] == "NOT_STORED"
+        assert first < 1.5
+        second, reply = seconds(lambda: caller.post(body()))
+        assert reply.json["code"] == "NOT_STORED"
+        assert second < 0.1
+    time.sleep(0.3)
+    assert caller.post(body()).data == SUCCESS
+
+
+def test_servers_that_both_hang_cost_less_than_a_second_and_a_half(calling, black_hole):
+    caller = calling(
+        redis_url=f"redis://127.0.0.1:{black_hole}",
+        database_url=f"postgresql://postgres@127.0.0.1:{black_hole}/x",
+    )
+    took, reply = seconds(lambda: caller.post(body()))
+    assert (reply.status_code, reply.json["code"]) == (200, "NOT_STORED")
+    assert took < 1.5
