@@ -1,12 +1,16 @@
 """The app's clients, built once and shared by its requests."""
 
+from pathlib import Path
+
 from flask import Flask
 
+from app.intake.drainer import Drainer
 from app.intake.intake import Intake
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
 from app.intake.redis_client import is_persistent, request_client
 from app.intake.seen import SeenFilter
+from app.intake.spool import Spool
 from app.intake.store import Store
 from app.intake.stream import Stream
 from app.store.connections import REQUEST_STATEMENT_TIMEOUT, request_pool
@@ -38,11 +42,15 @@ def init_app(app: Flask, settings: Settings) -> None:
         ),
         outcomes,
     )
-    app.extensions["settings"] = settings
-    app.extensions["intake"] = Intake(
+    spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
+    intake = Intake(
         stream=stream,
         store=store,
+        spool=spool,
         mode=settings.intake,
         is_persistent=lambda: is_persistent(redis),
         outcomes=outcomes,
     )
+    app.extensions["settings"] = settings
+    app.extensions["intake"] = intake
+    app.extensions["drainer"] = Drainer(spool, Path(settings.spool_dir), intake.take)

@@ -2,8 +2,10 @@
 
 import sys
 from socket import socket
+from typing import Any
 
 from gunicorn import util
+from gunicorn.workers.base import Worker
 
 from app import logs
 from app.replies import envelope
@@ -44,6 +46,20 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108
 logconfig_dict = logs.config(_settings.log_level)
 # Should somebody switch the access log on after all: no query string in it.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
+
+
+def post_worker_init(worker: Worker) -> None:
+    """What the run before this one left in the spool is given back from the start on."""
+    app: Any = worker.wsgi
+    app.extensions["drainer"].start()
+
+
+def worker_exit(server: Any, worker: Worker) -> None:
+    """The requests are answered: give back what still waits, and close the connections."""
+    app: Any = getattr(worker, "wsgi", None)  # none where it could not be loaded
+    if app:
+        app.extensions["drainer"].stop()
+        app.extensions["intake"].close()
 
 
 def _write_error(sock: socket, status_int: int, reason: str, mesg: str) -> None:

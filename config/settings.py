@@ -29,6 +29,8 @@ class Settings:
     intake: str = "auto"
     stream_partitions: int = 1
     stream_max_batches: int = 1_000_000
+    spool_dir: str = ".spool"
+    spool_max_bytes: int = 256 * 1024 * 1024
     port: int = 8000
     web_concurrency: int = 2
     web_threads: int = 8
@@ -73,6 +75,8 @@ def load_settings() -> Settings:
         intake=choice("INTAKE", Settings.intake, "auto", "stream", "store"),
         stream_partitions=integer("STREAM_PARTITIONS", Settings.stream_partitions, least=1),
         stream_max_batches=integer("STREAM_MAX_BATCHES", Settings.stream_max_batches, least=1),
+        spool_dir=text("SPOOL_DIR", Settings.spool_dir),
+        spool_max_bytes=integer("SPOOL_MAX_BYTES", Settings.spool_max_bytes),
         port=integer("PORT", Settings.port, least=1),
         web_concurrency=integer("WEB_CONCURRENCY", Settings.web_concurrency, least=1),
         web_threads=integer("WEB_THREADS", Settings.web_threads, least=1),

@@ -56,6 +56,7 @@ def query(shop=SHOP, customer="", secret=SECRET, timestamp=None, extra=()):
 class Caller:
     def __init__(self, client, database, drain):
         self._client = client
+        self.extensions = client.application.extensions
         self._database = database
         self._drain = drain
 
@@ -79,4 +80,4 @@ class Caller:
 
     def outcomes(self):
         """What the app has counted and not yet sent on."""
-        return self._client.application.extensions["intake"].outcomes.take()
+        return self.extensions["intake"].outcomes.take()

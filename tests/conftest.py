@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -96,9 +97,12 @@ def redis_client(redis_url):
 
 
 @pytest.fixture
-def settings(database_url, redis_url):
+def settings(database_url, redis_url, tmp_path):
     return Settings(
-        database_url=database_url, redis_url=redis_url, shopify_api_secrets=(SECRET.encode(),)
+        database_url=database_url,
+        redis_url=redis_url,
+        shopify_api_secrets=(SECRET.encode(),),
+        spool_dir=str(tmp_path / "spool"),
     )
 
 
@@ -113,6 +117,20 @@ def app(settings):
 def caller(app, settings, database):
     """Sends signed requests to the app and reads what was stored of them."""
     return Caller(app.test_client(), database, lambda: drain(settings))
+
+
+@pytest.fixture
+def calling(settings, database):
+    """Makes a caller of an app with other settings; it reads rows without a worker."""
+    apps = []
+
+    def make(**changes):
+        apps.append(create_app(replace(settings, **changes)))
+        return Caller(apps[-1].test_client(), database, lambda: None)
+
+    yield make
+    for app in apps:
+        app.extensions["intake"].close()
 
 
 def database_in(server_url, name):

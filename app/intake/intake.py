@@ -1,7 +1,7 @@
 """The order in which the journals are asked, and what happened to a batch in the end."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from app.intake.batch import Batch
@@ -34,33 +34,24 @@ class Intake:
         *,
         stream: Journal,
         store: Journal,
+        spool: Journal,
         mode: str,
         is_persistent: Callable[[], bool],
         outcomes: Outcomes,
     ) -> None:
         """`is_persistent` asks Redis whether it may be the only holder of a batch; for "auto"."""
-        self._stream = stream
-        self._store = store
+        self.stream, self.store, self.spool = stream, store, spool
         self._stream_first: bool | None = {"stream": True, "store": False}.get(mode)
         self._is_persistent = is_persistent
         self.outcomes = outcomes
 
     def append(self, batch: Batch) -> None:
         """Returns when one journal has the batch for good. NotStored when none could take it."""
-        for journal in self._journals():
-            if not journal.pause.allows():
-                continue
-            try:
-                journal.append(batch)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the next one may do
-                if journal.pause.failed():
-                    _log_pause(
-                        "journal_paused", "a journal is left alone for a while", journal, error
-                    )
-            else:
-                if journal.pause.succeeded():
-                    _log_pause("journal_back", "a journal takes batches again", journal)
-                return
+        if self.take(batch):
+            return
+        if _ask([self.spool], batch):
+            self.outcomes.count({"spooled": batch.received_count})
+            return
         self.outcomes.count(
             {
                 "received": batch.received_count,
@@ -70,30 +61,30 @@ class Intake:
         )
         raise NotStored
 
-    def close(self) -> None:
-        self._stream.close()
-        self._store.close()
+    def take(self, batch: Batch) -> bool:
+        """Offer the batch to the stream and the store; whether one of them has taken it."""
+        return _ask(self._servers(), batch)
 
-    def _journals(self) -> Iterator[Journal]:
-        # The disk spool will be the last of them.
+    def close(self) -> None:
+        for journal in (self.stream, self.store, self.spool):
+            journal.close()
+
+    def _servers(self) -> Iterator[Journal]:
         if self._is_stream_first():
-            yield self._stream
-        yield self._store
+            yield self.stream
+        yield self.store
 
     def _is_stream_first(self) -> bool:
-        if self._stream_first is None and self._stream.pause.allows():
+        pause = self.stream.pause
+        if self._stream_first is None and pause.allows():
             try:
                 self._stream_first = self._is_persistent()
             except Exception as error:  # noqa: BLE001  # Redis is away: asked again later
-                if self._stream.pause.failed():
-                    _log_pause(
-                        "journal_paused",
-                        "Redis does not say whether it is persistent",
-                        self._stream,
-                        error,
-                    )
+                if pause.failed():
+                    _log_pause(self.stream, error)
                 return False
-            self._stream.pause.succeeded()
+            if pause.succeeded():
+                _log_return(self.stream)
             logger.info(
                 "the order of the journals is known",
                 extra={"action": "intake_order", "stream_first": self._stream_first},
@@ -101,10 +92,41 @@ class Intake:
         return bool(self._stream_first)
 
 
-def _log_pause(action: str, message: str, journal: Journal, error: Exception | None = None) -> None:
-    """Said once when it begins and once when it ends, not for every batch in between."""
-    fields = {"action": action, "journal": type(journal).__name__.lower()}
-    if error is None:
-        logger.info(message, extra=fields)
-    else:
-        logger.warning(message, extra={**fields, "cause": f"{type(error).__name__}: {error}"})
+def _ask(journals: Iterable[Journal], batch: Batch) -> bool:
+    """Whether one of the journals took the batch; the first that does."""
+    for journal in journals:
+        if not journal.pause.allows():
+            continue
+        try:
+            journal.append(batch)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next one may do
+            if journal.pause.failed():
+                _log_pause(journal, error)
+        else:
+            if journal.pause.succeeded():
+                _log_return(journal)
+            return True
+    return False
+
+
+def _log_pause(journal: Journal, error: Exception) -> None:
+    """Once when it begins, not for every batch."""
+    logger.warning(
+        "a journal fails and is left alone for a while",
+        extra={
+            "action": "journal_paused",
+            "journal": _name(journal),
+            "cause": f"{type(error).__name__}: {error}",
+        },
+    )
+
+
+def _log_return(journal: Journal) -> None:
+    logger.info(
+        "a journal takes batches again",
+        extra={"action": "journal_back", "journal": _name(journal)},
+    )
+
+
+def _name(journal: Journal) -> str:
+    return type(journal).__name__.lower()

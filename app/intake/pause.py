@@ -11,7 +11,9 @@ class Pause:
     """Closed while all is well. After a failure nobody calls, until the pause is over; then one
     caller at a time tries, so that a server which hangs costs one request a moment and not all."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_skipped: bool = True) -> None:
+        """With `is_skipped` False all may call always: the last journal is never left alone."""
+        self._is_skipped = is_skipped
         self._lock = threading.Lock()
         self._length = 0.0  # s, of the current pause; 0 while all is well
         self._over_at = 0.0  # monotonic
@@ -22,6 +24,9 @@ class Pause:
         """Whether to call now. Who got a yes says afterwards how it went."""
         with self._lock:
             if not self._length:
+                return True
+            if not self._is_skipped:
+                self._is_tried = True
                 return True
             if self._is_tried or time.monotonic() < self._over_at:
                 return False

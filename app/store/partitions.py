@@ -36,7 +36,6 @@ def create_partitions(connection: Connection, today: date) -> list[str]:
             )
             continue
         created.append(name)
-        logger.info("partition created", extra={"action": "partition", "partition": name})
     return created
 
 

@@ -20,5 +20,6 @@ class Housekeeping:
     def run_if_due(self, connection: Connection) -> None:
         """psycopg.Error: Postgres is away, it is due again the next time."""
         if time.monotonic() - self._done_at >= EVERY:
-            create_partitions(connection, datetime.now(UTC).date())
+            for name in create_partitions(connection, datetime.now(UTC).date()):
+                logger.info("partition made", extra={"action": "partition", "partition": name})
             self._done_at = time.monotonic()

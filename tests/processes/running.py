@@ -24,6 +24,7 @@ def environment(settings, **variables):
         "DATABASE_URL": as_url(settings.database_url),
         "REDIS_URL": settings.redis_url,
         "SHOPIFY_API_SECRET": SECRET,
+        "SPOOL_DIR": settings.spool_dir,
         "WEB_CONCURRENCY": "2",
         **variables,
     }

@@ -3,12 +3,10 @@
 import gzip
 import json
 import time
-from dataclasses import replace
 
 import pytest
 
-from app import create_app
-from tests.calls import CONTEXT, EVENT, PATH, SHOP, Caller, body, event, query
+from tests.calls import CONTEXT, EVENT, PATH, SHOP, body, event, query
 
 SUCCESS = b'{"success":true}'
 
@@ -218,17 +216,17 @@ def test_an_unknown_path_is_not_found_and_never_a_redirect(app, path):
     assert reply.headers["Cache-Control"] == "private, no-store"
 
 
-def test_a_batch_that_no_journal_takes_is_not_a_server_error(settings):
-    nowhere = replace(
-        settings, database_url="postgresql://127.0.0.1:1/x", redis_url="redis://127.0.0.1:1"
+def test_a_batch_that_no_journal_takes_is_not_a_server_error(calling):
+    caller = calling(
+        database_url="postgresql://127.0.0.1:1/x",
+        redis_url="redis://127.0.0.1:1",
+        spool_dir="/dev/null/spool",
     )
-    app = create_app(nowhere)
-    reply = Caller(app.test_client(), None, None).post(body())
+    reply = caller.post(body())
     assert reply.status_code == 200
     assert list(reply.json) == ["success", "code", "message"]
     assert (reply.json["success"], reply.json["code"]) == (False, "NOT_STORED")
-    assert app.extensions["intake"].outcomes.take() == {"received": 1, "not_stored": 1}
-    app.extensions["intake"].close()
+    assert caller.outcomes() == {"received": 1, "not_stored": 1}
 
 
 def test_a_fault_of_ours_is_not_a_server_error(app, caller, monkeypatch, caplog):

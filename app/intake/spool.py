@@ -1,0 +1,138 @@
+"""The last journal: a SQLite file that all web processes of a machine share.
+
+It takes a batch when neither Redis nor Postgres does, and gives it back in order of arrival. A
+batch is on the disk when `append` returns (WAL, synchronous=FULL: fsync before the reply). The file
+is bounded; what is given back makes room.
+"""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from app.intake.batch import Batch
+from app.intake.pause import Pause
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 4096  # bytes
+_FEWEST_PAGES = 16
+_BUSY_TIMEOUT = 0.5  # s a request waits for another process's write to end
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS batches (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of arrival, a number is used once
+    spooled_at REAL NOT NULL,                      -- Unix seconds
+    v          BLOB NOT NULL,
+    shop       BLOB NOT NULL,
+    batch      BLOB NOT NULL,
+    events     BLOB NOT NULL,
+    rejected   BLOB NOT NULL
+)
+"""
+_FIELDS = (b"v", b"shop", b"batch", b"events", b"rejected")
+
+
+class Spooled(NamedTuple):
+    id: int
+    entry: dict[bytes, bytes]  # as of Batch.to_entry
+
+
+class Backlog(NamedTuple):
+    batches: int
+    oldest_at: float | None  # Unix seconds
+
+
+class Spool:
+    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+        """Nothing is touched before the first use; `folder` is made then."""
+        self.pause = Pause(is_skipped=False)
+        self._path = folder / "spool.sqlite"
+        self._max_pages = max(_FEWEST_PAGES, max_bytes // _PAGE)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def append(self, batch: Batch) -> int:
+        """Returns 0: what was seen before is told when the batch is given back.
+
+        sqlite3.Error, OSError: the file is at its bound, or the disk is full or not writable.
+        """
+        entry = batch.to_entry()
+        with self._lock:
+            self._open().execute(
+                "INSERT INTO batches (spooled_at, v, shop, batch, events, rejected)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (time.time(), *(entry[name] for name in _FIELDS)),
+            )
+        return 0
+
+    def oldest(self, number: int) -> list[Spooled]:
+        """The batches that have waited longest; they stay until they are removed."""
+        if not self._path.exists():
+            return []
+        with self._lock:
+            rows = self._open().execute(
+                "SELECT id, v, shop, batch, events, rejected FROM batches ORDER BY id LIMIT ?",
+                (number,),
+            )
+            return [Spooled(row[0], dict(zip(_FIELDS, row[1:], strict=True))) for row in rows]
+
+    def remove(self, ids: Iterable[int]) -> None:
+        """Only what another journal has taken."""
+        with self._lock:
+            connection = self._open()
+            with connection:
+                connection.execute("BEGIN")
+                connection.executemany("DELETE FROM batches WHERE id = ?", ((id_,) for id_ in ids))
+
+    def backlog(self) -> Backlog:
+        if not self._path.exists():
+            return Backlog(0, None)
+        with self._lock:
+            row = self._open().execute("SELECT count(*), min(spooled_at) FROM batches").fetchone()
+            return Backlog(*row)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        # Not before the first use: a connection must not be carried through gunicorn's fork.
+        if self._connection is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._connection = self._connect()
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                self._put_aside()
+                self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute(f"PRAGMA page_size = {_PAGE}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
+            connection.execute(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _put_aside(self) -> None:
+        """A file that is no database any more is kept, for whoever can read it, out of the way."""
+        aside = self._path.with_name(f"damaged-{time.time():.0f}.sqlite")
+        self._path.rename(aside)
+        logger.error(
+            "the spool is damaged and was put aside",
+            extra={"action": "spool_damaged", "file": str(aside)},
+        )

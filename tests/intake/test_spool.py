@@ -1,0 +1,175 @@
+"""The spool on a real disk, and its way back."""
+
+import sqlite3
+import threading
+from contextlib import suppress
+
+import pytest
+
+from app.intake.batch import Batch
+from app.intake.drainer import Drainer
+from app.intake.spool import Spool
+from tests.calls import body, event
+from tests.draining import drain
+from tests.intake.test_stream import batch
+
+SUCCESS = b'{"success":true}'
+AWAY = {"database_url": "postgresql://127.0.0.1:1/x", "redis_url": "redis://127.0.0.1:1"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def spool(folder):
+    spool = Spool(folder, max_bytes=2**20)
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def taken():
+    return []
+
+
+@pytest.fixture
+def drainer(spool, folder, taken):
+    return Drainer(spool, folder, lambda batch: taken.append(batch) or True)
+
+
+def test_batches_come_back_in_order_of_arrival(spool, drainer, taken):
+    sent = [batch(f"id-{number}", rejected=number % 2) for number in range(250)]
+    for one in sent:
+        spool.append(one)
+    assert spool.backlog().batches == 250
+    assert drainer.drain() == 250
+    assert [one.to_entry() for one in taken] == [one.to_entry() for one in sent]
+    assert spool.backlog() == (0, None)
+
+
+def test_batches_outlive_the_process(spool, folder, drainer, taken):
+    spool.append(batch("a"))
+    another = Spool(folder, max_bytes=2**20)
+    another.append(batch("b"))
+    another.close()
+    assert drainer.drain() == 2
+
+
+def test_nothing_is_touched_before_the_first_use(spool, drainer, folder):
+    assert spool.backlog() == (0, None)
+    assert drainer.drain() == 0
+    assert not folder.exists()
+
+
+def test_what_is_not_taken_stays_and_so_does_all_that_came_after(spool, folder):
+    for number in range(5):
+        spool.append(batch(f"id-{number}"))
+    answers = iter([True, True, False])
+    assert Drainer(spool, folder, lambda batch: next(answers)).drain() == 2
+    assert [Batch.from_entry(one.entry).events for one in spool.oldest(1)] == [batch("id-2").events]
+    assert spool.backlog().batches == 3
+
+
+def test_one_process_of_a_machine_drains_at_a_time(spool, folder, drainer):
+    spool.append(batch("a"))
+    drained = []
+    outer = Drainer(spool, folder, lambda batch: drained.append(drainer.drain()) or True)
+    assert outer.drain() == 1
+    assert drained == [0]
+
+
+def test_the_file_is_bounded_and_what_is_given_back_makes_room(folder, drainer, spool):
+    fits = 0
+    with suppress(sqlite3.OperationalError):
+        while fits < 10_000:
+            spool.append(batch(f"id-{fits}", rejected=5))
+            fits += 1
+    assert 500 < fits < 3_000
+    assert (folder / "spool.sqlite").stat().st_size <= 2**20
+    assert drainer.drain() == fits
+    spool.append(batch("again"))
+    assert drainer.drain() == 1
+
+
+def test_a_file_that_is_no_database_is_put_aside(spool, folder):
+    folder.mkdir()
+    (folder / "spool.sqlite").write_bytes(b"not a database " * 1000)
+    spool.append(batch("a"))
+    assert spool.backlog().batches == 1
+    [aside] = folder.glob("damaged-*")
+    assert aside.read_bytes().startswith(b"not a database")
+
+
+def test_an_entry_that_cannot_be_read_is_given_back_as_rejected(spool, folder, drainer, taken):
+    spool.append(batch("a"))
+    with sqlite3.connect(folder / "spool.sqlite") as connection:
+        connection.execute("UPDATE batches SET v = x'39'")
+    connection.close()
+    spool.append(batch("b"))
+    assert drainer.drain() == 2
+    assert [bool(one.rejected) for one in taken] == [True, False]
+
+
+def test_many_threads_and_processes_share_the_file(spool, folder):
+    others = [Spool(folder, max_bytes=2**22) for _ in range(2)]
+    errors = []
+
+    def fill(target, start):
+        for number in range(50):
+            try:
+                target.append(batch(f"{start}-{number}"))
+            except sqlite3.Error as error:
+                errors.append(error)
+
+    threads = [
+        threading.Thread(target=fill, args=[target, f"{index}-{thread}"])
+        for thread in range(4)
+        for index, target in enumerate([spool, *others])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for other in others:
+        other.close()
+    assert errors == []
+    assert spool.backlog().batches == 600
+
+
+def test_with_both_servers_away_the_spool_answers_and_the_rows_are_stored_later(calling, settings):
+    batches = [body(event(), event(), event(timestamp=None)) for _ in range(5)]
+    away = calling(**AWAY)
+    assert [away.post(one).json["accepted"] for one in batches] == [2] * 5
+    assert away.post(batches[0]).json["accepted"] == 2  # the retry does not know better
+    assert away.outcomes() == {"spooled": 18}
+
+    back = calling()
+    back.extensions["drainer"].drain()
+    drain(settings)
+    assert len(back.rows()) == 10
+    assert len(back.rejected()) == 18 - 12
+
+
+def test_the_spool_drains_by_itself_when_a_server_is_back(calling):
+    calling(**AWAY).post(body())
+    back = calling(intake="store")
+    drainer = back.extensions["drainer"]
+    drainer.start()
+    drainer.stop()
+    assert back.extensions["intake"].spool.backlog().batches == 0
+    assert len(back.rows()) == 1
+
+
+def test_a_full_spool_is_not_stored_and_says_so(calling, settings):
+    caller = calling(**AWAY, spool_max_bytes=0)
+    replies = [caller.post(body(event(properties={"a": "b" * 20_000}))) for _ in range(5)]
+    assert replies[0].data == SUCCESS
+    assert replies[-1].json["code"] == "NOT_STORED"
+    # What waits is not hurt by what found no room.
+    back = calling(spool_max_bytes=0)
+    back.extensions["drainer"].drain()
+    drain(settings)
+    stored = sum(reply.data == SUCCESS for reply in replies)
+    assert len(back.rows()) == stored
