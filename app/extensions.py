@@ -5,11 +5,12 @@ from pathlib import Path
 from flask import Flask
 
 from app.intake.drainer import Drainer
+from app.intake.filter import Filter
 from app.intake.intake import Intake
+from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
 from app.intake.redis_client import is_persistent, request_client
-from app.intake.seen import SeenFilter
 from app.intake.spool import Spool
 from app.intake.store import Store
 from app.intake.stream import Stream
@@ -23,6 +24,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     redis = request_client(settings)
     pause = Pause()
     outcomes = Outcomes()
+    limits = Limits(
+        shop=settings.rate_limit_shop_per_minute, visitor=settings.rate_limit_visitor_per_minute
+    )
     stream = Stream(
         redis,
         outcomes,
@@ -30,15 +34,18 @@ def init_app(app: Flask, settings: Settings) -> None:
         partitions=settings.stream_partitions,
         max_batches=settings.stream_max_batches,
         dedup_window=settings.dedup_window_seconds,
+        limits=limits,
     )
     store = Store(
         request_pool(settings.database_url),
         Writer(statement_timeout=REQUEST_STATEMENT_TIMEOUT),
-        SeenFilter(
+        Filter(
             redis,
+            outcomes,
             pause=pause,
             partitions=settings.stream_partitions,
             dedup_window=settings.dedup_window_seconds,
+            limits=limits,
         ),
         outcomes,
     )

@@ -31,6 +31,8 @@ class Settings:
     stream_max_batches: int = 1_000_000
     spool_dir: str = ".spool"
     spool_max_bytes: int = 256 * 1024 * 1024
+    rate_limit_shop_per_minute: int = 600_000
+    rate_limit_visitor_per_minute: int = 60_000
     port: int = 8000
     web_concurrency: int = 2
     web_threads: int = 8
@@ -77,6 +79,12 @@ def load_settings() -> Settings:
         stream_max_batches=integer("STREAM_MAX_BATCHES", Settings.stream_max_batches, least=1),
         spool_dir=text("SPOOL_DIR", Settings.spool_dir),
         spool_max_bytes=integer("SPOOL_MAX_BYTES", Settings.spool_max_bytes),
+        rate_limit_shop_per_minute=integer(
+            "RATE_LIMIT_SHOP_PER_MINUTE", Settings.rate_limit_shop_per_minute
+        ),
+        rate_limit_visitor_per_minute=integer(
+            "RATE_LIMIT_VISITOR_PER_MINUTE", Settings.rate_limit_visitor_per_minute
+        ),
         port=integer("PORT", Settings.port, least=1),
         web_concurrency=integer("WEB_CONCURRENCY", Settings.web_concurrency, least=1),
         web_threads=integer("WEB_THREADS", Settings.web_threads, least=1),

@@ -83,7 +83,7 @@ class Rejected:
 class Batch:
     """`events` maps the 16-byte insert key of each event to its line; `repeats` counts those that
     stood in the same batch before. `rejected` and `line` are rendered, `line` is empty where no
-    event is valid."""
+    event is valid. `is_limited`: it comes from a caller just now, and not from a journal."""
 
     shop: str
     line: bytes = b""
@@ -91,6 +91,8 @@ class Batch:
     repeats: int = 0
     rejected: bytes = b""
     rejected_count: int = 0
+    is_limited: bool = False
+    visitor: str = ""
 
     @property
     def received_count(self) -> int:
@@ -108,7 +110,10 @@ class Batch:
         rejected: list[Rejected],
     ) -> Self:
         """Render a request."""
-        batch = cls(shop)
+        batch = cls(shop, is_limited=True)
+        visitor = context.columns.get("client_id") or context.columns.get("session_id")
+        if visitor:
+            batch.visitor = insert_key(visitor).hex()
         if events:
             values: dict[str, str | None] = {
                 **context.columns,
@@ -146,14 +151,17 @@ class Batch:
 
     @classmethod
     def from_entry(cls, entry: Mapping[bytes, bytes]) -> Self:
-        """UnreadableEntry where the entry does not have the form of `to_entry`."""
+        """UnreadableEntry where the entry does not have the form of `to_entry`.
+
+        Repeats and rejected events were counted when the batch came in and are not counted again.
+        """
         try:
             if entry[b"v"] != VERSION:
                 raise UnreadableEntry(f"version {entry[b'v']!r} is not known to this release")
             lines = entry[b"events"].split(b"\n") if entry[b"events"] else []
             events = {bytes.fromhex(line.split(b"\t", 2)[1].decode()): line for line in lines}
-            rejected = entry[b"rejected"]
-            return cls(entry[b"shop"].decode(), entry[b"batch"], events, rejected=rejected)
+            shop, rejected = entry[b"shop"].decode(), entry[b"rejected"]
+            return cls(shop, entry[b"batch"], events, rejected=rejected)
         except (KeyError, IndexError, ValueError) as error:
             raise UnreadableEntry(str(error)) from error
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from app.intake.batch import Batch
+from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
 
@@ -46,11 +47,24 @@ class Intake:
         self.outcomes = outcomes
 
     def append(self, batch: Batch) -> None:
-        """Returns when one journal has the batch for good. NotStored when none could take it."""
+        """Returns when one journal has the batch for good.
+
+        NotStored when none could take it, RateLimited when none should.
+        """
         if self.take(batch):
+            self._count_unlimited(batch)
             return
         if _ask([self.spool], batch):
-            self.outcomes.count({"spooled": batch.received_count})
+            self._count_unlimited(batch)
+            # The events' outcome is known, and counted, when they are given back.
+            self.outcomes.count(
+                {
+                    "received": batch.repeats + batch.rejected_count,
+                    "duplicate": batch.repeats,
+                    "rejected": batch.rejected_count,
+                    "spooled": len(batch.events),
+                }
+            )
             return
         self.outcomes.count(
             {
@@ -60,6 +74,10 @@ class Intake:
             }
         )
         raise NotStored
+
+    def _count_unlimited(self, batch: Batch) -> None:
+        if self.stream.pause.since:  # Redis is away, and the rate limits with it
+            self.outcomes.count({"unlimited": batch.received_count})
 
     def take(self, batch: Batch) -> bool:
         """Offer the batch to the stream and the store; whether one of them has taken it."""
@@ -99,6 +117,9 @@ def _ask(journals: Iterable[Journal], batch: Batch) -> bool:
             continue
         try:
             journal.append(batch)
+        except RateLimited:
+            journal.pause.succeeded()
+            raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the next one may do
             if journal.pause.failed():
                 _log_pause(journal, error)

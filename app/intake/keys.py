@@ -21,6 +21,16 @@ def stream(partition: int) -> str:
     return f"{{t{partition}}}:stream"
 
 
+def total(partition: int) -> str:
+    """The outcomes since ever."""
+    return f"{{t{partition}}}:counts:total"
+
+
+def rate(partition: int, shop: str, now: float, visitor: str = "") -> str:
+    """The events of a shop, or of a visitor in it, in a minute."""
+    return f"{{t{partition}}}:rate:{int(now // 60)}:{shop}:{visitor}"
+
+
 def counts(partition: int, now: float) -> str:
     """The outcomes of a day (UTC)."""
     return f"{{t{partition}}}:counts:{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"

@@ -5,9 +5,9 @@ import threading
 from psycopg_pool import ConnectionPool
 
 from app.intake.batch import Batch
+from app.intake.filter import Filter
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
-from app.intake.seen import SeenFilter
 from app.store.connections import BoundedConnection
 from app.store.salvage import write_past_poison
 from app.store.writer import Writer
@@ -18,27 +18,27 @@ class Store:
         self,
         pool: ConnectionPool[BoundedConnection],
         writer: Writer,
-        seen: SeenFilter,
+        filter_: Filter,
         outcomes: Outcomes,
     ) -> None:
         self.pause = Pause()
         self._pool = pool
         self._writer = writer
-        self._seen = seen
+        self._filter = filter_
         self._outcomes = outcomes
         self._opening = threading.Lock()
 
     def append(self, batch: Batch) -> int:
         """Store the batch; returns how many of its events were seen before.
 
-        psycopg.Error or psycopg_pool's: perhaps stored after all, ask the next journal; the key
-        tells repeats.
+        RateLimited: nobody should take it. psycopg.Error or psycopg_pool's: perhaps stored after
+        all, ask the next journal; the key tells repeats.
         """
-        unseen = self._seen.unseen(batch)
+        unseen = self._filter.unseen(batch)
         stored = 0
         if unseen or batch.rejected:
             stored = self._write(batch, unseen)
-        self._seen.mark(batch)
+        self._filter.mark(batch)
         self._outcomes.count(
             {
                 "received": batch.received_count,

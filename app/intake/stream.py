@@ -8,6 +8,7 @@ from redis import Redis
 
 from app.intake import keys
 from app.intake.batch import VERSION, Batch
+from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
 
@@ -29,6 +30,7 @@ class Stream:
         partitions: int,
         max_batches: int,
         dedup_window: int,
+        limits: Limits,
     ) -> None:
         self.pause = pause
         self._client = client
@@ -37,40 +39,43 @@ class Stream:
         self._partitions = partitions
         self._max_batches = max_batches
         self._dedup_window = dedup_window
+        self._limits = limits
 
     def append(self, batch: Batch) -> int:
         """Take the batch over; returns how many of its events were seen before.
 
-        StreamFull or redis.RedisError: it may or may not be in the stream, ask the next journal.
+        RateLimited: nobody should take it. StreamFull or redis.RedisError: it may or may not be in
+        the stream, ask the next journal.
         """
         partition = keys.partition(batch.shop, self._partitions)
         now = time.time()
+        limits = self._limits.of(batch, partition, now)
         others = self._outcomes.take()
-        counts: Counter[str] = Counter(others)
-        counts.update(
-            {
-                "received": batch.received_count,
-                "rejected": batch.rejected_count,
-                "duplicate": batch.repeats,
-            }
-        )
+        counts = Counter(others)
+        counts.update({"rejected": batch.rejected_count, "duplicate": batch.repeats})
         try:
             answer = self._script(
                 keys=[
                     keys.stream(partition),
                     keys.counts(partition, now),
+                    keys.total(partition),
+                    *(counter for counter, _ in limits),
                     *keys.seen(partition, batch.shop, now, self._dedup_window),
                 ],
                 args=[
                     self._max_batches,
                     keys.seen_lifetime(self._dedup_window),
                     _COUNTS_LIFETIME,
+                    KEY_LIFETIME,
+                    batch.received_count,
+                    len(limits),
                     len(batch.events),
                     len(counts),
                     VERSION,
                     batch.shop,
                     batch.line,
                     batch.rejected,
+                    *(limit for _, limit in limits),
                     *batch.events.keys(),
                     *batch.events.values(),
                     *(part for pair in counts.items() for part in pair),
@@ -79,9 +84,11 @@ class Stream:
         except BaseException:
             self._outcomes.count(others)
             raise
-        if answer == b"FULL":
+        if answer in (b"FULL", b"LIMITED"):
             self._outcomes.count(others)
-            raise StreamFull(f"the stream is at its cap of {self._max_batches} batches")
+            if answer == b"FULL":
+                raise StreamFull(f"the stream is at its cap of {self._max_batches} batches")
+            raise RateLimited(seconds_to_next_minute(now))
         return int(answer.count(b"0"))
 
     def close(self) -> None:

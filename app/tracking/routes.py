@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.intake.batch import Batch
 from app.intake.intake import Intake, NotStored
+from app.intake.limits import RateLimited
 from app.replies import SUCCESS, envelope, json_reply, refusal_reply
 from app.shopify.app_proxy import Verdict, verify
 from app.tracking.body import WIRE_LIMIT
@@ -47,6 +48,12 @@ def receive_events() -> Response:
     # The one guard: after a valid signature no fault of ours reaches the shopper.
     try:
         return _take_batch(verdict, intake)
+    except RateLimited as limited:
+        reply = json_reply(
+            envelope("RATE_LIMIT_EXCEEDED", "Too many events in this minute, send them later."), 429
+        )
+        reply.headers["Retry-After"] = str(limited.retry_after)
+        return reply
     except NotStored:
         cause = "no journal could take it"
     except Exception as error:

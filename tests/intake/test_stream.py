@@ -10,6 +10,7 @@ from redis.retry import Retry
 
 from app.intake import keys
 from app.intake.batch import Batch, Context, Event, Rejected, UnreadableEntry, insert_key
+from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
 from app.intake.stream import Stream, StreamFull
@@ -26,7 +27,13 @@ def outcomes():
 @pytest.fixture
 def stream(redis_client, outcomes):
     return Stream(
-        redis_client, outcomes, pause=Pause(), partitions=1, max_batches=3, dedup_window=WINDOW
+        redis_client,
+        outcomes,
+        pause=Pause(),
+        partitions=1,
+        max_batches=3,
+        dedup_window=WINDOW,
+        limits=Limits(),
     )
 
 
@@ -126,13 +133,20 @@ def test_outcomes_are_counted_with_what_waited(stream, redis_client, outcomes):
         "rejected": 1,
         "signature:stale": 2,
     }
+    assert redis_client.hgetall(keys.total(0)) == redis_client.hgetall(keys.counts(0, time.time()))
     assert outcomes.take() == {}
 
 
 def test_counts_that_did_not_arrive_are_kept(outcomes):
     with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
         stream = Stream(
-            nowhere, outcomes, pause=Pause(), partitions=1, max_batches=3, dedup_window=WINDOW
+            nowhere,
+            outcomes,
+            pause=Pause(),
+            partitions=1,
+            max_batches=3,
+            dedup_window=WINDOW,
+            limits=Limits(),
         )
         outcomes.count({"fault": 1})
         with pytest.raises(RedisError):
@@ -155,7 +169,13 @@ def test_a_key_of_another_type_takes_nothing(stream, redis_client):
 
 def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcomes):
     stream = Stream(
-        redis_client, outcomes, pause=Pause(), partitions=4, max_batches=100, dedup_window=WINDOW
+        redis_client,
+        outcomes,
+        pause=Pause(),
+        partitions=4,
+        max_batches=100,
+        dedup_window=WINDOW,
+        limits=Limits(),
     )
     shops = [f"shop-{number}.myshopify.com" for number in range(40)]
     for shop in shops:
