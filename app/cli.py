@@ -8,19 +8,18 @@ import click
 import psycopg
 from flask import Flask
 
-from app import logs
+from app import commands
 from app.dev.commands import dev, sign
+from app.rejected.commands import rejected
 from app.store import migrate
-from app.store.connections import connect
 from app.store.partitions import create_partitions
 from app.worker.run import run
-from config.settings import Settings, SettingsError, load_settings
 
 db = click.Group("db", help="Bring the database to this release's schema.")
 
 
 def init_app(app: Flask) -> None:
-    for command in (db, worker, dev, sign):
+    for command in (db, worker, rejected, dev, sign):
         app.cli.add_command(command)
 
 
@@ -30,16 +29,14 @@ def upgrade() -> None:
 
     Safe to run twice, and by two releases at once. The Procfile's release phase runs it.
     """
-    with closing(_connect(_settings())) as connection:
+    with closing(commands.database(commands.settings())) as connection:
         try:
             applied = migrate.upgrade(connection)
-            partitions = create_partitions(connection, datetime.now(UTC).date())
+            create_partitions(connection, datetime.now(UTC).date())
         except psycopg.Error as error:
             raise click.ClickException(f"The database could not be upgraded: {error}") from error
     for name in applied:
         click.echo(f"applied {name}")
-    for name in partitions:
-        click.echo(f"created {name}")
     if not applied:
         click.echo("The database is up to date.")
 
@@ -47,7 +44,7 @@ def upgrade() -> None:
 @db.command("status")
 def status() -> None:
     """List the migrations; exit code 1 where one is missing."""
-    with closing(_connect(_settings())) as connection:
+    with closing(commands.database(commands.settings())) as connection:
         migrations = migrate.status(connection)
     for migration in migrations:
         applied_at = migration.applied_at
@@ -67,20 +64,4 @@ def worker() -> None:
     Reads the streams in Redis, writes into Postgres in large transactions, and makes partitions
     ahead of time. Several may run side by side.
     """
-    run(_settings())
-
-
-def _settings() -> Settings:
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        raise click.ClickException(f"{error}\nSee .env.example for what each means.") from error
-    logs.configure(settings.log_level)
-    return settings
-
-
-def _connect(settings: Settings) -> psycopg.Connection:
-    try:
-        return connect(settings.database_url, "command")
-    except psycopg.Error as error:
-        raise click.ClickException(f"Postgres does not answer at DATABASE_URL: {error}") from error
+    run(commands.settings())

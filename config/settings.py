@@ -33,6 +33,7 @@ class Settings:
     spool_max_bytes: int = 256 * 1024 * 1024
     rate_limit_shop_per_minute: int = 600_000
     rate_limit_visitor_per_minute: int = 60_000
+    rejected_retention_days: int = 30
     port: int = 8000
     web_concurrency: int = 2
     web_threads: int = 8
@@ -84,6 +85,9 @@ def load_settings() -> Settings:
         ),
         rate_limit_visitor_per_minute=integer(
             "RATE_LIMIT_VISITOR_PER_MINUTE", Settings.rate_limit_visitor_per_minute
+        ),
+        rejected_retention_days=integer(
+            "REJECTED_RETENTION_DAYS", Settings.rejected_retention_days, least=1
         ),
         port=integer("PORT", Settings.port, least=1),
         web_concurrency=integer("WEB_CONCURRENCY", Settings.web_concurrency, least=1),

@@ -134,6 +134,7 @@ class Batch:
             batch.rejected = orjson.dumps(
                 {
                     "received_at": received_at.isoformat(),
+                    "customer_id": customer_id,
                     "context": context.whole and context.whole.decode(),
                     "items": rejected,
                 }

@@ -14,11 +14,9 @@ import orjson
 import psycopg
 
 from app.intake.batch import Batch
+from app.store.rejected import UNREADABLE, UNSTORABLE
 
 logger = logging.getLogger(__name__)
-
-UNREADABLE = "UNREADABLE_ENTRY"
-UNSTORABLE = "UNSTORABLE"
 
 
 def write_past_poison(write: Callable[[list[Batch]], int], batches: list[Batch]) -> int:
@@ -82,9 +80,15 @@ def _halve(batches: list[Batch]) -> tuple[list[Batch], list[Batch]] | None:
 
 def _rejection(shop: str, code: str, reason: str, payload: bytes) -> Batch:
     item = {
+        "index": None,
         "code": code,
         "details": [{"path": "", "message": reason.replace("\0", "\ufffd")}],
         "payload": payload.decode(errors="replace").replace("\0", "\ufffd"),
     }
-    rejected = {"received_at": datetime.now(UTC).isoformat(), "context": None, "items": [item]}
+    rejected = {
+        "received_at": datetime.now(UTC).isoformat(),
+        "customer_id": None,
+        "context": None,
+        "items": [item],
+    }
     return Batch(shop.replace("\0", "\ufffd"), rejected=orjson.dumps(rejected))

@@ -6,13 +6,12 @@ first, and only on a unique violation the rows take the way of INSERT … ON CON
 
 import logging
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 
-import orjson
 from psycopg import Connection, sql
 from psycopg.errors import UniqueViolation
 
 from app.intake.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
+from app.store.rejected import write_rejected
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class Writer:
             connection.execute(
                 sql.SQL("SET LOCAL statement_timeout = {}").format(self._statement_timeout)
             )
-            _write_rejected(connection, batches)
+            write_rejected(connection, batches)
             with_events = [batch for batch in batches if batch.events]
             if not with_events:
                 return 0
@@ -113,30 +112,3 @@ def _write_around_conflicts(
 def _copy(connection: Connection, statement: sql.Composed, rows: Iterable[_Row]) -> None:
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(b"".join([b"%d\t%d\t%b\n" % row for row in rows]))
-
-
-def _write_rejected(connection: Connection, batches: Sequence[Batch]) -> None:
-    rows = [row for batch in batches if batch.rejected for row in _rejected_rows(batch)]
-    if rows:
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO rejected_events"
-                " (reject_key, shop_domain, received_at, code, details, payload, context)"
-                " VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s::jsonb) ON CONFLICT DO NOTHING",
-                rows,
-            )
-
-
-def _rejected_rows(batch: Batch) -> Iterable[tuple[object, ...]]:
-    rejected = orjson.loads(batch.rejected)
-    for number, item in enumerate(rejected["items"]):
-        key = blake2b(b"%d %b %b" % (number, batch.shop.encode(), batch.rejected), digest_size=16)
-        yield (
-            key.hexdigest(),
-            batch.shop,
-            rejected["received_at"],
-            item["code"],
-            orjson.dumps(item["details"]).decode(),
-            item["payload"],
-            rejected["context"],
-        )

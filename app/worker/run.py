@@ -39,14 +39,20 @@ def run(settings: Settings) -> None:
     )
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
-        _loop(stop, consumer, storing, client)
+        housekeeping = Housekeeping(rejected_retention_days=settings.rejected_retention_days)
+        _loop(stop, consumer, storing, housekeeping, client)
         logger.info("worker stopped", extra={"action": "worker_stopped"})
     storing.close()
     client.close()
 
 
-def _loop(stop: threading.Event, consumer: Consumer, storing: Storing, client: redis.Redis) -> None:
-    housekeeping = Housekeeping()
+def _loop(
+    stop: threading.Event,
+    consumer: Consumer,
+    storing: Storing,
+    housekeeping: Housekeeping,
+    client: redis.Redis,
+) -> None:
     failures = 0
     joined = False
     while not stop.is_set():

@@ -41,6 +41,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def flask(settings, *words, **variables):
+    """A command of flask, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "flask", *words],
+        cwd=ROOT,
+        env=environment(settings, **variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 class Running:
     """A line of the Procfile as a process of its own group, its output in a file."""
 

@@ -53,9 +53,12 @@ CREATE TABLE rejected_events (
     code        text NOT NULL,
     details     jsonb NOT NULL,
     payload     text NOT NULL,         -- what was sent, JSON where it could be read
-    context     jsonb
+    context     jsonb,
+    customer_id text,
+    event_index integer                -- null where the payload is not one event but a whole body
 );
 CREATE INDEX rejected_events_by_shop ON rejected_events (shop_domain, received_at);
+CREATE INDEX rejected_events_by_time ON rejected_events (received_at);
 
 CREATE VIEW tracked_events AS
 SELECT

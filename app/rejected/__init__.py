@@ -1,0 +1,1 @@
+"""Looking at what was rejected, and trying it again after a fix."""
