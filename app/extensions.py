@@ -60,4 +60,4 @@ def init_app(app: Flask, settings: Settings) -> None:
     )
     app.extensions["settings"] = settings
     app.extensions["intake"] = intake
-    app.extensions["drainer"] = Drainer(spool, Path(settings.spool_dir), intake.take)
+    app.extensions["drainer"] = Drainer(spool, Path(settings.spool_dir), intake.take, intake.report)

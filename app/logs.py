@@ -12,6 +12,9 @@ _QUERY = re.compile(r"\?[^\s\"'\\?]*=[^\s\"'\\]*|signature=[^\s&\"'\\]*")
 
 class SafeJsonFormatter(JsonFormatter):
     def format(self, record: logging.LogRecord) -> str:
+        if record.name == "gunicorn.error" and not record.exc_info:
+            # It quotes what it could not read, and any part of that may be a query.
+            record.msg, record.args = record.getMessage().partition("'")[0], ()
         return _QUERY.sub("?…", super().format(record))
 
 

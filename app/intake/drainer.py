@@ -1,4 +1,5 @@
-"""Gives the spool's batches to the journals before it, as soon as one takes them again."""
+"""What a web process does beside its requests: gives the spool's batches to the journals before it,
+as soon as one takes them again, and carries on what was counted."""
 
 import fcntl
 import logging
@@ -20,11 +21,19 @@ _LAST_TRY = 5.0  # s, when the process ends: the disk may end with it
 
 
 class Drainer:
-    def __init__(self, spool: Spool, folder: Path, take: Callable[[Batch], bool]) -> None:
-        """`take` gives a batch to another journal, and says whether one took it."""
+    def __init__(
+        self,
+        spool: Spool,
+        folder: Path,
+        take: Callable[[Batch], bool],
+        report: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`take` gives a batch to another journal, and says whether one took it; `report` carries
+        the counts on."""
         self._spool = spool
         self._lock_path = folder / "drain.lock"
         self._take = take
+        self._report = report
         self._stop = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -71,6 +80,7 @@ class Drainer:
         while True:
             is_last = self._stop.wait(_EVERY)
             try:
+                self._report()
                 self.drain()
             except Exception:  # whatever it is, what waits stays where it is
                 logger.exception("the spool is not drained", extra={"action": "drain_failed"})

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from redis import RedisError
+
 from app.intake.batch import Batch
 from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
+from app.intake.stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ class Intake:
     def __init__(
         self,
         *,
-        stream: Journal,
+        stream: Stream,
         store: Journal,
         spool: Journal,
         mode: str,
@@ -74,6 +77,16 @@ class Intake:
             }
         )
         raise NotStored
+
+    def report(self) -> None:
+        """Carry the counts on, as far as Redis is there; else they wait."""
+        pause = self.stream.pause
+        if not pause.since:
+            try:
+                self.stream.report()
+            except RedisError as error:
+                if pause.failed():
+                    _log_pause(self.stream, error)
 
     def _count_unlimited(self, batch: Batch) -> None:
         if self.stream.pause.since:  # Redis is away, and the rate limits with it

@@ -91,5 +91,22 @@ class Stream:
             raise RateLimited(seconds_to_next_minute(now))
         return int(answer.count(b"0"))
 
+    def report(self) -> None:
+        """Carry on what was counted, without a batch. redis.RedisError: it goes on waiting."""
+        others = self._outcomes.take()
+        if not others:
+            return
+        try:
+            with self._client.pipeline() as pipeline:
+                day = keys.counts(0, time.time())
+                for name, number in others.items():
+                    pipeline.hincrby(day, name, number)
+                    pipeline.hincrby(keys.total(0), name, number)
+                pipeline.expire(day, _COUNTS_LIFETIME, nx=True)
+                pipeline.execute()
+        except BaseException:
+            self._outcomes.count(others)
+            raise
+
     def close(self) -> None:
         self._client.close()

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 READ_BATCHES = 500  # entries to one transaction, of 1 to 50 events each
 LINGER = 0.2  # s, for more entries to share the transaction with
 BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
-RECLAIM_AFTER = 60_000  # ms an entry may be with a consumer before another takes it over
+RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another takes it over
 RECLAIM_EVERY = 10.0  # s
 FORGET_AFTER = 60 * 60 * 1000  # ms of silence after which a consumer without entries is dead
 

@@ -1,6 +1,7 @@
 """Stopping in stages: no new work, finish what was begun."""
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,19 +10,34 @@ from types import FrameType
 
 logger = logging.getLogger(__name__)
 
+PATIENCE = 20.0  # s; the platform's own ends 30 s after the signal
+
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set. A repeated signal changes nothing: what was begun is
-    finished, and the platform's SIGKILL costs no event either. Restores the handlers it found."""
+    """An event that SIGTERM and SIGINT set.
+
+    What was begun is finished; where that hangs, the process ends all the same, and what it had
+    read stays pending. A repeated signal changes nothing. Restores the handlers it found.
+    """
     stop = threading.Event()
+    give_up = threading.Timer(PATIENCE, _give_up)
+    give_up.daemon = True
 
     def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        if not stop.is_set():
+            stop.set()
+            give_up.start()
 
     found = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:
+        give_up.cancel()
         for number, handler in found.items():
             signal.signal(number, handler)
+
+
+def _give_up() -> None:
+    logger.warning("a server hangs, stopping without it", extra={"action": "worker_gives_up"})
+    os._exit(1)

@@ -170,6 +170,10 @@ def test_no_log_line_holds_the_query_string(start_web):
     post(web, b"{")
     for request in (
         f"POST {PATH}?{query()} HTTP/9.9\r\n\r\n",
+        f"POST {PATH}? {query()} HTTP/1.1\r\n\r\n",
+        f"POST {PATH}?a b {query()}",
+        f"POST / HTTP/1.1\r\n{query()}\r\n\r\n",
+        f"POST / HTTP/1.1\r\n{query()}: a\r\n\r\n",
         f"P@ST {PATH}?{query()} HTTP/1.1\r\n\r\n",
         f"POST {PATH}?{query()}\r\n\r\n",
         f"POST {PATH}?{query()}&{'a' * 9000} HTTP/1.1\r\n\r\n",
@@ -181,6 +185,7 @@ def test_no_log_line_holds_the_query_string(start_web):
     assert "signature=" not in output
     assert "myshopify.com" not in output.replace('"shop": "a-shop.myshopify.com"', "")
     assert "path_prefix" not in output
+    assert "customer_id" not in output
 
 
 def raw_reply(web, request):
