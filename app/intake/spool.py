@@ -9,9 +9,9 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.intake.batch import Batch
 from app.intake.pause import Pause
@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 _PAGE = 4096  # bytes
 _FEWEST_PAGES = 16
-_BUSY_TIMEOUT = 0.5  # s a request waits for another process's write to end
+_BUSY_TIMEOUT = 0.8  # s a request waits for other processes' writes to end
+_BUSY_POLL = 0.002  # s; SQLite's own waiting sleeps ever longer, and in a queue comes too late
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of arrival, a number is used once
@@ -60,12 +61,12 @@ class Spool:
         sqlite3.Error, OSError: the file is at its bound, or the disk is full or not writable.
         """
         entry = batch.to_entry()
-        with self._lock:
-            self._open().execute(
-                "INSERT INTO batches (spooled_at, v, shop, batch, events, rejected)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (time.time(), *(entry[name] for name in _FIELDS)),
-            )
+        row = (time.time(), *(entry[name] for name in _FIELDS))
+        self._write(
+            "INSERT INTO batches (spooled_at, v, shop, batch, events, rejected)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
         return 0
 
     def oldest(self, number: int) -> list[Spooled]:
@@ -79,13 +80,10 @@ class Spool:
             )
             return [Spooled(row[0], dict(zip(_FIELDS, row[1:], strict=True))) for row in rows]
 
-    def remove(self, ids: Iterable[int]) -> None:
+    def remove(self, ids: Sequence[int]) -> None:
         """Only what another journal has taken."""
-        with self._lock:
-            connection = self._open()
-            with connection:
-                connection.execute("BEGIN")
-                connection.executemany("DELETE FROM batches WHERE id = ?", ((id_,) for id_ in ids))
+        marks = ",".join("?" * len(ids))
+        self._write(f"DELETE FROM batches WHERE id IN ({marks})", ids)  # noqa: S608
 
     def backlog(self) -> Backlog:
         if not self._path.exists():
@@ -99,6 +97,19 @@ class Spool:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    def _write(self, statement: str, values: Sequence[Any]) -> None:
+        deadline = time.monotonic() + _BUSY_TIMEOUT
+        while True:
+            try:
+                with self._lock:
+                    self._open().execute(statement, values)
+                return
+            except sqlite3.OperationalError as error:
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(_BUSY_POLL)
 
     def _open(self) -> sqlite3.Connection:
         # Not before the first use: a connection must not be carried through gunicorn's fork.
@@ -115,7 +126,7 @@ class Spool:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+            self._path, timeout=0, isolation_level=None, check_same_thread=False
         )
         try:
             connection.execute(f"PRAGMA page_size = {_PAGE}")
