@@ -10,6 +10,7 @@ from flask import Flask
 
 from app import commands
 from app.dev.commands import dev, sign
+from app.health.commands import status
 from app.rejected.commands import rejected
 from app.store import migrate
 from app.store.partitions import create_partitions
@@ -19,7 +20,7 @@ db = click.Group("db", help="Bring the database to this release's schema.")
 
 
 def init_app(app: Flask) -> None:
-    for command in (db, worker, rejected, dev, sign):
+    for command in (db, worker, rejected, status, dev, sign):
         app.cli.add_command(command)
 
 
@@ -42,7 +43,7 @@ def upgrade() -> None:
 
 
 @db.command("status")
-def status() -> None:
+def db_status() -> None:
     """List the migrations; exit code 1 where one is missing."""
     with closing(commands.database(commands.settings())) as connection:
         migrations = migrate.status(connection)

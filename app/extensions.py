@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from app.health.status import gather
 from app.intake.drainer import Drainer
 from app.intake.filter import Filter
 from app.intake.intake import Intake
@@ -61,3 +62,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.extensions["settings"] = settings
     app.extensions["intake"] = intake
     app.extensions["drainer"] = Drainer(spool, Path(settings.spool_dir), intake.take, intake.report)
+    app.extensions["status"] = lambda: gather(
+        redis, store.ping, spool, partitions=settings.stream_partitions
+    )

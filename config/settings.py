@@ -34,6 +34,7 @@ class Settings:
     rate_limit_shop_per_minute: int = 600_000
     rate_limit_visitor_per_minute: int = 60_000
     rejected_retention_days: int = 30
+    metrics_token: str = field(default="", repr=False)
     port: int = 8000
     web_concurrency: int = 2
     web_threads: int = 8
@@ -89,6 +90,7 @@ def load_settings() -> Settings:
         rejected_retention_days=integer(
             "REJECTED_RETENTION_DAYS", Settings.rejected_retention_days, least=1
         ),
+        metrics_token=text("METRICS_TOKEN", ""),
         port=integer("PORT", Settings.port, least=1),
         web_concurrency=integer("WEB_CONCURRENCY", Settings.web_concurrency, least=1),
         web_threads=integer("WEB_THREADS", Settings.web_threads, least=1),

@@ -69,6 +69,9 @@ class Caller:
             headers={"Content-Type": "application/json", **dict(headers)},
         )
 
+    def get(self, path, headers=()):
+        return self._client.get(path, headers=dict(headers))
+
     def rows(self, table="tracked_events", order="occurred_at, insert_id"):
         """What is stored in the end, as dicts."""
         self._drain()

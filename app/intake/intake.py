@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from redis import RedisError
@@ -79,14 +80,14 @@ class Intake:
         raise NotStored
 
     def report(self) -> None:
-        """Carry the counts on, as far as Redis is there; else they wait."""
-        pause = self.stream.pause
-        if not pause.since:
-            try:
-                self.stream.report()
-            except RedisError as error:
-                if pause.failed():
-                    _log_pause(self.stream, error)
+        """Carry the counts on, and which journals are left alone; both wait for Redis."""
+        paused = {
+            _name(journal): journal.pause.since
+            for journal in (self.stream, self.store, self.spool)
+            if journal.pause.since
+        }
+        with suppress(RedisError):
+            self.stream.report(paused)
 
     def _count_unlimited(self, batch: Batch) -> None:
         if self.stream.pause.since:  # Redis is away, and the rate limits with it

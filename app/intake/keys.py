@@ -8,6 +8,8 @@ from zlib import crc32
 
 GROUP = "store"  # the consumer group of every stream
 
+JOURNALS = ("stream", "store", "spool")
+
 # What was seen is kept in a set for each shop and time bucket. A set has one lifetime for all its
 # members: with two buckets to a window, the current and the two before it hold at least a window.
 BUCKETS_PER_WINDOW = 2
@@ -45,3 +47,8 @@ def seen(partition: int, shop: str, now: float, window: int) -> list[str]:
 def seen_lifetime(window: int) -> int:
     """Seconds: what is marked at the end of its bucket still lives for a whole window."""
     return window + -(-window // BUCKETS_PER_WINDOW)
+
+
+def paused(journal: str) -> str:
+    """Since when web processes leave a journal alone (Unix seconds); gone soon after they stop."""
+    return f"{{t0}}:paused:{journal}"

@@ -6,6 +6,7 @@ is bounded; what is given back makes room.
 """
 
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _PAGE = 4096  # bytes
 _FEWEST_PAGES = 16
+_ROOM_PAGES = 8  # less than this is full
 _BUSY_TIMEOUT = 0.8  # s a request waits for other processes' writes to end
 _BUSY_POLL = 0.002  # s; SQLite's own waiting sleeps ever longer, and in a queue comes too late
 _SCHEMA = """
@@ -91,6 +93,17 @@ class Spool:
         with self._lock:
             row = self._open().execute("SELECT count(*), min(spooled_at) FROM batches").fetchone()
             return Backlog(*row)
+
+    def has_room(self) -> bool:
+        """Whether a batch would find a place. sqlite3.Error, OSError: it would not."""
+        with self._lock:
+            connection = self._open()
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        disk = os.statvfs(self._path.parent)
+        return self._max_pages - pages + free > _ROOM_PAGES and (
+            disk.f_bavail * disk.f_frsize > _ROOM_PAGES * _PAGE
+        )
 
     def close(self) -> None:
         with self._lock:

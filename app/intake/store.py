@@ -49,6 +49,12 @@ class Store:
         )
         return len(batch.events) - stored
 
+    def ping(self) -> None:
+        """psycopg.Error or psycopg_pool's: Postgres does not answer in time."""
+        self._open()
+        with self._pool.connection():
+            pass  # the pool has just checked it
+
     def close(self) -> None:
         self._pool.close()
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from redis import Redis
@@ -14,6 +15,7 @@ from app.intake.pause import Pause
 
 _SCRIPT = Path(__file__).with_name("intake.lua").read_text()
 _COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
+_PAUSED_LIFETIME = 5  # s, several times the rhythm of reports
 
 
 class StreamFull(Exception):
@@ -91,10 +93,11 @@ class Stream:
             raise RateLimited(seconds_to_next_minute(now))
         return int(answer.count(b"0"))
 
-    def report(self) -> None:
-        """Carry on what was counted, without a batch. redis.RedisError: it goes on waiting."""
+    def report(self, paused: Mapping[str, float]) -> None:
+        """Carry on what was counted, without a batch, and tell which journals are left alone since
+        when (Unix seconds). redis.RedisError: it goes on waiting."""
         others = self._outcomes.take()
-        if not others:
+        if not others and not paused:
             return
         try:
             with self._client.pipeline() as pipeline:
@@ -103,6 +106,8 @@ class Stream:
                     pipeline.hincrby(day, name, number)
                     pipeline.hincrby(keys.total(0), name, number)
                 pipeline.expire(day, _COUNTS_LIFETIME, nx=True)
+                for journal, since in paused.items():
+                    pipeline.set(keys.paused(journal), since, ex=_PAUSED_LIFETIME)
                 pipeline.execute()
         except BaseException:
             self._outcomes.count(others)

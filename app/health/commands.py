@@ -1,0 +1,61 @@
+"""flask status"""
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from app import commands
+from app.health.status import Status, Waiting, gather
+from app.intake.redis_client import worker_client
+from app.intake.spool import Spool
+from app.store.connections import connect
+
+
+@click.command()
+def status() -> None:
+    """Show how the system is: servers, backlog, consumers, spool, outcomes, what is left alone.
+
+    The spool is the one of this machine (SPOOL_DIR). Exit code 1 where no batch could be taken.
+    """
+    settings = commands.settings()
+    spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
+
+    def ask_postgres() -> None:
+        connect(settings.database_url, "command").close()
+
+    with worker_client(settings) as redis, closing(spool):
+        found = gather(redis, ask_postgres, spool, partitions=settings.stream_partitions)
+    for name, value in _rows(found):
+        click.echo(f"{name:<12} {value}")
+    if not found.can_take(settings.intake):
+        click.echo("No batch could be taken: callers get NOT_STORED.", err=True)
+        sys.exit(1)
+
+
+def _rows(found: Status) -> list[tuple[str, str]]:
+    rows = [("postgres", found.postgres), ("redis", found.redis)]
+    if found.redis == "up":
+        keeps = "keeps" if found.redis_is_persistent else "does not keep"
+        rows[-1] = ("redis", f"up, {keeps} an append-only file")
+    rows.append(("backlog", _waiting(found.backlog) if found.backlog else "not known"))
+    rows.append(("spool", _waiting(found.spool) + ("" if found.spool_has_room else ", no room")))
+    rows += [
+        ("worker", f"{one['name']}, seen {one['idle_seconds']:.0f} s ago, holds {one['pending']}")
+        for one in found.consumers
+    ] or [("worker", "none was ever seen")]
+    rows += [
+        ("left alone", f"{journal} for {seconds:.0f} s")
+        for journal, seconds in found.paused.items()
+    ]
+    rows += [
+        ("last day", f"{number} {name}") for name, number in sorted(found.outcomes_of_day.items())
+    ]
+    return rows
+
+
+def _waiting(waiting: Waiting) -> str:
+    if not waiting.batches:
+        return "empty"
+    return f"{waiting.batches} batches, the oldest for {waiting.oldest_seconds or 0:.0f} s"

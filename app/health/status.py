@@ -1,0 +1,123 @@
+"""How the system is, gathered from its servers: for /readyz, /metrics and `flask status`."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from redis import Redis, RedisError, ResponseError
+
+from app.intake import keys
+from app.intake.redis_client import is_persistent
+from app.intake.spool import Spool
+
+
+@dataclass
+class Waiting:
+    batches: int = 0
+    oldest_seconds: float | None = None
+
+
+@dataclass
+class Status:
+    """`backlog` and `worker_seen_seconds` are None where Redis does not tell."""
+
+    postgres: str = "up"  # or why not
+    redis: str = "up"
+    redis_is_persistent: bool | None = None
+    backlog: Waiting | None = None
+    spool: Waiting = field(default_factory=Waiting)
+    spool_has_room: bool = False
+    worker_seen_seconds: float | None = None
+    consumers: list[dict[str, Any]] = field(default_factory=list)
+    paused: dict[str, float] = field(default_factory=dict)  # journal to seconds since
+    outcomes_of_day: dict[str, int] = field(default_factory=dict)  # today and yesterday, UTC
+    outcomes: dict[str, int] = field(default_factory=dict)  # since ever
+
+    def can_take(self, mode: str) -> bool:
+        """Whether some journal would take a batch; `mode` is the setting INTAKE."""
+        by_stream = self.redis == "up" and (
+            mode == "stream" or (mode == "auto" and bool(self.redis_is_persistent))
+        )
+        return by_stream or self.postgres == "up" or self.spool_has_room
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def gather(
+    redis: Redis, ask_postgres: Callable[[], None], spool: Spool, *, partitions: int
+) -> Status:
+    """Ask everyone, within the clients' time limits. `ask_postgres` raises where it is away."""
+    status = Status()
+    try:
+        ask_postgres()
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
+        status.postgres = _reason(error)
+    try:
+        status.redis_is_persistent = is_persistent(redis)
+        _gather_streams(status, redis, partitions)
+    except RedisError as error:
+        status.redis = _reason(error)
+        status.backlog = None
+    try:
+        spooled = spool.backlog()
+        status.spool = Waiting(spooled.batches, _age(spooled.oldest_at))
+        status.spool_has_room = spool.has_room()
+    except Exception:  # noqa: BLE001  # damaged, or not readable
+        status.spool_has_room = False
+    return status
+
+
+def _gather_streams(status: Status, redis: Redis, partitions: int) -> None:
+    now = time.time()
+    status.backlog = Waiting()
+    day: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for partition in range(partitions):
+        stream = keys.stream(partition)
+        status.backlog.batches += int(redis.xlen(stream))
+        first: Any = redis.xrange(stream, count=1)
+        for entry, _ in first:
+            age = _age(int(entry.split(b"-")[0]) / 1000)
+            status.backlog.oldest_seconds = max(status.backlog.oldest_seconds or 0.0, age or 0.0)
+        status.consumers += _consumers(redis, stream)
+        for at in (now, now - 24 * 60 * 60):
+            day.update(_numbers(redis, keys.counts(partition, at)))
+        total.update(_numbers(redis, keys.total(partition)))
+    status.outcomes_of_day, status.outcomes = dict(day), dict(total)
+    idle = [consumer["idle_seconds"] for consumer in status.consumers]
+    status.worker_seen_seconds = min(idle, default=None)
+    for journal in keys.JOURNALS:
+        since: Any = redis.get(keys.paused(journal))
+        if since:
+            status.paused[journal] = round(now - float(since), 1)
+
+
+def _consumers(redis: Redis, stream: str) -> list[dict[str, Any]]:
+    try:
+        found: Any = redis.xinfo_consumers(stream, keys.GROUP)
+    except ResponseError:  # no worker was ever there
+        return []
+    return [
+        {
+            "name": consumer["name"].decode(),
+            "pending": consumer["pending"],
+            "idle_seconds": consumer["idle"] / 1000,
+        }
+        for consumer in found
+    ]
+
+
+def _numbers(redis: Redis, key: str) -> dict[str, int]:
+    found: Any = redis.hgetall(key)
+    return {name.decode(): int(number) for name, number in found.items()}
+
+
+def _age(since: float | None) -> float | None:
+    return None if since is None else round(max(0.0, time.time() - since), 1)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
