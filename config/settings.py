@@ -5,11 +5,20 @@
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
 
+import psycopg
 from environs import Env, EnvValidationError, validate
+from psycopg.conninfo import conninfo_to_dict
+from redis.connection import parse_url
+
+Parser = Callable[[str], object]
+
+
+_LARGEST = 2**40  # of any number: further than that nobody means it
 
 
 class SettingsError(Exception):
@@ -47,10 +56,10 @@ def load_settings() -> Settings:
     present = {name for name, value in os.environ.items() if value.strip()}
     env = Env(eager=False)
 
-    def integer(name: str, default: int, *, least: int = 0) -> int:
+    def integer(name: str, default: int, *, least: int = 0, most: int = _LARGEST) -> int:
         if name not in present:
             return default
-        return env.int(name, validate=validate.Range(min=least))
+        return env.int(name, validate=validate.Range(min=least, max=most))
 
     def text(name: str, default: str) -> str:
         return os.environ[name].strip() if name in present else default
@@ -62,8 +71,8 @@ def load_settings() -> Settings:
 
     faults: list[str] = []
     settings = Settings(
-        database_url=_url("DATABASE_URL", ("postgres", "postgresql"), faults),
-        redis_url=_url("REDIS_URL", ("redis", "rediss"), faults),
+        database_url=_url("DATABASE_URL", ("postgres", "postgresql"), conninfo_to_dict, faults),
+        redis_url=_url("REDIS_URL", ("redis", "rediss"), _parse_redis, faults),
         redis_ssl_cert_reqs=choice(
             "REDIS_SSL_CERT_REQS", Settings.redis_ssl_cert_reqs, "required", "optional", "none"
         ),
@@ -91,7 +100,7 @@ def load_settings() -> Settings:
             "REJECTED_RETENTION_DAYS", Settings.rejected_retention_days, least=1
         ),
         metrics_token=text("METRICS_TOKEN", ""),
-        port=integer("PORT", Settings.port, least=1),
+        port=integer("PORT", Settings.port, least=1, most=65535),
         web_concurrency=integer("WEB_CONCURRENCY", Settings.web_concurrency, least=1),
         web_threads=integer("WEB_THREADS", Settings.web_threads, least=1),
         log_level=choice(
@@ -108,18 +117,32 @@ def load_settings() -> Settings:
     return settings
 
 
-def _url(name: str, schemes: tuple[str, ...], faults: list[str]) -> str:
+def _url(name: str, schemes: tuple[str, ...], parse: Parser, faults: list[str]) -> str:
+    """A server's address. A fault does not repeat the value: it holds a password."""
     value = os.environ.get(name, "").strip()
     wanted = " or ".join(f"{scheme}://" for scheme in schemes)
-    try:
-        fits = urlsplit(value).scheme in schemes and "://" in value
-    except ValueError:
-        fits = False
     if not value:
         faults.append(f"{name}: is missing, set it to the server's {wanted} address.")
-    elif not fits:  # the value is not repeated here: it holds a password
+    elif not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
         faults.append(f"{name}: must begin with {wanted}.")
+    else:
+        try:
+            parse(value)
+            port = urlsplit(value).port
+            fits = port is None or port > 0
+        except (ValueError, psycopg.Error):
+            fits = False
+        if not fits:
+            faults.append(
+                f"{name}: is not an address such as {schemes[0]}://user:pass@host:1234/0."
+            )
     return value
+
+
+def _parse_redis(url: str) -> None:
+    parse_url(url)  # type: ignore[no-untyped-call]
+    if not re.fullmatch(r"(/[0-9]*)?", urlsplit(url).path):
+        raise ValueError("a Redis database is a number")
 
 
 def _secrets(name: str, faults: list[str]) -> tuple[bytes, ...]:

@@ -10,7 +10,7 @@ from app.tracking.body import decode_body, dump_json, mend
 from app.tracking.schemas import BatchSchema, InvalidEvent
 
 VALIDATION_FAILED = "VALIDATION_FAILED"
-_MAX_PAYLOAD = 64 * 1024  # characters that are kept of something rejected
+_MAX_PAYLOAD = 256 * 1024  # characters that are kept of something rejected
 
 _schema = BatchSchema()
 

@@ -51,6 +51,21 @@ class Consumer:
                 if "BUSYGROUP" not in str(error):
                     raise
 
+    def adopt(self, is_gone: Callable[[str], bool]) -> None:
+        """Take over at once what consumers have read of whom it is known that they are gone."""
+        for stream in self._streams:
+            for name, pending in self._consumers(stream):
+                if pending and name != self._name and is_gone(name):
+                    entries: Any = self._redis.xpending_range(
+                        stream, GROUP, "-", "+", pending, consumername=name
+                    )
+                    ids = [entry["message_id"] for entry in entries]
+                    self._redis.xclaim(stream, GROUP, self._name, 0, ids, justid=True)
+                    logger.info(
+                        "took over entries of a predecessor",
+                        extra={"action": "adopted", "entries": len(ids)},
+                    )
+
     def store_pending(self) -> None:
         """Store what was delivered to this consumer and is not acknowledged."""
         while self._store_and_acknowledge(self._read("0")):
@@ -100,6 +115,11 @@ class Consumer:
                 extra={"action": "reclaimed", "entries": len(entries)},
             )
         return entries
+
+    def _consumers(self, stream: str) -> list[tuple[str, int]]:
+        """Each consumer's name, and how many entries it has read and not acknowledged."""
+        consumers: Any = self._redis.xinfo_consumers(stream, GROUP)
+        return [(consumer["name"].decode(), consumer["pending"]) for consumer in consumers]
 
     def _forget_dead_consumers(self, stream: str) -> None:
         consumers: Any = self._redis.xinfo_consumers(stream, GROUP)

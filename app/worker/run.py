@@ -20,6 +20,7 @@ from config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_HOST = os.environ.get("DYNO") or socket.gethostname()
 _FIRST_PAUSE = 0.1  # s
 _LONGEST_PAUSE = 10.0  # s
 
@@ -35,7 +36,7 @@ def run(settings: Settings) -> None:
         client,
         storing.store,
         streams=[keys.stream(partition) for partition in range(settings.stream_partitions)],
-        name=f"{os.environ.get('DYNO') or socket.gethostname()}-{os.getpid()}",
+        name=f"{_HOST}-{os.getpid()}",
     )
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
@@ -60,6 +61,7 @@ def _loop(
             if not joined:  # at the start, and after each failure
                 warn_about_eviction(client)
                 consumer.join_groups()
+                consumer.adopt(_is_dead_predecessor)
                 consumer.store_pending()
                 joined = True
             housekeeping.run_if_due(storing.connection())
@@ -77,3 +79,19 @@ def _loop(
             if failures:
                 logger.info("the worker goes on", extra={"action": "worker_goes_on"})
             failures = 0
+
+
+def _is_dead_predecessor(name: str) -> bool:
+    """Whether a consumer was a process of this machine that has ended."""
+    host, _, pid = name.rpartition("-")
+    return host == _HOST and pid.isdigit() and not _is_alive(int(pid))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

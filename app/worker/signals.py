@@ -18,7 +18,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
     """An event that SIGTERM and SIGINT set.
 
     What was begun is finished; where that hangs, the process ends all the same, and what it had
-    read stays pending. A repeated signal changes nothing. Restores the handlers it found.
+    read stays pending. A repeated signal changes nothing, also while the process then ends; without
+    any, the handlers that were found are restored.
     """
     stop = threading.Event()
     give_up = threading.Timer(PATIENCE, _give_up)
@@ -35,7 +36,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
     finally:
         give_up.cancel()
         for number, handler in found.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)
 
 
 def _give_up() -> None:

@@ -75,6 +75,35 @@ def test_every_fault_is_named_at_once(environment):
     assert "hidden" not in message
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "redis://localhost:notaport/0"),
+        ("REDIS_URL", "redis://localhost:99999/0"),
+        ("REDIS_URL", "redis://localhost:6379/abc"),
+        ("REDIS_URL", "redis://localhost?socket_timeout=abc"),
+        ("DATABASE_URL", "postgres://localhost:notaport/x"),
+        ("DATABASE_URL", "postgres://u:p@h/x?nosuchoption=1"),
+        ("DATABASE_URL", "postgres://%zz@h/x"),
+        ("PORT", "70000"),
+        ("PORT", "0"),
+        ("DEDUP_WINDOW_SECONDS", "99999999999999999999"),
+        ("SPOOL_MAX_BYTES", "x"),
+    ],
+)
+def test_a_value_that_cannot_work_stops_the_start(environment, name, value):
+    environment(**REQUIRED | {name: value})
+    assert f"  {name}: " in complaint()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://u:p%40@h/x?sslmode=require", "postgresql:///x?host=/tmp/a", "postgres://h"]
+)
+def test_addresses_as_platforms_give_them_are_taken(environment, url):
+    environment(**REQUIRED | {"DATABASE_URL": url})
+    assert load_settings().database_url == url
+
+
 @pytest.mark.parametrize("secret", ["", " ", ",", "a,", ",a", "a, ,b"])
 def test_a_missing_or_empty_secret_stops_the_start(environment, secret):
     environment(**REQUIRED | {"SHOPIFY_API_SECRET": secret})

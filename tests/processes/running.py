@@ -57,11 +57,11 @@ def flask(settings, *words, **variables):
 class Running:
     """A line of the Procfile as a process of its own group, its output in a file."""
 
-    def __init__(self, line, env, log):
+    def __init__(self, line, env, log, command=None):
+        """`command` instead of the Procfile's, where a test needs another."""
         self.log = log
-        command = dict(
-            entry.split(": ", 1) for entry in (ROOT / "Procfile").read_text().splitlines()
-        )[line]
+        procfile = (ROOT / "Procfile").read_text().splitlines()
+        command = command or dict(entry.split(": ", 1) for entry in procfile)[line]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 f"exec {command}",
