@@ -14,7 +14,9 @@ import pytest
 from tests.campaigns.tcp_proxy import BLACK_HOLE, LATE, PASS, REFUSE, RESET
 from tests.processes.running import wait_until
 
-SLACK = 0.7  # s for a machine that has more to do
+# A request's limit is 1.5 s (README, Operations, has what was measured); this is for a machine with
+# more to do, and still tells a hang.
+LONGEST = 4_000  # ms
 QUICK_WORKER = (
     f"{sys.executable} -c 'from app.worker import consumer, run; from config import settings;"
     " consumer.RECLAIM_AFTER = 1000; consumer.RECLAIM_EVERY = 0.5;"
@@ -95,7 +97,7 @@ def test_a_line_that_fails_costs_little_and_no_event(system, ledger, server, int
     time.sleep(0.5)
     report = assert_exactly_once(system, ledger)
     assert set(report["replies"]) == {"200 success"}, report
-    assert report["max_ms"] < (1.5 + SLACK) * 1000, report
+    assert report["max_ms"] < LONGEST, report
 
 
 def test_both_servers_away_and_back_with_web_killed_in_between(system, ledger):
@@ -119,7 +121,7 @@ def test_a_server_that_stands_still_costs_little_and_no_event(system, ledger, se
     with system.frozen(process):
         time.sleep(2)
     report = assert_exactly_once(system, ledger)
-    assert report["max_ms"] < (1.5 + SLACK) * 1000, report
+    assert report["max_ms"] < LONGEST, report
 
 
 def test_a_full_disk_is_not_stored_and_heals_by_itself(system, ledger, tmp_path):
