@@ -33,6 +33,7 @@ from app.dev import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_TIMEOUT = 25.0  # s, as on the platform
 PORT = click.IntRange(1, 65535)
 FLASK = (sys.executable, "-m", "flask", "--app", "app")
@@ -219,7 +220,10 @@ def _supervise(
 
     class Manager(honcho.Manager):  # type: ignore[misc]  # honcho has no types
         def _start(self) -> None:
+            # A Ctrl-C at this moment waits until each new process has handlers of its own.
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             super()._start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             # Not before: a fork copies locks that another thread holds.
             threading.Thread(target=when_started, daemon=True).start()
 
@@ -249,8 +253,9 @@ class Tied:
     def run(self, events: Any, ignore_signals: bool) -> None:
         # A Ctrl-C reaches this process too, with the manager's handlers in it. They must not run,
         # and SIG_IGN would be inherited by the command.
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for signum in STOP_SIGNALS:
             signal.signal(signum, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         from honcho.process import Process
 
         process = Process(*self.args, **self.options)

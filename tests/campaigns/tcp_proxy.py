@@ -19,6 +19,7 @@ class TcpProxy:
         self._hold_at = None
         self.held = threading.Event()
         self._sockets = set()
+        self._is_closed = False
         self._listen(0)
 
     def _listen(self, port):
@@ -48,6 +49,7 @@ class TcpProxy:
         self._reset_all()
 
     def close(self):
+        self._is_closed = True
         self._close_listener()
         self._reset_all()
 
@@ -57,9 +59,9 @@ class TcpProxy:
         self._listener.close()
 
     def _reset_all(self):
-        for one in list(self._sockets):
-            _reset(one)
-        self._sockets.clear()
+        with contextlib.suppress(KeyError):
+            while True:
+                _reset(self._sockets.pop())
 
     def _accept(self, listener):
         while True:
@@ -82,10 +84,13 @@ class TcpProxy:
             up.close()
             return
         self._sockets |= {down, up}
+        if self._is_closed:
+            self._reset_all()
         threading.Thread(target=self._pump, args=[down, up, True], daemon=True).start()
         self._pump(up, down, False)
 
     def _pump(self, source, target, is_upward):
+        """Returns where the line goes dead; its sockets stay open until all are reset."""
         try:
             while chunk := source.recv(65536):
                 if self._is_held(chunk, is_upward):
@@ -96,9 +101,11 @@ class TcpProxy:
                 if self._mode == LATE:
                     time.sleep(DELAY)
                 target.sendall(chunk)
-            target.shutdown(socket.SHUT_WR)
         except OSError:
-            _reset(target)
+            pass
+        for one in (source, target):
+            self._sockets.discard(one)
+            _reset(one)
 
     def _is_held(self, chunk, is_upward):
         if self._hold_at is None:

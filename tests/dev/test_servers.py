@@ -180,9 +180,10 @@ def test_the_servers_stop_when_their_stdin_closes(folder):
 
 def test_the_servers_stop_cleanly_on_sigterm(folder):
     with server_process(folder) as (process, _):
-        process.terminate()
-        process.terminate()
-        assert process.wait(15) == 0
+        while process.poll() is None:  # again and again, as a platform may send it
+            process.terminate()
+            time.sleep(0.01)
+        assert process.returncode == 0
         assert running_in(folder) == []
 
 
