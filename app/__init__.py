@@ -4,7 +4,7 @@ import click
 from flask import Flask
 from flask.cli import FlaskGroup
 
-from app import cli, extensions, health, logs, replies, tracking
+from app import cli, commands, extensions, health, logs, replies, tracking
 from config.settings import Settings, load_settings
 
 
@@ -16,9 +16,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     cli.init_app(app)
     if settings is None:
-        if _is_looking_for_commands():
+        context = click.get_current_context(silent=True)
+        if context and isinstance(context.command, FlaskGroup):
+            # `flask` is looking for its commands. They read the settings when they run, so that
+            # `flask --help` and `flask dev` work before anything is set.
             return app
-        settings = load_settings()
+        settings = commands.settings() if context else load_settings()
         logs.configure(settings.log_level)
     # A redirect is never sent: Shopify's proxy follows or breaks them.
     app.url_map.strict_slashes = False
@@ -28,10 +31,3 @@ def create_app(settings: Settings | None = None) -> Flask:
     health.init_app(app)
     tracking.init_app(app, settings)
     return app
-
-
-def _is_looking_for_commands() -> bool:
-    """`flask` loads the app to learn its commands. They read the settings when they run, so that
-    `flask --help` and `flask dev` work before anything is set."""
-    context = click.get_current_context(silent=True)
-    return context is not None and isinstance(context.command, FlaskGroup)

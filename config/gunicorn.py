@@ -1,6 +1,7 @@
 """gunicorn: what, and why. Read by `gunicorn --config config/gunicorn.py 'app:create_app()'`."""
 
 import sys
+from pathlib import Path
 from socket import socket
 from typing import Any
 
@@ -41,7 +42,7 @@ secure_scheme_headers: dict[str, str] = {}
 # Since 25.1 gunicorn opens a control socket in the home directory, which a dyno does not need.
 control_socket_disable = True
 # Heartbeats go to memory: on a slow disk they would block the worker.
-worker_tmp_dir = "/dev/shm"  # noqa: S108
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 logconfig_dict = logs.config(_settings.log_level)
 # Should somebody switch the access log on after all: no query string in it.

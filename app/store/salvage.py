@@ -49,7 +49,8 @@ def _unstorable(batch: Batch, error: Exception) -> Batch:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     logger.error(
         "an event cannot be stored, it is kept in rejected_events",
-        extra={"action": "poison", "shop": batch.shop, "cause": reason},
+        # The whole reason, which may quote what a shopper sent, is in the table only.
+        extra={"action": "poison", "shop": batch.shop, "cause": type(error).__name__},
     )
     payload = b"\n".join([batch.line, *batch.events.values()]) or batch.rejected
     return _rejection(batch.shop, UNSTORABLE, reason, payload)

@@ -37,6 +37,14 @@ def test_help_needs_no_settings(words):
     assert "worker" in result.stdout or "upgrade" in result.stdout
 
 
+@pytest.mark.parametrize("words", [["run"], ["routes"], ["worker"], ["status"], ["db", "upgrade"]])
+def test_without_settings_a_command_says_what_is_missing(settings, words):
+    result = flask(settings, *words, DATABASE_URL="")
+    assert result.returncode != 0
+    assert "DATABASE_URL: is missing" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("words", [["db", "upgrade"], ["db", "status"]])
 def test_a_database_that_is_away_is_one_line(settings, words):
     result = flask(settings, *words, DATABASE_URL="postgresql://127.0.0.1:1/x")
