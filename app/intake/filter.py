@@ -6,7 +6,8 @@ Best effort: without Redis nothing is filtered, limited or marked; the key in Po
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis, RedisError
@@ -19,6 +20,10 @@ from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
 
 logger = logging.getLogger(__name__)
+
+_CLAIM_LIFETIME = 3_000  # ms, longer than a request may take
+_CLAIM_PATIENCE = 0.4  # s to wait for another request that stores the same event
+_CLAIM_POLL = 0.02  # s
 
 
 class Filter:
@@ -40,38 +45,59 @@ class Filter:
         self._dedup_window = dedup_window
         self._limits = limits
 
-    def unseen(self, batch: Batch) -> dict[bytes, bytes]:
-        """The batch's events without those whose ids were marked before. RateLimited."""
+    @contextmanager
+    def unseen(self, batch: Batch) -> Iterator[dict[bytes, bytes]]:
+        """The batch's events without those whose ids were marked before. RateLimited.
+
+        To ask, to store and to mark is not one step, so within the block their ids are claimed:
+        who comes with one of them at the same moment waits for the mark. (The key in Postgres
+        tells a repeat only where it has the same time.)
+        """
         partition = keys.partition(batch.shop, self._partitions)
         now = time.time()
         ids = list(batch.events)
+        claims = [keys.claim(partition, batch.shop, key) for key in ids]
         limits = self._limits.of(batch, partition, now)
-        sets = keys.seen(partition, batch.shop, now, self._dedup_window) if ids else []
 
         def ask(pipeline: Pipeline) -> None:
             for counter, _ in limits:
                 pipeline.incrby(counter, batch.received_count)
                 pipeline.expire(counter, KEY_LIFETIME)
-            for name in sets:
+            for claim in claims:  # before the question, or a mark in between would be missed
+                pipeline.set(claim, 1, nx=True, px=_CLAIM_LIFETIME)
+
+        answers = self._call(ask) if limits or ids else []
+        sums, is_ours = answers[: 2 * len(limits) : 2], answers[2 * len(limits) :]
+        own = [claim for claim, ok in zip(claims, is_ours, strict=False) if ok]
+        try:
+            if any(sum_ > limit for sum_, (_, limit) in zip(sums, limits, strict=False)):
+                count = batch.received_count
+                self._outcomes.count({"received": count, "rate_limited": count})
+                raise RateLimited(seconds_to_next_minute(now))
+            seen = self._seen(batch, ids)
+            deadline = time.monotonic() + _CLAIM_PATIENCE
+            busy = {key for key, ok in zip(ids, is_ours, strict=False) if not ok} - seen
+            while busy and time.monotonic() < deadline:
+                time.sleep(_CLAIM_POLL)
+                found = self._seen(batch, list(busy))
+                seen |= found
+                busy -= found
+            yield {key: line for key, line in batch.events.items() if key not in seen}
+        finally:
+            if own:
+                self._call(lambda pipeline: pipeline.delete(*own))
+
+    def _seen(self, batch: Batch, ids: list[bytes]) -> set[bytes]:
+        def ask(pipeline: Pipeline) -> None:
+            for name in self._sets(batch):
                 pipeline.smismember(name, ids)
 
-        if not limits and not sets:
-            return batch.events
-        answers = self._call(ask)
-        if not answers:
-            return batch.events
-        sums, flags = answers[: 2 * len(limits) : 2], answers[2 * len(limits) :]
-        if any(sum_ > limit for sum_, (_, limit) in zip(sums, limits, strict=True)):
-            count = batch.received_count
-            self._outcomes.count({"received": count, "rate_limited": count})
-            raise RateLimited(seconds_to_next_minute(now))
-        seen = {key for key, *was_seen in zip(ids, *flags, strict=False) if any(was_seen)}
-        return {key: line for key, line in batch.events.items() if key not in seen}
+        answers = self._call(ask) if ids else []
+        return {key for key, *was_seen in zip(ids, *answers, strict=False) if any(was_seen)}
 
     def mark(self, batch: Batch) -> None:
         """Mark all of the batch's ids. Only for what is committed: a mark set before loses it."""
-        partition = keys.partition(batch.shop, self._partitions)
-        current = keys.seen(partition, batch.shop, time.time(), self._dedup_window)[0]
+        current = self._sets(batch)[0]
 
         def mark(pipeline: Pipeline) -> None:
             pipeline.sadd(current, *batch.events)
@@ -80,7 +106,11 @@ class Filter:
         if batch.events:
             self._call(mark)
 
-    def _call(self, fill: Callable[[Pipeline], None]) -> list[Any]:
+    def _sets(self, batch: Batch) -> list[str]:
+        partition = keys.partition(batch.shop, self._partitions)
+        return keys.seen(partition, batch.shop, time.time(), self._dedup_window)
+
+    def _call(self, fill: Callable[[Pipeline], object]) -> list[Any]:
         """The answers, none where Redis is away."""
         if not self._pause.allows():
             return []

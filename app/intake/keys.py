@@ -44,6 +44,11 @@ def seen(partition: int, shop: str, now: float, window: int) -> list[str]:
     return [f"{{t{partition}}}:seen:{shop}:{bucket - age}" for age in range(BUCKETS_PER_WINDOW + 1)]
 
 
+def claim(partition: int, shop: str, insert_key: bytes) -> str:
+    """Held by who stores an event just now."""
+    return f"{{t{partition}}}:claim:{shop}:{insert_key.hex()}"
+
+
 def seen_lifetime(window: int) -> int:
     """Seconds: what is marked at the end of its bucket still lives for a whole window."""
     return window + -(-window // BUCKETS_PER_WINDOW)

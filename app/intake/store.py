@@ -34,11 +34,11 @@ class Store:
         RateLimited: nobody should take it. psycopg.Error or psycopg_pool's: perhaps stored after
         all, ask the next journal; the key tells repeats.
         """
-        unseen = self._filter.unseen(batch)
         stored = 0
-        if unseen or batch.rejected:
-            stored = self._write(batch, unseen)
-        self._filter.mark(batch)
+        with self._filter.unseen(batch) as unseen:
+            if unseen or batch.rejected:
+                stored = self._write(batch, unseen)
+            self._filter.mark(batch)
         self._outcomes.count(
             {
                 "received": batch.received_count,

@@ -1,6 +1,8 @@
 """Which journal takes a batch, with real servers that are there or away."""
 
+import threading
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -135,3 +137,31 @@ def test_every_event_is_counted_once(calling, redis_client):
         "rejected": 4,
         "signature:missing:shop": 2,
     }
+
+
+@pytest.mark.parametrize("intake", ["stream", "store"])
+@pytest.mark.parametrize("years", [-1, 1], ids=["an old date", "a clock ahead"])
+def test_the_same_id_with_other_times_at_once_is_stored_once(calling, settings, intake, years):
+    caller = calling(intake=intake)
+    start = datetime.now(UTC) + timedelta(days=365 * years)
+    barrier, replies = threading.Barrier(8), []
+
+    def send(number):
+        moment = (start + timedelta(seconds=number)).isoformat()
+        barrier.wait()
+        replies.append(caller.post(body(event(insert_id="x", timestamp=moment))).data)
+
+    threads = [threading.Thread(target=send, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    drain(settings)
+    assert replies == [SUCCESS] * 8
+    assert len(caller.rows()) == 1
+
+
+def test_a_claim_is_let_go_of_where_the_store_fails(calling, redis_client):
+    batch = body()
+    calling(intake="store", database_url=NO_POSTGRES, spool_dir=NO_FOLDER).post(batch)
+    assert redis_client.keys("{t0}:claim:*") == []
