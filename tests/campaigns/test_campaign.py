@@ -20,7 +20,7 @@ from schemathesis import GenerationMode
 from tests.calls import CONTEXT, PATH, event, query
 from tests.campaigns.ledger import Ledger
 from tests.campaigns.tcp_proxy import BLACK_HOLE, LATE, PASS, REFUSE, RESET
-from tests.campaigns.test_faults import QUICK_WORKER
+from tests.campaigns.test_faults import QUICK_WORKER, assert_exactly_once
 from tests.processes.running import ROOT, wait_until
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(0)]
@@ -109,6 +109,18 @@ def test_faults_at_random_lose_nothing_and_store_nothing_twice(system, pytestcon
     assert (report["lost"], report["twice"], report["strangers"]) == (0, 0, 0)
     assert not [reply for reply in report["replies"] if reply.startswith("5")]
     assert system.poisoned() == []
+
+
+def test_both_servers_away_for_minutes_cost_no_event(system, ledger, pytestconfig):
+    system.start_web()
+    system.start_worker(QUICK_WORKER)
+    ledger.start()
+    time.sleep(1)
+    with system.without_redis(), system.without_postgres():
+        time.sleep(60 * pytestconfig.getoption("campaign_minutes") / 5)
+    time.sleep(5)
+    report = assert_exactly_once(system, ledger, 180)
+    assert set(report["replies"]) == {"200 success"}, report
 
 
 values = st.recursive(
