@@ -1,11 +1,12 @@
-"""gunicorn: what, and why. Read by `gunicorn --config config/gunicorn.py 'app:create_app()'`."""
+"""gunicorn: what, and why. Read by `gunicorn --config config/gunicorn.py 'app.asgi:create_app()'`."""
 
 import sys
+from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
-from socket import socket
 from typing import Any
 
-from gunicorn import util
+from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.base import Worker
 
 from app import logs
@@ -20,10 +21,10 @@ except SettingsError as error:
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
 
-# Threads, because a request mostly waits for Redis; time limits are the clients' own, `timeout`
-# only tells a worker that no longer answers at all.
-worker_class = "gthread"
-threads = _settings.web_threads
+# An event loop, because a request mostly waits for Redis (app/asgi.py); time limits are the clients'
+# own, `timeout` only tells a worker that no longer answers at all, and ends a body that stalls.
+worker_class = "asgi"
+asgi_lifespan = "off"
 timeout = 60  # s
 
 # Heroku sends SIGKILL 30 s after SIGTERM.
@@ -51,28 +52,30 @@ access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
 
 def post_worker_init(worker: Worker) -> None:
     """What the run before this one left in the spool is given back from the start on."""
-    app: Any = worker.wsgi
-    app.extensions["drainer"].start()
+    server: Any = worker.asgi  # type: ignore[attr-defined]
+    server.app.extensions["drainer"].start()
 
 
 def worker_exit(server: Any, worker: Worker) -> None:
     """The requests are answered: give back what still waits, and close the connections."""
-    app: Any = getattr(worker, "wsgi", None)  # none where it could not be loaded
-    if app:
-        app.extensions["drainer"].stop()
-        app.extensions["intake"].close()
+    ours: Any = getattr(worker, "asgi", None)  # none where it could not be loaded
+    if ours:
+        ours.app.extensions["drainer"].stop()
+        ours.app.extensions["intake"].close()
 
 
-def _write_error(sock: socket, status_int: int, reason: str, mesg: str) -> None:
-    """gunicorn answers what it cannot read with an HTML page, sometimes with 501; ours is JSON."""
-    if status_int == 501:
-        status_int, reason = 400, "Bad Request"
+def _send_error_response(
+    self: ASGIProtocol, status: int, message: str, extra_headers: Sequence[tuple[str, str]] = ()
+) -> None:
+    """gunicorn answers what it cannot read with plain text, sometimes with 501; ours is JSON."""
+    status = 400 if status == 501 else status
+    reason = HTTPStatus(status).phrase
     body = envelope(reason.upper().replace(" ", "_"), "The request is not valid HTTP.")
     head = (
-        f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Cache-Control: private, no-store\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    util.write_nonblock(sock, head.encode() + body)
+    self._safe_write(head.encode() + body)
 
 
-util.write_error = _write_error
+ASGIProtocol._send_error_response = _send_error_response

@@ -12,6 +12,7 @@ from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
 from app.intake.stream import Stream
+from app.loop import offload
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Intake:
         pause = self.stream.pause
         if self._stream_first is None and pause.allows():
             try:
-                self._stream_first = self._is_persistent()
+                self._stream_first = offload(self._is_persistent)
             except Exception as error:  # noqa: BLE001  # Redis is away: asked again later
                 if pause.failed():
                     _log_pause(self.stream, error)
@@ -130,7 +131,7 @@ def _ask(journals: Iterable[Journal], batch: Batch) -> bool:
         if not journal.pause.allows():
             continue
         try:
-            journal.append(batch)
+            _append(journal, batch)
         except RateLimited:
             journal.pause.succeeded()
             raise
@@ -142,6 +143,13 @@ def _ask(journals: Iterable[Journal], batch: Batch) -> bool:
                 _log_return(journal)
             return True
     return False
+
+
+def _append(journal: Journal, batch: Batch) -> None:
+    if isinstance(journal, Stream):  # knows how to wait on an event loop
+        journal.append(batch)
+    else:
+        offload(journal.append, batch)
 
 
 def _log_pause(journal: Journal, error: Exception) -> None:

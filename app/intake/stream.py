@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 from redis import Redis
 
@@ -12,8 +11,8 @@ from app.intake.batch import VERSION, Batch
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
+from app.intake.script import Script
 
-_SCRIPT = Path(__file__).with_name("intake.lua").read_text()
 _COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
 _PAUSED_LIFETIME = 5  # s, several times the rhythm of reports
 
@@ -36,7 +35,7 @@ class Stream:
     ) -> None:
         self.pause = pause
         self._client = client
-        self._script = client.register_script(_SCRIPT)
+        self._script = Script(client)
         self._outcomes = outcomes
         self._partitions = partitions
         self._max_batches = max_batches
