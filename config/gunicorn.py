@@ -1,4 +1,4 @@
-"""gunicorn: what, and why. Read by `gunicorn --config config/gunicorn.py 'app.asgi:create_app()'`."""
+"""gunicorn: what, and why. The Procfile hands it to gunicorn with --config."""
 
 import sys
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from app import logs
@@ -21,8 +22,8 @@ except SettingsError as error:
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
 
-# An event loop, because a request mostly waits for Redis (app/asgi.py); time limits are the clients'
-# own, `timeout` only tells a worker that no longer answers at all, and ends a body that stalls.
+# An event loop, because a request mostly waits for Redis (app/asgi.py); time limits are the
+# clients' own, `timeout` is for a worker that no longer answers at all, and a body that stalls.
 worker_class = "asgi"
 asgi_lifespan = "off"
 timeout = 60  # s
@@ -46,6 +47,16 @@ control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 logconfig_dict = logs.config(_settings.log_level)
+
+
+class _Logger(Logger):
+    """Without the access log, which Heroku's buildpack switches on: the router has written the
+    request down already, and gunicorn puts its line together even where nobody reads it."""
+
+    access_log_enabled = False
+
+
+logger_class = _Logger
 # Should somebody switch the access log on after all: no query string in it.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
 
@@ -75,7 +86,7 @@ def _send_error_response(
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Cache-Control: private, no-store\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    self._safe_write(head.encode() + body)
+    self._safe_write(head.encode() + body)  # type: ignore[attr-defined]
 
 
-ASGIProtocol._send_error_response = _send_error_response
+ASGIProtocol._send_error_response = _send_error_response  # type: ignore[attr-defined]

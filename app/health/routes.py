@@ -7,13 +7,14 @@ import orjson
 from flask import Blueprint, Response, current_app, request
 
 from app.health.status import Status
+from app.intake.outcomes import EVENTS
 from app.replies import Refusal, json_reply
 from config.settings import Settings
 
 bp = Blueprint("health", __name__)
 
 # The outcomes of events; all other counts are of requests.
-_OUTCOMES = ("received", "accepted", "duplicate", "rejected", "rate_limited", "not_stored")
+_OUTCOMES = ("received", *EVENTS)
 
 
 @bp.get("/healthz", provide_automatic_options=False)

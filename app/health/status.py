@@ -9,6 +9,7 @@ from typing import Any
 from redis import Redis, RedisError, ResponseError
 
 from app.intake import keys
+from app.intake.outcomes import with_received
 from app.intake.redis_client import is_persistent
 from app.intake.spool import Spool
 
@@ -86,7 +87,7 @@ def _gather_streams(status: Status, redis: Redis, partitions: int) -> None:
         for at in (now, now - 24 * 60 * 60):
             day.update(_numbers(redis, keys.counts(partition, at)))
         total.update(_numbers(redis, keys.total(partition)))
-    status.outcomes_of_day, status.outcomes = dict(day), dict(total)
+    status.outcomes_of_day, status.outcomes = with_received(day), with_received(total)
     idle = [consumer["idle_seconds"] for consumer in status.consumers]
     status.worker_seen_seconds = min(idle, default=None)
     for journal in keys.JOURNALS:

@@ -7,7 +7,8 @@ puts the ids in front: nothing is parsed or rendered twice. A line holds no newl
 Source: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -43,6 +44,9 @@ VERSION = b"1"
 _CLOCK_TOLERANCE = timedelta(hours=1)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _NULL = rb"\N"
+_SPECIAL = re.compile(rb"[\\\t\n\r\0]")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_CONTEXT_COLUMNS = BATCH_COLUMNS[2:-1]
 
 
 class UnreadableEntry(ValueError):
@@ -66,7 +70,7 @@ class Context:
 
     columns: Mapping[str, str] = field(default_factory=dict)
     rest: bytes = b"{}"
-    whole: bytes | None = None  # JSON as sent
+    whole: Callable[[], bytes] | None = None  # renders JSON as sent
 
 
 @dataclass(slots=True)
@@ -113,16 +117,9 @@ class Batch:
         batch = cls(shop, is_limited=True)
         visitor = context.columns.get("client_id") or context.columns.get("session_id")
         if visitor:
-            batch.visitor = insert_key(visitor).hex()
+            batch.visitor = digest(visitor).hex()
         if events:
-            values: dict[str, str | None] = {
-                **context.columns,
-                "received_at": received_at.isoformat(),
-                "customer_id": customer_id,
-            }
-            texts = [values.get(column) for column in BATCH_COLUMNS[:-1]]
-            cells = [None if text is None else text.encode() for text in texts]
-            batch.line = _line([*cells, context.rest])
+            batch.line = _batch_line(received_at, customer_id, context)
         ahead = _clock_ahead(events, received_at)
         for event in events:
             key = insert_key(event.insert_id)
@@ -135,7 +132,7 @@ class Batch:
                 {
                     "received_at": received_at.isoformat(),
                     "customer_id": customer_id,
-                    "context": context.whole and context.whole.decode(),
+                    "context": context.whole and context.whole().decode(),
                     "items": rejected,
                 }
             )
@@ -160,7 +157,7 @@ class Batch:
             if entry[b"v"] != VERSION:
                 raise UnreadableEntry(f"version {entry[b'v']!r} is not known to this release")
             lines = entry[b"events"].split(b"\n") if entry[b"events"] else []
-            events = {bytes.fromhex(line.split(b"\t", 2)[1].decode()): line for line in lines}
+            events = {_key_of(line): line for line in lines}
             shop, rejected = entry[b"shop"].decode(), entry[b"rejected"]
             return cls(shop, entry[b"batch"], events, rejected=rejected)
         except (KeyError, IndexError, ValueError) as error:
@@ -168,8 +165,20 @@ class Batch:
 
 
 def insert_key(insert_id: str) -> bytes:
-    """16 bytes that stand for an id within its shop, in Redis and in Postgres."""
-    return blake2b(insert_id.encode(), digest_size=16).digest()
+    """16 bytes that stand for an id within its shop, in Redis and in Postgres: a UUID's own, a
+    digest of any other."""
+    if _UUID.fullmatch(insert_id):
+        return bytes.fromhex(insert_id.replace("-", ""))
+    return digest(insert_id)
+
+
+def digest(text: str) -> bytes:
+    """16 bytes."""
+    return blake2b(text.encode(), digest_size=16).digest()
+
+
+def _key_of(line: bytes) -> bytes:
+    return bytes.fromhex(line.split(b"\t", 2)[1].replace(b"-", b"").decode())
 
 
 def _clock_ahead(events: list[Event], received_at: datetime) -> timedelta:
@@ -180,33 +189,43 @@ def _clock_ahead(events: list[Event], received_at: datetime) -> timedelta:
 
 
 def _event_line(event: Event, key: bytes, ahead: timedelta) -> bytes:
-    sent = None
+    # Neither names, times and keys nor JSON hold anything that COPY takes for its own, but for the
+    # backslash; nor does an id, which has no control characters.
+    sent = _NULL
     occurred_at = event.timestamp
     if ahead:
         sent = event.timestamp.isoformat().encode()
         occurred_at = event.timestamp - min(ahead, event.timestamp - _EARLIEST)
-    return _line(
-        [
-            occurred_at.isoformat().encode(),
-            key.hex().encode(),
-            sent,
-            event.name.encode(),
-            event.insert_id.encode(),
-            None if event.properties == b"{}" else event.properties,
-            None if event.extra == b"{}" else event.extra,
-        ]
+    key, insert_id = key.hex().encode(), event.insert_id.encode()
+    if insert_id.replace(b"-", b"") == key:  # the id is its own key, and stored once
+        key, insert_id = insert_id, _NULL
+    else:
+        insert_id = insert_id.replace(b"\\", b"\\\\")
+    return b"%b\t%b\t%b\t%b\t%b\t%b\t%b" % (
+        occurred_at.isoformat().encode(),
+        key,
+        sent,
+        event.name.encode(),
+        insert_id,
+        _json(event.properties),
+        _json(event.extra),
     )
 
 
-def _line(values: Iterable[bytes | None]) -> bytes:
-    return b"\t".join(_NULL if value is None else _escape(value) for value in values)
+def _json(text: bytes) -> bytes:
+    return _NULL if text == b"{}" else text.replace(b"\\", b"\\\\")
+
+
+def _batch_line(received_at: datetime, customer_id: str | None, context: Context) -> bytes:
+    texts = [received_at.isoformat(), customer_id]
+    texts += [context.columns.get(column) for column in _CONTEXT_COLUMNS]
+    cells = [_NULL if text is None else _escape(text.encode()) for text in texts]
+    return b"\t".join([*cells, context.rest.replace(b"\\", b"\\\\")])
 
 
 def _escape(value: bytes) -> bytes:
-    if b"\0" in value:  # the body is repaired long before; the query is not
-        value = value.replace(b"\0", "\ufffd".encode())
-    if b"\\" in value:
-        value = value.replace(b"\\", b"\\\\")
-    if b"\t" in value or b"\n" in value or b"\r" in value:
-        value = value.replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    return value
+    if not _SPECIAL.search(value):
+        return value
+    value = value.replace(b"\0", "\ufffd".encode())  # the body is repaired; the query is not
+    value = value.replace(b"\\", b"\\\\").replace(b"\t", b"\\t")
+    return value.replace(b"\n", b"\\n").replace(b"\r", b"\\r")

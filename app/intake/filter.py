@@ -71,8 +71,7 @@ class Filter:
         own = [claim for claim, ok in zip(claims, is_ours, strict=False) if ok]
         try:
             if any(sum_ > limit for sum_, (_, limit) in zip(sums, limits, strict=False)):
-                count = batch.received_count
-                self._outcomes.count({"received": count, "rate_limited": count})
+                self._outcomes.count({"rate_limited": batch.received_count})
                 raise RateLimited(seconds_to_next_minute(now))
             seen = self._seen(batch, ids)
             deadline = time.monotonic() + _CLAIM_PATIENCE

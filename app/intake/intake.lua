@@ -17,28 +17,23 @@
 --       2 lifetime of a set of seen ids (s)
 --       3 lifetime of the counts of the day (s)
 --       4 lifetime of a counter (s)
---       5 number of events received, for the limits and the counts
+--       5 number of events received, for the limits
 --       6 l, the number of limits
 --       7 n, the number of events
---       8 m, the number of counts
---       9, 10, 11, 12  version, shop, batch line and rejected events of the entry
---       then l limits, n insert keys, n event lines, m pairs of an outcome's name and its number
+--       8 to 12  the entry: version, shop, batch line, the n event lines joined by newlines, and
+--          the rejected events
+--       then l limits, n insert keys, pairs of an outcome's name and its number
 --
--- Answer: "FULL", "LIMITED", or a text of n digits, 1 for each event that is new, 0 for one seen
--- before.
+-- Answer: "FULL", "LIMITED", or the number of events that were seen before.
 
-local received = tonumber(ARGV[5])
-local l, n, m = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local l, n = tonumber(ARGV[6]), tonumber(ARGV[7])
 local FIXED_KEYS, FIXED_ARGS = 3, 12
 
-local function count(counts)
-    for name, number in pairs(counts) do
-        if number > 0 then
-            redis.call('HINCRBY', KEYS[2], name, number)
-            redis.call('HINCRBY', KEYS[3], name, number)
-        end
+local function count(name, number)
+    redis.call('HINCRBY', KEYS[3], name, number)
+    if redis.call('HINCRBY', KEYS[2], name, number) == tonumber(number) then
+        redis.call('EXPIRE', KEYS[2], ARGV[3], 'NX')
     end
-    redis.call('EXPIRE', KEYS[2], ARGV[3], 'NX')
 end
 
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then
@@ -46,54 +41,58 @@ if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then
 end
 
 for i = 1, l do
-    local counter = KEYS[FIXED_KEYS + i]
+    local counter, received = KEYS[FIXED_KEYS + i], tonumber(ARGV[5])
     local sum = redis.call('INCRBY', counter, received)
     if sum == received then
         redis.call('EXPIRE', counter, ARGV[4])
     end
     if sum > tonumber(ARGV[FIXED_ARGS + i]) then
-        count({received = received, rate_limited = received})
+        count('rate_limited', received)
         return 'LIMITED'
     end
 end
 
-local first_set, first_id = FIXED_KEYS + l + 1, FIXED_ARGS + l + 1
-local first_line, first_count = first_id + n, first_id + 2 * n
-local news, keys, lines = {}, {}, {}
+local first_id = FIXED_ARGS + l + 1
+local news, lines, repeats = {}, ARGV[11], 0
 if n > 0 then
-    local ids = {unpack(ARGV, first_id, first_id + n - 1)}
-    for i = 1, n do
-        news[i] = '1'
-    end
-    for set = first_set, #KEYS do
-        for i, seen in ipairs(redis.call('SMISMEMBER', KEYS[set], unpack(ids))) do
-            if seen == 1 then
-                news[i] = '0'
+    news = {unpack(ARGV, first_id, first_id + n - 1)}
+    local ids, seen = {unpack(news)}, {}
+    for set = FIXED_KEYS + l + 1, #KEYS do
+        for i, is_member in ipairs(redis.call('SMISMEMBER', KEYS[set], unpack(ids))) do
+            if is_member == 1 and not seen[i] then
+                seen[i], repeats = true, repeats + 1
             end
         end
     end
-    for i = 1, n do
-        if news[i] == '1' then
-            keys[#keys + 1] = ids[i]
-            lines[#lines + 1] = ARGV[first_line + i - 1]
+    if repeats > 0 then
+        local i, kept = 0, {}
+        news = {}
+        for line in string.gmatch(lines, '[^\n]+') do
+            i = i + 1
+            if not seen[i] then
+                news[#news + 1], kept[#kept + 1] = ids[i], line
+            end
         end
+        lines = table.concat(kept, '\n')
     end
 end
 
-if #keys > 0 or ARGV[12] ~= '' then
-    local batch = #keys > 0 and ARGV[11] or ''
-    redis.call('XADD', KEYS[1], '*', 'v', ARGV[9], 'shop', ARGV[10], 'batch', batch,
-        'events', table.concat(lines, '\n'), 'rejected', ARGV[12])
+if #news > 0 or ARGV[12] ~= '' then
+    local batch = #news > 0 and ARGV[10] or ''
+    redis.call('XADD', KEYS[1], '*', 'v', ARGV[8], 'shop', ARGV[9], 'batch', batch,
+        'events', lines, 'rejected', ARGV[12])
 end
-if #keys > 0 then
-    redis.call('SADD', KEYS[first_set], unpack(keys))
-    redis.call('EXPIRE', KEYS[first_set], ARGV[2], 'NX')
+if #news > 0 then
+    local current = KEYS[FIXED_KEYS + l + 1]
+    redis.call('SADD', current, unpack(news))
+    redis.call('EXPIRE', current, ARGV[2], 'NX')
+    count('accepted', #news)
+end
+if repeats > 0 then
+    count('duplicate', repeats)
+end
+for i = first_id + n, #ARGV, 2 do
+    count(ARGV[i], ARGV[i + 1])
 end
 
-local counts = {received = received, accepted = #keys, duplicate = n - #keys}
-for i = first_count, first_count + 2 * m - 1, 2 do
-    counts[ARGV[i]] = (counts[ARGV[i]] or 0) + tonumber(ARGV[i + 1])
-end
-count(counts)
-
-return table.concat(news)
+return repeats

@@ -64,7 +64,6 @@ class Intake:
             # The events' outcome is known, and counted, when they are given back.
             self.outcomes.count(
                 {
-                    "received": batch.repeats + batch.rejected_count,
                     "duplicate": batch.repeats,
                     "rejected": batch.rejected_count,
                     "spooled": len(batch.events),
@@ -73,7 +72,6 @@ class Intake:
             return
         self.outcomes.count(
             {
-                "received": batch.received_count,
                 "rejected": batch.rejected_count,
                 "not_stored": batch.received_count - batch.rejected_count,
             }

@@ -1,13 +1,22 @@
 """What became of the events, and why requests were refused: counts by name.
 
-For every period: received = accepted + duplicate + rejected + rate_limited + not_stored.
-The intake script counts what the stream takes, in the same step. All else is counted here and
-travels with the next call of the script to the counts of the day.
+For every period: received = accepted + duplicate + rejected + rate_limited + not_stored; so what
+was received is not counted but added up. The intake script counts what the stream takes, in the
+same step. All else is counted here and travels with the next call of the script to the counts of
+the day.
 """
 
 import threading
 from collections import Counter
 from collections.abc import Mapping
+
+EVENTS = ("accepted", "duplicate", "rejected", "rate_limited", "not_stored")
+
+
+def with_received(counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts, and what they add up to."""
+    received = sum(counts.get(name, 0) for name in EVENTS)
+    return {"received": received, **counts} if received else dict(counts)
 
 
 class Outcomes:

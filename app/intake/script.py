@@ -7,6 +7,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import NoScriptError
 
+from app.intake.redis_client import REQUEST_TIMEOUT
 from app.intake.shared_connection import SharedConnection
 from app.loop import is_on_loop, wait
 
@@ -16,8 +17,8 @@ _SHA = sha1(_TEXT.encode(), usedforsecurity=False).hexdigest()
 
 class Script:
     def __init__(self, client: Redis) -> None:
-        self._shared = SharedConnection(client)  # for callers on the event loop
-        self._registered = client.register_script(_TEXT)  # for all others
+        self._shared = SharedConnection(client, timeout=REQUEST_TIMEOUT)  # on the event loop
+        self._registered = client.register_script(_TEXT)  # elsewhere
 
     def __call__(self, keys: Sequence[str], args: Sequence[str | bytes | int]) -> bytes:
         """The script's answer. redis.RedisError: it may or may not have run."""

@@ -16,11 +16,11 @@ from redis import Redis, SSLConnection, exceptions
 class SharedConnection:
     """Opened at its first use, and again after it was lost. Belongs to one event loop."""
 
-    def __init__(self, client: Redis) -> None:
-        """To the same server as `client`, within the same time limits."""
+    def __init__(self, client: Redis, *, timeout: float) -> None:
+        """To the same server as `client`; `timeout` in seconds, to connect and for each reply."""
         self._options = client.connection_pool.connection_kwargs
         self._is_encrypted = issubclass(client.connection_pool.connection_class, SSLConnection)
-        self._timeout: float = self._options["socket_timeout"]
+        self._timeout = timeout
         self._opening: asyncio.Task[_Pipeline] | None = None
 
     async def call(self, *words: str | bytes | int) -> Any:
@@ -109,7 +109,7 @@ class _Pipeline(asyncio.Protocol):
             return reply
         if not self._unsent:
             self._loop.call_soon(self._flush)  # with what others send in this turn of the loop
-        self._unsent.append(hiredis.pack_command(words))
+        self._unsent.append(hiredis.pack_command(words))  # type: ignore[arg-type]
         self._waiting.append((reply, self._loop.time()))
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout, self._look_at_the_clock)

@@ -41,7 +41,6 @@ class Store:
             self._filter.mark(batch)
         self._outcomes.count(
             {
-                "received": batch.received_count,
                 "accepted": stored,
                 "duplicate": len(batch.events) + batch.repeats - stored,
                 "rejected": batch.rejected_count,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from redis import Redis
 
 from app.intake import keys
-from app.intake.batch import VERSION, Batch
+from app.intake.batch import Batch
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
@@ -52,18 +52,20 @@ class Stream:
         now = time.time()
         limits = self._limits.of(batch, partition, now)
         others = self._outcomes.take()
-        counts = Counter(others)
-        counts.update({"rejected": batch.rejected_count, "duplicate": batch.repeats})
+        counts = others
+        if batch.rejected_count or batch.repeats:  # adding leaves zeros out
+            own = Counter(rejected=batch.rejected_count, duplicate=batch.repeats)
+            counts = Counter(others) + own
         try:
             answer = self._script(
-                keys=[
+                [
                     keys.stream(partition),
                     keys.counts(partition, now),
                     keys.total(partition),
                     *(counter for counter, _ in limits),
                     *keys.seen(partition, batch.shop, now, self._dedup_window),
                 ],
-                args=[
+                [
                     self._max_batches,
                     keys.seen_lifetime(self._dedup_window),
                     _COUNTS_LIFETIME,
@@ -71,14 +73,9 @@ class Stream:
                     batch.received_count,
                     len(limits),
                     len(batch.events),
-                    len(counts),
-                    VERSION,
-                    batch.shop,
-                    batch.line,
-                    batch.rejected,
+                    *batch.to_entry().values(),
                     *(limit for _, limit in limits),
                     *batch.events.keys(),
-                    *batch.events.values(),
                     *(part for pair in counts.items() for part in pair),
                 ],
             )
@@ -90,7 +87,7 @@ class Stream:
             if answer == b"FULL":
                 raise StreamFull(f"the stream is at its cap of {self._max_batches} batches")
             raise RateLimited(seconds_to_next_minute(now))
-        return int(answer.count(b"0"))
+        return int(answer)
 
     def report(self, paused: Mapping[str, float]) -> None:
         """Carry on what was counted, without a batch, and tell which journals are left alone since

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
@@ -54,6 +55,9 @@ CONTEXT_COLUMNS = {
     "genlook_lib_version": "lib_version",
     "$current_url": "current_url",
 }
+
+
+_MOST_FOR_NAMES = 256  # bytes of the names above, with their punctuation
 
 
 @dataclass(slots=True)
@@ -106,18 +110,19 @@ class ContextField(fields.Field[Context]):
     ) -> Context:
         if type(value) is not dict:
             raise ValidationError("must be an object")
-        whole = dump_json(value)
-        if len(whole) > MAX_JSON:
-            raise ValidationError(f"is larger than {MAX_JSON} bytes as JSON")
         columns = {
             column: value[name]
             for name, column in CONTEXT_COLUMNS.items()
             if type(value.get(name)) is str
         }
-        rest = {
-            name: item for name, item in value.items() if CONTEXT_COLUMNS.get(name) not in columns
-        }
-        return Context(columns, dump_json(rest), whole)
+        rest = dump_json(
+            {name: item for name, item in value.items() if CONTEXT_COLUMNS.get(name) not in columns}
+        )
+        # No character takes more than 6 bytes: only what may be too large is measured.
+        most = len(rest) + 6 * sum(map(len, columns.values())) + _MOST_FOR_NAMES
+        if most > MAX_JSON and len(dump_json(value)) > MAX_JSON:
+            raise ValidationError(f"is larger than {MAX_JSON} bytes as JSON")
+        return Context(columns, rest, partial(dump_json, value))
 
 
 class BatchSchema(Schema):
@@ -135,15 +140,16 @@ def load_event(value: Any) -> Event:
     if type(value) is not dict:
         raise ValidationError({"": "must be an object"})
     name, insert_id = value.get("event"), value.get("$insert_id")
+    name_error, insert_id_error = _name_error(name), _insert_id_error(insert_id)
     timestamp, timestamp_error = _load_timestamp(value.get("timestamp"))
     properties, properties_error = _load_properties(value.get("properties"))
-    errors = {
-        "event": _name_error(name),
-        "$insert_id": _insert_id_error(insert_id),
-        "timestamp": timestamp_error,
-        "properties": properties_error,
-    }
-    if any(errors.values()):
+    if name_error or insert_id_error or timestamp_error or properties_error:
+        errors = {
+            "event": name_error,
+            "$insert_id": insert_id_error,
+            "timestamp": timestamp_error,
+            "properties": properties_error,
+        }
         raise ValidationError({field: message for field, message in errors.items() if message})
     extra = b"{}"
     if not value.keys() <= _KNOWN:
@@ -168,7 +174,7 @@ def _insert_id_error(insert_id: Any) -> str | None:
         return _wrong_type(insert_id, "a string")
     if not 0 < len(insert_id) <= MAX_INSERT_ID:
         return f"must have 1 to {MAX_INSERT_ID} characters"
-    if _CONTROL.search(insert_id):
+    if not insert_id.isprintable() and _CONTROL.search(insert_id):
         return "must not contain control characters"
     return None
 
@@ -187,9 +193,13 @@ def _load_properties(sent: Any) -> tuple[bytes, str | None]:
         return b"{}", None
     if type(sent) is not dict:
         return b"", "must be an object"
-    if depth_of(sent) > MAX_PROPERTIES_DEPTH:
-        return b"", f"is nested deeper than {MAX_PROPERTIES_DEPTH} levels"
     properties = dump_json(sent)
+    # As many levels need as many brackets: only what may be too deep is measured.
+    if (
+        properties.count(b"{") + properties.count(b"[") > MAX_PROPERTIES_DEPTH
+        and depth_of(sent) > MAX_PROPERTIES_DEPTH
+    ):
+        return b"", f"is nested deeper than {MAX_PROPERTIES_DEPTH} levels"
     if len(properties) > MAX_JSON:
         return b"", f"is larger than {MAX_JSON} bytes as JSON"
     return properties, None
