@@ -1,13 +1,15 @@
 """The app as gunicorn's ASGI worker calls it.
 
-Requests of the endpoint run on the event loop (see loop.py), all others on threads, where they may
-block as in every Flask app.
+The endpoint's requests run on the event loop, each in a greenlet (app/loop.py), and without Flask's
+own dispatch, which would cost as much as all that they do. All other requests go through Flask on
+threads, where they may block.
 Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -16,7 +18,9 @@ from flask import Flask
 
 from app import create_app as create_flask_app
 from app import loop
+from app.replies import HEADERS, Reply
 from app.tracking.body import WIRE_LIMIT
+from app.tracking.endpoint import Endpoint
 from config.settings import Settings
 
 Message = MutableMapping[str, Any]
@@ -28,20 +32,17 @@ _DRAIN = 4 * 1024 * 1024  # bytes
 
 def create_app() -> "Server":
     """What gunicorn serves. SettingsError where the environment is not complete."""
-    app = create_flask_app()
-    settings: Settings = app.extensions["settings"]
-    return Server(app, threads=settings.web_threads)
+    return Server(create_flask_app())
 
 
 class Server:
-    def __init__(self, app: Flask, *, threads: int) -> None:
-        """`threads` for what blocks, of the endpoint and of all other requests."""
+    def __init__(self, app: Flask) -> None:
         self.app = app
-        self._threads = threads
+        self._endpoint: Endpoint = app.extensions["endpoint"]
+        self._paths = {rule.rule for rule in app.url_map.iter_rules("tracking.receive_events")}
+        settings: Settings = app.extensions["settings"]
+        self._threads = settings.web_threads
         self._has_threads = False  # not before gunicorn's fork
-        self._on_loop = frozenset(
-            rule.rule for rule in app.url_map.iter_rules("tracking.receive_events")
-        )
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,12 +54,18 @@ class Server:
         body = await _read(receive)
         if body is None:
             return  # the caller went away
-        environ = _environ(scope, body)
-        if environ["PATH_INFO"].rstrip("/") in self._on_loop and scope["method"] == "POST":
-            head, chunks = await loop.run(lambda: self._respond(environ))
-            await send(head)
-            await send({"type": "http.response.body", "body": b"".join(chunks)})
+        path = _path(scope)
+        if scope["method"] == "POST" and path.removesuffix("/") in self._paths:
+            encoding = b",".join(v for k, v in scope["headers"] if k == b"content-encoding")
+            reply = await loop.run(
+                partial(
+                    self._endpoint.answer, scope["query_string"], encoding.decode("latin-1"), body
+                )
+            )
+            await send(_head(reply))
+            await send({"type": "http.response.body", "body": reply.body})
         else:
+            environ = _environ(scope, path, body)
             await running.run_in_executor(None, self._stream, environ, send, running)
 
     def _respond(self, environ: dict[str, Any]) -> tuple[Message, Iterable[bytes]]:
@@ -66,9 +73,7 @@ class Server:
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
             head["status"] = int(status[:3])
-            head["headers"] = [
-                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
-            ]
+            head["headers"] = _encoded(headers)
 
         return head, self.app.wsgi_app(environ, start_response)  # type: ignore[arg-type]
 
@@ -112,15 +117,34 @@ async def _read(receive: Receive) -> bytes | None:
     return None if message["type"] == "http.disconnect" else body
 
 
-def _environ(scope: Message, body: bytes) -> dict[str, Any]:
-    """As WSGI has it: https://peps.python.org/pep-3333/#environ-variables"""
-    path = scope["raw_path"].partition(b"?")[0]
-    if b"%" in path:
-        path = unquote_to_bytes(path)
+def _path(scope: Message) -> str:
+    """As WSGI has it: bytes as latin-1."""
+    path: bytes = scope["raw_path"].partition(b"?")[0]
+    return (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+_COMMON = _encoded((("Content-Type", "application/json"), *HEADERS))
+
+
+def _head(reply: Reply) -> Message:
+    length = (b"content-length", b"%d" % len(reply.body))
+    return {
+        "type": "http.response.start",
+        "status": reply.status,
+        "headers": [length, *_COMMON, *_encoded(reply.headers)],
+    }
+
+
+def _environ(scope: Message, path: str, body: bytes) -> dict[str, Any]:
+    """https://peps.python.org/pep-3333/#environ-variables"""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
-        "PATH_INFO": path.decode("latin-1"),
+        "PATH_INFO": path,
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_NAME": scope["server"][0],
         "SERVER_PORT": str(scope["server"][1]),

@@ -1,5 +1,6 @@
 """Every reply's form, made in one place."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 Detail = dict[str, str]  # {"path": "events.0.timestamp", "message": "..."}
 
+HEADERS = (("Cache-Control", "private, no-store"),)  # of every reply
 SUCCESS = b'{"success":true}'
 
 
@@ -26,6 +28,20 @@ class Refusal(Exception):
         self.status, self.code, self.message, self.details = status, code, message, details
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """JSON, before it is anybody's response."""
+
+    body: bytes
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def response(self) -> Response:
+        response = json_reply(self.body, self.status)
+        response.headers.extend(self.headers)
+        return response
+
+
 def json_reply(body: bytes, status: int = 200) -> Response:
     return Response(body, status, content_type="application/json")
 
@@ -38,16 +54,15 @@ def envelope(code: str, message: str, details: list[Detail] | None = None) -> by
     return orjson.dumps(body)
 
 
-def refusal_reply(refusal: Refusal) -> Response:
-    body = envelope(refusal.code, refusal.message, refusal.details)
-    return json_reply(body, refusal.status)
+def refusal_reply(refusal: Refusal) -> Reply:
+    return Reply(envelope(refusal.code, refusal.message, refusal.details), refusal.status)
 
 
 def init_app(app: Flask) -> None:
     """Errors of every route as JSON, and no reply in any cache."""
-    app.register_error_handler(Refusal, refusal_reply)
+    app.register_error_handler(Refusal, lambda refusal: refusal_reply(refusal).response())
     app.register_error_handler(HTTPException, _http_error_reply)
-    app.after_request(_forbid_caching)
+    app.after_request(_add_headers)
 
 
 def _http_error_reply(error: HTTPException) -> Response:
@@ -60,6 +75,6 @@ def _http_error_reply(error: HTTPException) -> Response:
     return reply
 
 
-def _forbid_caching(reply: Response) -> Response:
-    reply.headers["Cache-Control"] = "private, no-store"
+def _add_headers(reply: Response) -> Response:
+    reply.headers.extend(HEADERS)
     return reply

@@ -4,6 +4,7 @@ All keys of a stream partition share its hash tag, so that one script can use th
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from zlib import crc32
 
 GROUP = "store"  # the consumer group of every stream
@@ -13,6 +14,8 @@ JOURNALS = ("stream", "store", "spool")
 # What was seen is kept in a set for each shop and time bucket. A set has one lifetime for all its
 # members: with two buckets to a window, the current and the two before it hold at least a window.
 BUCKETS_PER_WINDOW = 2
+
+_DAY = 24 * 60 * 60  # s
 
 
 def partition(shop: str, partitions: int) -> int:
@@ -35,7 +38,13 @@ def rate(partition: int, shop: str, now: float, visitor: str = "") -> str:
 
 def counts(partition: int, now: float) -> str:
     """The outcomes of a day (UTC)."""
-    return f"{{t{partition}}}:counts:{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
+    return f"{{t{partition}}}:counts:{_date(now // _DAY)}"
+
+
+@lru_cache(maxsize=2)
+def _date(days: float) -> str:
+    """Of a number of days since 1970."""
+    return f"{datetime.fromtimestamp(days * _DAY, UTC):%Y-%m-%d}"
 
 
 def seen(partition: int, shop: str, now: float, window: int) -> list[str]:

@@ -1,7 +1,8 @@
 """One connection to Redis for all requests of an event loop.
 
-Calls that come together go out together, and each reply finds its caller by the order of the calls:
-a round trip is shared by as many requests as there are, and nobody blocks.
+While Redis works on what was sent, what comes in waits and goes out together: a round trip, and the
+system calls on both sides, are shared by as many requests as there are. Each reply finds its caller
+by the order of the calls.
 """
 
 import asyncio
@@ -107,7 +108,7 @@ class _Pipeline(asyncio.Protocol):
         if self.is_lost:
             reply.set_exception(exceptions.ConnectionError("the connection is lost"))
             return reply
-        if not self._unsent:
+        if not self._waiting:
             self._loop.call_soon(self._flush)  # with what others send in this turn of the loop
         self._unsent.append(hiredis.pack_command(words))  # type: ignore[arg-type]
         self._waiting.append((reply, self._loop.time()))
@@ -128,13 +129,15 @@ class _Pipeline(asyncio.Protocol):
                 reply.set_exception(answer)
             else:
                 reply.set_result(answer)
+        if self._unsent and len(self._waiting) == len(self._unsent):
+            self._loop.call_soon(self._flush)
 
     def connection_lost(self, exc: Exception | None) -> None:
         reason = str(exc) if exc else "Redis has closed the connection"
         self._fail(exceptions.ConnectionError(reason))
 
     def _flush(self) -> None:
-        if not self.is_lost:
+        if self._unsent and not self.is_lost:
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 

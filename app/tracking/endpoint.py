@@ -1,0 +1,103 @@
+"""POST …/public/tracking/events, from a request to its reply, whichever way it was received."""
+
+import logging
+import time
+from datetime import UTC, datetime
+
+import orjson
+
+from app.intake.batch import Batch
+from app.intake.intake import Intake, NotStored
+from app.intake.limits import RateLimited
+from app.replies import SUCCESS, Reply, envelope, refusal_reply
+from app.shopify.app_proxy import Verdict, verify
+from app.tracking.validation import VALIDATION_FAILED, Validated, event_details, validate
+from config.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Endpoint:
+    def __init__(self, settings: Settings, intake: Intake) -> None:
+        self._secrets = settings.shopify_api_secrets
+        self._max_age = settings.signature_max_age_seconds
+        self._intake = intake
+
+    def answer(self, query: bytes, content_encoding: str, body: bytes) -> Reply:
+        """The raw query string, the header, the body as sent. Never raises."""
+        verdict = verify(query, self._secrets, now=time.time(), max_age=self._max_age)
+        if not verdict.valid:
+            return self._refuse(verdict)
+        # The one guard: after a valid signature no fault of ours reaches the shopper.
+        try:
+            return self._take_batch(verdict, content_encoding, body)
+        except RateLimited as limited:
+            return Reply(
+                envelope("RATE_LIMIT_EXCEEDED", "Too many events in this minute, send them later."),
+                429,
+                (("Retry-After", str(limited.retry_after)),),
+            )
+        except NotStored:
+            cause = "no journal could take it"
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}"
+            logger.exception("tracking failed", extra={"action": "fault", "shop": verdict.shop})
+            self._intake.outcomes.count({"fault": 1})
+        logger.error(
+            "a batch was not stored",
+            extra={"action": "not_stored", "shop": verdict.shop, "cause": cause},
+        )
+        return Reply(
+            envelope(
+                "NOT_STORED", "The events could not be stored, send them again with their ids."
+            )
+        )
+
+    def _refuse(self, verdict: Verdict) -> Reply:
+        self._intake.outcomes.count({f"signature:{verdict.cause}": 1})
+        logger.info(
+            "signature refused", extra={"action": "invalid_signature", "cause": verdict.cause}
+        )
+        message = "The request is not signed by Shopify's app proxy."
+        return Reply(envelope("INVALID_SIGNATURE", message), 401)
+
+    def _take_batch(self, verdict: Verdict, content_encoding: str, body: bytes) -> Reply:
+        received_at = datetime.now(UTC)
+        validated = validate(body, content_encoding)
+        batch = Batch.build(
+            shop=verdict.shop,
+            customer_id=verdict.customer_id,
+            received_at=received_at,
+            context=validated.context,
+            events=validated.events,
+            rejected=validated.rejected,
+        )
+        try:
+            self._intake.append(batch)
+        except NotStored:
+            if not validated.refusal:
+                raise
+        if validated.refusal:
+            return refusal_reply(validated.refusal)
+        return Reply(_partial(validated)) if validated.invalid else _SUCCESS
+
+
+_SUCCESS = Reply(SUCCESS)
+
+
+def _partial(validated: Validated) -> bytes:
+    return orjson.dumps(
+        {
+            "success": True,
+            "accepted": len(validated.events),
+            "rejected": [
+                {
+                    "index": event.index,
+                    "insert_id": event.insert_id,
+                    "code": VALIDATION_FAILED,
+                    "details": event_details(event),
+                }
+                for event in validated.invalid
+            ],
+        }
+    )
