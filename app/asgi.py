@@ -124,14 +124,14 @@ def _path(scope: Message) -> str:
 
 
 def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 _COMMON = _encoded((("Content-Type", "application/json"), *HEADERS))
 
 
 def _head(reply: Reply) -> Message:
-    length = (b"content-length", b"%d" % len(reply.body))
+    length = (b"Content-Length", b"%d" % len(reply.body))
     return {
         "type": "http.response.start",
         "status": reply.status,

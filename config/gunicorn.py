@@ -89,4 +89,12 @@ def _send_error_response(
     self._safe_write(head.encode() + body)  # type: ignore[attr-defined]
 
 
+def _eof_received(self: Any) -> bool:
+    """Who has said all and still listens gets a reply; asyncio would close the connection."""
+    self._keepalive = False
+    body = self._body_receiver
+    return self._current_request is not None and (body is None or body._complete)
+
+
 ASGIProtocol._send_error_response = _send_error_response  # type: ignore[attr-defined]
+ASGIProtocol.eof_received = _eof_received  # type: ignore[method-assign]
