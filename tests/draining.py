@@ -8,7 +8,7 @@ from app.intake.redis_client import worker_client
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.writer import Writer
 from app.worker.consumer import Consumer
-from app.worker.storing import Storing
+from app.worker.storing import Storing, parse
 
 
 def drain(settings, name="drain"):
@@ -20,7 +20,7 @@ def drain(settings, name="drain"):
     stopping = threading.Event()
     stopping.set()  # no lingering
     with worker_client(settings) as client, closing(storing):
-        consumer = Consumer(client, storing.store, streams=streams, name=name)
+        consumer = Consumer(client, parse, storing.store, streams=streams, name=name)
         consumer.join_groups()
         consumer.store_pending()
         while sum(client.xlen(stream) for stream in streams) and consumer.run_once(stopping):

@@ -5,10 +5,12 @@ first, and only on a unique violation the rows take the way of INSERT … ON CON
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from psycopg import Connection, sql
 from psycopg.errors import UniqueViolation
+from psycopg.pq import TransactionStatus
 
 from app.intake.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
 from app.store.rejected import write_rejected
@@ -18,7 +20,7 @@ logger = logging.getLogger(__name__)
 _BATCHES = sql.SQL("COPY batches (shop_id, id, {}) FROM STDIN").format(
     sql.SQL(", ").join(map(sql.Identifier, BATCH_COLUMNS))
 )
-_EVENT_COLUMNS = sql.SQL("shop_id, batch_id, {}").format(
+_EVENT_COLUMNS = sql.SQL("shop_id, {}, batch_id").format(
     sql.SQL(", ").join(map(sql.Identifier, EVENT_COLUMNS))
 )
 _EVENTS = sql.SQL("COPY events ({}) FROM STDIN").format(_EVENT_COLUMNS)
@@ -27,10 +29,11 @@ _INCOMING = sql.SQL("COPY incoming_events ({}) FROM STDIN").format(_EVENT_COLUMN
 _INSERT_INCOMING = sql.SQL(
     "INSERT INTO events ({columns}) SELECT {columns} FROM incoming_events"
     " ORDER BY shop_id, occurred_at, insert_key, batch_id"
-    " ON CONFLICT DO NOTHING RETURNING batch_id, insert_key"
+    " ON CONFLICT DO NOTHING RETURNING batch_id"
 ).format(columns=_EVENT_COLUMNS)
 
-_Row = tuple[int, int, bytes]  # shop_id, batch_id, line
+# Stores rows of events, and those of the batches that have one; returns how many events were new.
+_Way = Callable[[Connection, dict[int, bytes], list[bytes]], int]
 
 
 class Writer:
@@ -38,7 +41,7 @@ class Writer:
 
     def __init__(self, *, statement_timeout: int) -> None:
         """`statement_timeout` in milliseconds."""
-        self._statement_timeout = statement_timeout
+        self._begin = f"BEGIN; SET LOCAL statement_timeout = {statement_timeout:d}"
         self._shop_ids: dict[str, int] = {}
 
     def write(self, connection: Connection, batches: Sequence[Batch]) -> int:
@@ -47,30 +50,44 @@ class Writer:
         Returns after the commit. psycopg.Error: nothing is stored, or, where the connection broke
         during the commit, perhaps all; writing again is always safe.
         """
+        try:
+            return self._write(connection, batches, _copy_all)
+        except UniqueViolation:
+            return self._write(connection, batches, _write_around_conflicts)
+
+    def _write(self, connection: Connection, batches: Sequence[Batch], way: _Way) -> int:
         shop_ids = self._resolve_shops(connection, {batch.shop for batch in batches})
-        with connection.transaction():
-            connection.execute(
-                sql.SQL("SET LOCAL statement_timeout = {}").format(self._statement_timeout)
-            )
+        with self._transaction(connection):
             write_rejected(connection, batches)
             with_events = [batch for batch in batches if batch.events]
             if not with_events:
                 return 0
             ids = _batch_ids(connection, len(with_events))
-            parents: dict[int, _Row] = {}
-            events: list[_Row] = []
+            parents: dict[int, bytes] = {}
+            events: list[bytes] = []
             for batch_id, batch in zip(ids, with_events, strict=True):
                 shop_id = shop_ids[batch.shop]
-                parents[batch_id] = (shop_id, batch_id, batch.line)
-                events += [(shop_id, batch_id, line) for line in batch.events.values()]
-            events.sort(key=lambda row: (row[0], row[2]))
-            try:
-                with connection.transaction():
-                    _copy(connection, _EVENTS, events)
-                    _copy(connection, _BATCHES, parents.values())
-                    return len(events)
-            except UniqueViolation:
-                return _write_around_conflicts(connection, parents, events)
+                parents[batch_id] = b"%d\t%d\t%b\n" % (shop_id, batch_id, batch.line)
+                events += [b"%d\t%b\t%d\n" % (shop_id, e, batch_id) for e in batch.events.values()]
+            # In one order for all writers, and nearly that of the key.
+            events.sort()
+            return way(connection, parents, events)
+
+    @contextmanager
+    def _transaction(self, connection: Connection) -> Iterator[None]:
+        """As connection.transaction(), with its time limit in the same round trip."""
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            with connection.transaction():
+                yield
+            return
+        connection.execute(self._begin)
+        try:
+            yield
+        except BaseException:
+            if not connection.closed:
+                connection.rollback()
+            raise
+        connection.commit()
 
     def _resolve_shops(self, connection: Connection, domains: set[str]) -> dict[str, int]:
         unknown = sorted(domains - self._shop_ids.keys())
@@ -93,10 +110,16 @@ def _batch_ids(connection: Connection, number: int) -> list[int]:
     return [row[0] for row in rows]
 
 
+def _copy_all(connection: Connection, parents: dict[int, bytes], events: list[bytes]) -> int:
+    """UniqueViolation where an event is stored already."""
+    _copy(connection, _EVENTS, events)
+    _copy(connection, _BATCHES, parents.values())
+    return len(events)
+
+
 def _write_around_conflicts(
-    connection: Connection, parents: dict[int, _Row], events: Sequence[_Row]
+    connection: Connection, parents: dict[int, bytes], events: list[bytes]
 ) -> int:
-    """Store the events that are new, and the batches that have such events."""
     connection.execute("CREATE TEMP TABLE incoming_events (LIKE events) ON COMMIT DROP")
     _copy(connection, _INCOMING, events)
     stored = connection.execute(_INSERT_INCOMING).fetchall()
@@ -109,6 +132,6 @@ def _write_around_conflicts(
     return len(stored)
 
 
-def _copy(connection: Connection, statement: sql.Composed, rows: Iterable[_Row]) -> None:
+def _copy(connection: Connection, statement: sql.Composed, rows: Iterable[bytes]) -> None:
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(b"".join([b"%d\t%d\t%b\n" % row for row in rows]))
+        copy.write(b"".join(rows))

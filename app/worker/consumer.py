@@ -9,15 +9,18 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from redis import Redis, ResponseError
 
+from app.intake.batch import Batch
 from app.intake.keys import GROUP
 
 logger = logging.getLogger(__name__)
 
 READ_BATCHES = 500  # entries to one transaction, of 1 to 50 events each
+_ROUNDS = 50  # of a backlog, before the worker looks after its other duties
 LINGER = 0.2  # s, for more entries to share the transaction with
 BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
 RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another takes it over
@@ -33,11 +36,19 @@ class Entry(NamedTuple):
 
 class Consumer:
     def __init__(
-        self, redis: Redis, store: Callable[[list[Entry]], None], *, streams: list[str], name: str
+        self,
+        redis: Redis,
+        parse: Callable[[Entry], Batch],
+        store: Callable[[list[Batch]], None],
+        *,
+        streams: list[str],
+        name: str,
     ) -> None:
-        """`store` returns when the entries are committed, and raises when they are not."""
+        """`store` returns when the batches are committed, and raises when they are not."""
         self._redis = redis
+        self._parse = parse
         self._store = store
+        self._storing = ThreadPoolExecutor(1, "store")
         self._streams = streams
         self._name = name
         self._reclaimed_at = float("-inf")
@@ -68,15 +79,33 @@ class Consumer:
 
     def store_pending(self) -> None:
         """Store what was delivered to this consumer and is not acknowledged."""
-        while self._store_and_acknowledge(self._read("0")):
-            pass
+        entries = self._read("0")
+        while self._store_and_acknowledge(entries, self._batches(entries)):
+            entries = self._read("0")
 
     def run_once(self, stop: threading.Event) -> bool:
         """Read, store, acknowledge; False where nothing came in time.
 
         What raises leaves the entries it has read pending, for `store_pending`.
         """
-        return self._store_and_acknowledge(self._reclaim() or self._read_new(stop))
+        entries = self._reclaim() or self._read_new(stop)
+        batches = self._batches(entries)
+        for _ in range(_ROUNDS):
+            if len(entries) < READ_BATCHES or stop.is_set():
+                break
+            # A backlog: while Postgres stores these, read and parse the next.
+            storing = self._storing.submit(self._store, batches)
+            try:
+                following = self._read(">")
+                batches = self._batches(following)
+            finally:
+                storing.result()
+            self._acknowledge(entries)
+            entries = following
+        return self._store_and_acknowledge(entries, batches)
+
+    def _batches(self, entries: list[Entry]) -> list[Batch]:
+        return [self._parse(entry) for entry in entries if entry.fields]
 
     def _read_new(self, stop: threading.Event) -> list[Entry]:
         entries = self._read(">", block=BLOCK)
@@ -128,10 +157,14 @@ class Consumer:
             if consumer["pending"] == 0 and consumer["idle"] > FORGET_AFTER:
                 self._redis.xgroup_delconsumer(stream, GROUP, consumer["name"])
 
-    def _store_and_acknowledge(self, entries: list[Entry]) -> bool:
+    def _store_and_acknowledge(self, entries: list[Entry], batches: list[Batch]) -> bool:
         if not entries:
             return False
-        self._store([entry for entry in entries if entry.fields])
+        self._store(batches)
+        self._acknowledge(entries)
+        return True
+
+    def _acknowledge(self, entries: list[Entry]) -> None:
         ids = defaultdict(list)
         for entry in entries:
             ids[entry.stream].append(entry.id)
@@ -140,4 +173,3 @@ class Consumer:
                 pipeline.xack(stream, GROUP, *stored)
                 pipeline.xdel(stream, *stored)  # XACK alone does not free the memory
             pipeline.execute()
-        return True

@@ -15,7 +15,7 @@ from app.store.writer import Writer
 from app.worker.consumer import Consumer
 from app.worker.housekeeping import Housekeeping
 from app.worker.signals import stop_on_signals
-from app.worker.storing import Storing
+from app.worker.storing import Storing, parse
 from config.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def run(settings: Settings) -> None:
     )
     consumer = Consumer(
         client,
+        parse,
         storing.store,
         streams=[keys.stream(partition) for partition in range(settings.stream_partitions)],
         name=f"{_HOST}-{os.getpid()}",

@@ -27,14 +27,14 @@ class Storing:
         if self._connection is not None:
             self._connection.close()
 
-    def store(self, entries: list[Entry]) -> None:
+    def store(self, batches: list[Batch]) -> None:
         """Returns when all is committed. psycopg.Error: Postgres is away, call again later."""
-        batches = [_read(entry) for entry in entries]
         if batches:
             write_past_poison(lambda part: self._writer.write(self.connection(), part), batches)
 
 
-def _read(entry: Entry) -> Batch:
+def parse(entry: Entry) -> Batch:
+    """Also what cannot be read is a batch: one that tells so in rejected_events."""
     try:
         return Batch.from_entry(entry.fields)
     except UnreadableEntry as error:

@@ -13,7 +13,7 @@ from app.store.connections import connect
 from app.store.writer import Writer
 from app.worker import consumer as consumer_module
 from app.worker.consumer import Consumer
-from app.worker.storing import Storing
+from app.worker.storing import Storing, parse
 from tests.calls import body, event
 from tests.draining import drain
 
@@ -42,7 +42,7 @@ def consuming(settings, storing):
     with worker_client(settings) as client:
 
         def make(name, store=storing.store):
-            consumer = Consumer(client, store, streams=[keys.stream(0)], name=name)
+            consumer = Consumer(client, parse, store, streams=[keys.stream(0)], name=name)
             consumer.join_groups()
             return consumer
 

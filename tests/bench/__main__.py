@@ -1,0 +1,106 @@
+"""`python -m tests.bench`: what an accepted event costs, ours beside what others would write."""
+
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from tests.bench import growth, report
+from tests.bench.compare import compare, half_load
+from tests.bench.load import LoadError
+from tests.bench.processes import CONTENDERS, EMPTY_FLASK, EXPRESS, FASTAPI, FLASK, OURS
+from tests.bench.servers import running_servers
+
+_ALL = {
+    "ours": OURS,
+    "express": EXPRESS,
+    "fastapi": FASTAPI,
+    "flask": FLASK,
+    "empty": EMPTY_FLASK,
+}
+
+
+@click.group()
+def main():
+    """Benchmarks on embedded servers, with real processes, over loopback.
+
+    Figures are worth something beside each other, in one run on one machine. Needs wrk, and npm
+    for the Express contender; on Debian: apt-get install wrk npm.
+    """
+
+
+@main.command()
+@click.option("--rounds", default=3, show_default=True, help="Each contender's turns.")
+@click.option("--seconds", default=5, show_default=True, help="Of load in each run.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(list(_ALL)), help="Contenders; all by default."
+)
+@click.option("--quick", is_flag=True, help="16 connections only, and no run with repeats.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder; a temporary one by default.")
+def run(rounds, seconds, only, quick, data):
+    """Load on every contender in turn: rates, latencies, processor time, memory, disk.
+
+    Takes about 20 s for each contender, load and round: 35 minutes for 3 rounds of everything,
+    8 with --quick --rounds 1. The table is printed, the figures go to .dev/bench.json.
+    """
+    contenders = [_ALL[name] for name in only or _ALL]
+    with _servers(data) as (servers, folder):
+        if EXPRESS in contenders and not _install_express():
+            contenders.remove(EXPRESS)
+        results = compare(contenders, servers, folder, rounds, seconds, quick=quick)
+        steady = half_load(OURS, servers, folder, seconds)
+        worker = growth.worker_against_copy(servers, folder, batches=20_000)
+    report.show(results, steady, worker)
+
+
+@main.command()
+@click.option("--rows", default=50_000_000, show_default=True, help="Stored before the last part.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder; a temporary one by default.")
+def grow(rows, data):
+    """Cost as the data grows: stored rows, shops, seen ids, a backlog of a million events.
+
+    50 million rows take about 15 GB of disk and 15 minutes. Figures go to .dev/bench-growth.json.
+    """
+    with _servers(data) as (servers, folder):
+        report.save("bench-growth.json", growth.run(servers, folder, rows))
+
+
+@main.command()
+@click.option("--minutes", default=60, show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder; a temporary one by default.")
+def soak(minutes, data):
+    """Memory of the web process under load for a long time, minute by minute."""
+    with _servers(data) as (servers, folder):
+        report.save("bench-soak.json", growth.soak(servers, folder, minutes))
+
+
+@contextmanager
+def _servers(data):
+    # Not below our own folder: as root, Postgres runs as another user, who must get in here.
+    folder = data or Path(tempfile.mkdtemp(prefix="genlook-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    try:
+        with running_servers(folder) as servers:
+            yield servers, folder
+    except LoadError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        if not data:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _install_express():
+    if not shutil.which("npm"):
+        click.echo("Express is left out: npm is not installed.")
+        return False
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
+    subprocess.run(command, cwd=CONTENDERS / "express", check=True)
+    return True
+
+
+if __name__ == "__main__":
+    main()
