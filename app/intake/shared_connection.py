@@ -32,6 +32,11 @@ class SharedConnection:
         pipeline = await asyncio.shield(self._opening)
         return await pipeline.send(words)
 
+    def close(self) -> None:
+        """Whoever waits gets redis.ConnectionError."""
+        if self._opening is not None and not _is_lost(self._opening) and self._opening.done():
+            self._opening.result().close()
+
     async def _open(self) -> "_Pipeline":
         try:
             async with asyncio.timeout(self._timeout):
@@ -115,6 +120,9 @@ class _Pipeline(asyncio.Protocol):
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout, self._look_at_the_clock)
         return reply
+
+    def close(self) -> None:
+        self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport

@@ -19,7 +19,7 @@ from app.intake.keys import GROUP
 
 logger = logging.getLogger(__name__)
 
-READ_BATCHES = 500  # entries to one transaction, of 1 to 50 events each
+READ_BATCHES = 1_000  # entries to one transaction, of 1 to 50 events each
 _ROUNDS = 50  # of a backlog, before the worker looks after its other duties
 LINGER = 0.2  # s, for more entries to share the transaction with
 BLOCK = 1_000  # ms, must be shorter than the client's socket timeout

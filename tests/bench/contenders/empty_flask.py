@@ -1,4 +1,4 @@
-"""The floor: a Flask route that does nothing, under the same gunicorn as ours, on its event loop."""
+"""The floor: a Flask route that does nothing, on our gunicorn's event loop."""
 
 from flask import Flask, Response
 

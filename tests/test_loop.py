@@ -1,0 +1,80 @@
+import asyncio
+import threading
+
+import pytest
+
+from app.loop import is_on_loop, offload, run, wait
+
+
+def test_a_request_that_waits_lets_others_go_on():
+    order = []
+
+    async def both():
+        ready = asyncio.Event()
+
+        def first():
+            order.append("first waits")
+            wait(ready.wait())
+            order.append("first goes on")
+            return 1
+
+        def second():
+            order.append("second")
+            ready.set()
+            return 2
+
+        return await asyncio.gather(run(first), run(second))
+
+    assert asyncio.run(both()) == [1, 2]
+    assert order == ["first waits", "second", "first goes on"]
+
+
+def test_what_is_waited_for_raises_in_the_request():
+    async def fail():
+        raise ValueError("away")
+
+    def request():
+        with pytest.raises(ValueError, match="away"):
+            wait(fail())
+        return "answered"
+
+    assert asyncio.run(run(request)) == "answered"
+
+
+def test_what_a_request_raises_reaches_its_caller():
+    def request():
+        wait(asyncio.sleep(0))
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        asyncio.run(run(request))
+
+
+def test_a_request_that_is_cancelled_cleans_up():
+    cleaned = []
+
+    def request():
+        try:
+            wait(asyncio.sleep(60))
+        finally:
+            cleaned.append(True)
+
+    async def cancel():
+        task = asyncio.ensure_future(run(request))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert cleaned == [True]
+
+
+def test_what_blocks_runs_on_a_thread_of_its_own_only_on_the_loop():
+    def request():
+        assert is_on_loop()
+        return offload(threading.current_thread)
+
+    assert asyncio.run(run(request)) is not threading.main_thread()
+    assert not is_on_loop()
+    assert offload(threading.current_thread) is threading.main_thread()
