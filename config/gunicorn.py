@@ -1,5 +1,6 @@
 """gunicorn: what, and why. The Procfile hands it to gunicorn with --config."""
 
+import gc
 import sys
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -63,6 +64,10 @@ access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
 
 def post_worker_init(worker: Worker) -> None:
     """What the run before this one left in the spool is given back from the start on."""
+    # Nearly all that a request makes is freed without the collector: what stays is not looked at
+    # again, and the rest seldom (a tenth of the process's time).
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
     server: Any = worker.asgi  # type: ignore[attr-defined]
     server.app.extensions["drainer"].start()
 

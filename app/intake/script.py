@@ -22,15 +22,13 @@ class Script:
 
     def __call__(self, keys: Sequence[str], args: Sequence[str | bytes | int]) -> bytes:
         """The script's answer. redis.RedisError: it may or may not have run."""
-        if is_on_loop():
-            return wait(self._evaluate(keys, args))
-        answer: bytes = self._registered(keys=keys, args=args)
-        return answer
-
-    async def _evaluate(self, keys: Sequence[str], args: Sequence[str | bytes | int]) -> bytes:
-        rest = (len(keys), *keys, *args)
+        answer: bytes
+        if not is_on_loop():
+            answer = self._registered(keys=keys, args=args)
+            return answer
+        words = (len(keys), *keys, *args)
         try:
-            answer: bytes = await self._shared.call("EVALSHA", _SHA, *rest)
+            answer = wait(self._shared.call("EVALSHA", _SHA, *words))
         except NoScriptError:  # Redis has started anew
-            answer = await self._shared.call("EVAL", _TEXT, *rest)
+            answer = wait(self._shared.call("EVAL", _TEXT, *words))
         return answer

@@ -8,6 +8,7 @@ by the order of the calls.
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Awaitable
 from typing import Any
 
 import hiredis
@@ -24,12 +25,19 @@ class SharedConnection:
         self._timeout = timeout
         self._opening: asyncio.Task[_Pipeline] | None = None
 
-    async def call(self, *words: str | bytes | int) -> Any:
+    def call(self, *words: str | bytes | int) -> Awaitable[Any]:
         """One command's reply. redis.RedisError: it may or may not have been carried out."""
         if self._opening is None or _is_lost(self._opening):
             self._opening = asyncio.ensure_future(self._open())
+        if self._opening.done():
+            return self._opening.result().send(words)
+        return self._call_when_open(self._opening, words)
+
+    async def _call_when_open(
+        self, opening: "asyncio.Task[_Pipeline]", words: tuple[str | bytes | int, ...]
+    ) -> Any:
         # Shielded: who gives up does not take the connection from the others.
-        pipeline = await asyncio.shield(self._opening)
+        pipeline = await asyncio.shield(opening)
         return await pipeline.send(words)
 
     def close(self) -> None:
