@@ -12,6 +12,7 @@ from psycopg.errors import UniqueViolation
 
 from app.intake.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
 from app.store.rejected import write_rejected
+from app.store.unreported import announce
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Writer:
             with_events = [batch for batch in batches if batch.events]
             if not with_events:
                 return 0
-            ids = _batch_ids(connection, len(with_events))
+            ids = announce(connection, [(shop_ids[batch.shop], batch) for batch in with_events])
             parents: dict[int, _Row] = {}
             events: list[_Row] = []
             for batch_id, batch in zip(ids, with_events, strict=True):
@@ -84,13 +85,6 @@ class Writer:
             )
             self._shop_ids.update(rows)
         return self._shop_ids
-
-
-def _batch_ids(connection: Connection, number: int) -> list[int]:
-    rows = connection.execute(
-        "SELECT nextval('batch_ids') FROM generate_series(1, %s)", [number]
-    ).fetchall()
-    return [row[0] for row in rows]
 
 
 def _write_around_conflicts(
