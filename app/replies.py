@@ -44,7 +44,7 @@ def refusal_reply(refusal: Refusal) -> Response:
 
 
 def init_app(app: Flask) -> None:
-    """Errors of every route as JSON, and no reply in any cache."""
+    """Errors of every route as JSON, and no reply in any cache but one that says so itself."""
     app.register_error_handler(Refusal, refusal_reply)
     app.register_error_handler(HTTPException, _http_error_reply)
     app.after_request(_forbid_caching)
@@ -61,5 +61,5 @@ def _http_error_reply(error: HTTPException) -> Response:
 
 
 def _forbid_caching(reply: Response) -> Response:
-    reply.headers["Cache-Control"] = "private, no-store"
+    reply.headers.setdefault("Cache-Control", "private, no-store")
     return reply

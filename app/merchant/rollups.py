@@ -28,13 +28,16 @@ _FLUSH = 100_000  # cells in memory while a whole shop is counted
 Visitor = tuple[int, UUID | None]  # shop, digest
 Progress = Callable[[int], object]
 
+# What is read of a batch, and of an event in it; in the order in which `_events` takes them.
+_PARENT = f"""
+    {dimensions.VISITOR_KEY} AS visitor, b.product_id, {dimensions.VERSION} AS version,
+    {dimensions.DEVICE} AS device, {dimensions.LANGUAGE} AS language"""
 _EVENT = f"""
-    e.shop_id, {dimensions.VISITOR_KEY},
-    (extract(epoch FROM e.occurred_at) * 1000000)::bigint,
-    e.event,
+    e.shop_id, b.visitor, (extract(epoch FROM e.occurred_at) * 1000000)::bigint, e.event,
     (e.occurred_at AT TIME ZONE coalesce(r.time_zone, 'UTC'))::date - date '1970-01-01',
-    {dimensions.PRODUCT}, {dimensions.VERSION}, {dimensions.DEVICE}, {dimensions.LANGUAGE}"""
+    {dimensions.PRODUCT}, b.version, b.device, b.language"""
 
+# OFFSET 0: each by its key, whatever the planner makes of the rest.
 _TAKE = f"""
     WITH taken AS (
         DELETE FROM unreported_batches
@@ -44,27 +47,31 @@ _TAKE = f"""
         SELECT unnest(shop_ids) AS shop_id, unnest(batch_ids) AS batch_id,
             unnest(first_at) AS first_at, unnest(last_at) AS last_at
         FROM taken
+    ), parents AS MATERIALIZED (
+        SELECT shop_id, batch_id, parent.* FROM fresh CROSS JOIN LATERAL (
+            SELECT {_PARENT} FROM batches b
+            WHERE b.shop_id = fresh.shop_id AND b.id = fresh.batch_id OFFSET 0
+        ) AS parent
     ), spans AS MATERIALIZED (
         SELECT shop_id, unnest(range_agg(tstzrange(first_at, last_at, '[]'))) AS span
         FROM fresh GROUP BY shop_id
     ), found AS MATERIALIZED (
-        SELECT e.* FROM spans CROSS JOIN LATERAL (
-            SELECT * FROM events
+        SELECT events.* FROM spans CROSS JOIN LATERAL (
+            SELECT shop_id, batch_id, occurred_at, event, properties FROM events
             WHERE events.shop_id = spans.shop_id
-            AND events.occurred_at BETWEEN lower(spans.span) AND upper(spans.span)
-            OFFSET 0  -- by its key, whatever the planner makes of the rest
-        ) e
-        JOIN fresh ON fresh.shop_id = e.shop_id AND fresh.batch_id = e.batch_id
+            AND events.occurred_at BETWEEN lower(spans.span) AND upper(spans.span) OFFSET 0
+        ) AS events
     )
     SELECT {_EVENT}
     FROM found e
-    JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
+    JOIN parents b ON b.shop_id = e.shop_id AND b.batch_id = e.batch_id
     LEFT JOIN report_shops r ON r.shop_id = e.shop_id"""
 
 _STORED = f"""
     SELECT {_EVENT}
     FROM events e
-    JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
+    JOIN (SELECT b.shop_id, b.id, {_PARENT} FROM batches b) AS b
+        ON b.shop_id = e.shop_id AND b.id = e.batch_id
     LEFT JOIN report_shops r ON r.shop_id = e.shop_id
     WHERE e.shop_id = %s"""
 
