@@ -13,8 +13,9 @@ from app.intake.batch import Batch, Context, Event
 from app.store.writer import Writer
 
 DAYS = 365
-EVENTS_PER_VISIT = 3.4  # on average, as `_visit` draws them
+EVENTS_PER_VISIT = 2.7  # on average, as `_visit` draws them
 BATCHES_AT_ONCE = 2_000
+_RETURN_AFTER = 4  # days, on average
 
 PRODUCTS = (
     "Linen shirt", "Denim jacket", "Wool coat", "Summer dress", "Chinos", "Silk scarf",
@@ -59,10 +60,12 @@ class Seed:
         self._weights = [1 / (number + 2) for number in range(products)]
         self._random = random.Random(20)  # noqa: S311 - the same year each time
         self._visitors: list[tuple[str, str, str]] = []
+        self._visits_per_day = 1.0
         self._number = 0
 
     def batches(self, events: int, *, days: int = DAYS) -> Iterator[Batch]:
         """About so many events, over the last `days` of the year, in the order of their visits."""
+        self._visits_per_day = events / EVENTS_PER_VISIT / days
         weights = [self._weight(day) for day in range(DAYS - days, DAYS)]
         for day, weight in enumerate(weights, DAYS - days):
             visits = events / EVENTS_PER_VISIT * weight / sum(weights)
@@ -82,12 +85,14 @@ class Seed:
     def _visitor(self) -> tuple[str, str, str]:
         draw = self._random
         if self._visitors and draw.random() < 0.3:
-            return self._visitors[-1 - int(draw.expovariate(1 / 2000)) % len(self._visitors)]
+            back = int(draw.expovariate(1 / _RETURN_AFTER) * self._visits_per_day)
+            return self._visitors[-1 - back % len(self._visitors)]
         client = str(uuid.UUID(int=draw.getrandbits(128), version=4))
         agent = draw.choices(list(_AGENTS), list(_AGENTS.values()))[0]
         language = draw.choices(list(_LANGUAGES), list(_LANGUAGES.values()))[0]
         self._visitors.append((client, agent, language))
-        del self._visitors[:-20_000]
+        if len(self._visitors) > 60 * self._visits_per_day + 1000:
+            del self._visitors[: len(self._visitors) // 2]
         return self._visitors[-1]
 
     def _visit(self, day: int, at: datetime) -> Iterator[Batch]:

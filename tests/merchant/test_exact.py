@@ -1,13 +1,13 @@
 """The page's numbers are those of a plain count over `tracked_events`, whatever has happened."""
 
 import itertools
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.merchant.commands import numbers_of, plain_numbers
 from app.merchant.measures import SIDE_STEPS
-from app.merchant.plain import Plain
 from app.merchant.reports import Period, find_shop, report
 from app.merchant.rollups import ANNOUNCEMENTS, count_new, mark_dirty, rebuild
 from tests.merchant.histories import CART_ADD, FUNNEL, PAGE, batch, store
@@ -68,41 +68,6 @@ def erase(database, shop_id, visitor):
         mark_dirty(database, shop_id, [visitor] if visitor else None)
 
 
-def numbers(report):
-    """Of a report, those that the plain count has, in its form."""
-    funnel = [step["visitors"] for step in report["funnel"]]
-    medians = [step["median_seconds_to_next"] for step in report["funnel"][:-1]]
-    uplift = report["uplift"]
-    return {
-        "funnel": list(zip(funnel, [None, *medians], strict=True)),
-        "uplift": tuple(uplift[who][what] for who in ("tried", "others")
-                        for what in ("visitors", "added")),
-        "side": [step["visitors"] for step in report["side_steps"]],
-        "visitors": report["visitors"]["now"],
-        "days": [(date.fromisoformat(day["day"]), day["events"], day["visitors"])
-                 for day in report["days"] if day["events"]],
-    }  # fmt: skip
-
-
-def plain_numbers(database, shop, period, where="true"):
-    plain = Plain(
-        database,
-        shop=shop.domain,
-        time_zone=shop.time_zone,
-        window_hours=shop.window_hours,
-        first=period.first,
-        last=period.last,
-        where=where,
-    )
-    return {
-        "funnel": plain.funnel(),
-        "uplift": plain.uplift(),
-        "side": [plain.visitors(name) for name in SIDE_STEPS],
-        "visitors": plain.visitors(),
-        "days": plain.days(),
-    }
-
-
 def settle(database):
     while count_new(database):
         pass
@@ -130,7 +95,7 @@ def test_they_are_equal_after_any_history(module_database, acts, chosen, first, 
     day = START.date() + timedelta(days=first)
     period = Period(day, day + timedelta(days=length))
     counted = report(database, shop, period, "product")
-    assert numbers(counted) == plain_numbers(database, shop, period)
+    assert numbers_of(counted) == plain_numbers(database, shop, period)
     before = plain_numbers(database, shop, period.before)
     assert [step["before"] for step in counted["funnel"]] == [n for n, _ in before["funnel"]]
     for by, column in (("product", "product_id"), ("version", "lib_version")):

@@ -67,7 +67,8 @@
     document.getElementById("zones").replaceChildren(
       ...zones.map((name) => Object.assign(document.createElement("option"), { value: name })),
     );
-    if (field.defaultValue === "UTC" && zone && zone !== "UTC") field.placeholder = zone;
+    if (zone && field.value === "UTC" && zone !== "UTC")
+      document.getElementById("zone-hint").textContent = `(this browser is in ${zone})`;
   };
 
   document.addEventListener("click", (event) => {
