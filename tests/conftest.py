@@ -114,6 +114,7 @@ def app(settings):
     app = create_app(settings)
     yield app
     app.extensions["intake"].close()
+    app.extensions["reports"].close()
 
 
 @pytest.fixture
@@ -134,6 +135,7 @@ def calling(settings, database):
     yield make
     for app in apps:
         app.extensions["intake"].close()
+        app.extensions["reports"].close()
 
 
 def database_in(server_url, name):

@@ -17,6 +17,7 @@ from app.merchant.plain import Plain
 from app.merchant.reports import BREAKDOWNS, Period, Shop, find_shop, freshness
 from app.merchant.reports import report as read_report
 from app.merchant.rollups import count_new, rebuild
+from app.replies import Refusal
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 _SHOP = click.option("--shop", "domain", required=True, help="Such as your-store.myshopify.com.")
@@ -168,7 +169,10 @@ def _find(connection: Connection, domain: str) -> Shop:
 def _period(shop: Shop, range_: str, first: datetime | None, last: datetime | None) -> Period:
     days = {"from": first, "to": last}
     args = {name: f"{day:%Y-%m-%d}" for name, day in days.items() if day}
-    return read_period({"range": range_} | args, shop.today())
+    try:
+        return read_period({"range": range_} | args, shop.today())
+    except Refusal as refusal:
+        raise click.ClickException(refusal.message) from refusal
 
 
 def _echo_funnel(steps: list[dict[str, Any]]) -> None:

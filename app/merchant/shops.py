@@ -13,7 +13,7 @@ WINDOWS = (1, 24, 72, 168)  # hours
 def change(connection: Connection, domain: str, *, time_zone: object, window_hours: object) -> None:
     """Within the caller's transaction; the worker then counts the shop anew. Refusal."""
     details: list[Detail] = []
-    if time_zone not in available_timezones():
+    if not isinstance(time_zone, str) or time_zone not in available_timezones():
         details.append({"path": "time_zone", "message": "must be a name such as Europe/Berlin"})
     if type(window_hours) is not int or window_hours not in WINDOWS:
         wanted = ", ".join(map(str, WINDOWS))
