@@ -50,15 +50,18 @@ _AFTER_RESULT = (
 
 
 class Seed:
-    """`products` beyond the named ones are numbered."""
+    """`number` makes another year."""
 
-    def __init__(self, shop: str, *, until: datetime, products: int = len(PRODUCTS)) -> None:
+    def __init__(
+        self, shop: str, *, until: datetime, products: int = len(PRODUCTS), number: int = 20
+    ) -> None:
         self._shop = shop
         self._first = (until - timedelta(days=DAYS)).replace(hour=0, minute=0, second=0)
         self._until = until
         self._products = [f"gid://shopify/Product/{1001 + number}" for number in range(products)]
         self._weights = [1 / (number + 2) for number in range(products)]
-        self._random = random.Random(20)  # noqa: S311 - the same year each time
+        self._seed = number
+        self._random = random.Random(number)  # noqa: S311 - the same year each time
         self._visitors: list[tuple[str, str, str]] = []
         self._visits_per_day = 1.0
         self._number = 0
@@ -149,7 +152,7 @@ class Seed:
 
     def _event(self, name: str, at: datetime) -> Event:
         self._number += 1
-        return Event(name, f"seed-{self._number}", at, b"{}", b"{}")
+        return Event(name, f"seed-{self._seed}-{self._number}", at, b"{}", b"{}")
 
 
 def seed(connection: Connection, shop: str, events: int) -> int:
