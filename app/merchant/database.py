@@ -40,6 +40,9 @@ class Database:
         """One snapshot for all that is read in the block."""
         with self.writing() as connection:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            # To start helpers takes longer than these queries do, and they have other work.
+            connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+            connection.execute("SET LOCAL jit = off")
             yield connection
 
     @contextmanager
