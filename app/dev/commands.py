@@ -200,7 +200,10 @@ def _seed(database_url: str, events: int) -> None:
     click.echo(f"Filling {DEV_SHOP} with a year of about {events:,} events")
     with connect(database_url, "seed") as connection:
         stored = seed(connection, DEV_SHOP, events)
-    click.echo(f"{stored:,} events stored; the worker counts them for the merchant's page")
+    if stored:
+        click.echo(f"{stored:,} events stored; the worker counts them for the merchant's page")
+    else:
+        click.echo("It was filled before; another --data folder has room for another year.")
 
 
 def _is_healthy(port: int) -> bool:

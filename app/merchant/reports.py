@@ -42,7 +42,6 @@ class Shop:
     domain: str
     time_zone: str = "UTC"
     window_hours: int = 24
-    counted_at: datetime | None = None
 
     def today(self) -> date:
         return datetime.now(ZoneInfo(self.time_zone)).date()
@@ -69,8 +68,8 @@ class Period:
 def find_shop(connection: Connection, domain: str) -> Shop | None:
     """None where it has never sent anything."""
     row = connection.execute(
-        "SELECT shops.id, domain, coalesce(time_zone, 'UTC'), coalesce(window_hours, 24),"
-        " counted_at FROM shops LEFT JOIN report_shops ON shop_id = shops.id WHERE domain = %s",
+        "SELECT shops.id, domain, coalesce(time_zone, 'UTC'), coalesce(window_hours, 24)"
+        " FROM shops LEFT JOIN report_shops ON shop_id = shops.id WHERE domain = %s",
         [domain],
     ).fetchone()
     return Shop(*row) if row else None
@@ -154,6 +153,14 @@ def freshness(connection: Connection, shop: Shop) -> dict[str, Any]:
         "waiting": int(waiting),
         "is_recounting": is_recounting,
     }
+
+
+def is_empty(connection: Connection, shop: Shop) -> bool:
+    """Whether nothing of the shop was ever counted."""
+    row = connection.execute(
+        "SELECT 1 FROM report_cells WHERE shop_id = %s LIMIT 1", [shop.id]
+    ).fetchone()
+    return row is None
 
 
 def rejected(connection: Connection, domain: str, *, limit: int = 20) -> list[dict[str, Any]]:

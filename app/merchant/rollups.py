@@ -212,8 +212,8 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
             if len(cells) + len(merged) > _FLUSH:
                 _flush(connection, shop_id, cells, merged)
     _flush(connection, shop_id, cells, merged)
-    connection.execute(
-        "INSERT INTO report_shops (shop_id, counted_at) VALUES (%s, now())"
+    connection.execute(  # of a shop that was erased nothing remains
+        "INSERT INTO report_shops (shop_id, counted_at) SELECT id, now() FROM shops WHERE id = %s"
         " ON CONFLICT (shop_id) DO UPDATE SET counted_at = excluded.counted_at",
         [shop_id],
     )

@@ -22,6 +22,7 @@ from app.merchant.reports import (
     Shop,
     find_shop,
     freshness,
+    is_empty,
     rejected,
     report,
 )
@@ -156,7 +157,7 @@ def _shown() -> dict[str, Any]:
             "report": report(connection, shop, period, by),
             "freshness": freshness(connection, shop),
             "rejected": rejected(connection, shop.domain),
-            "is_empty": shop.counted_at is None,
+            "is_empty": is_empty(connection, shop),
         }
     status = current_app.extensions["status"]()
     shown["freshness"]["stream_waiting"] = status.backlog and status.backlog.batches

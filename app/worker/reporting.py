@@ -14,6 +14,7 @@ from app.merchant.rollups import count_new
 logger = logging.getLogger(__name__)
 
 EVERY = 1.0  # s
+_LONGEST_PAUSE = 5.0  # s, after a whole shop was counted anew
 _PAUSE_AFTER_FAILURE = 10.0  # s
 
 
@@ -28,6 +29,7 @@ class Reporting(threading.Thread):
     def run(self) -> None:
         connection: Connection | None = None
         pause = 0.0
+        is_failing = False
         while not self._stop_event.wait(pause):
             started = time.monotonic()
             try:
@@ -37,16 +39,19 @@ class Reporting(threading.Thread):
             except Exception as error:
                 pause = _PAUSE_AFTER_FAILURE
                 away = isinstance(error, psycopg.OperationalError)
-                logger.log(
-                    logging.WARNING if away else logging.ERROR,
-                    "the reports cannot be brought up to date, will try again",
-                    exc_info=not away,
-                    extra={"action": "reporting_waits", "cause": type(error).__name__},
-                )
+                if not is_failing:  # once, and not a thousand times
+                    logger.log(
+                        logging.WARNING if away else logging.ERROR,
+                        "the reports cannot be brought up to date, will try again",
+                        exc_info=not away,
+                        extra={"action": "reporting_waits", "cause": type(error).__name__},
+                    )
+                is_failing = True
                 with suppress(psycopg.Error):
                     if connection is not None:
                         connection.close()
             else:
-                pause = time.monotonic() - started if counted else EVERY
+                is_failing = False
+                pause = min(time.monotonic() - started, _LONGEST_PAUSE) if counted else EVERY
         if connection is not None:
             connection.close()
