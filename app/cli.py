@@ -11,6 +11,7 @@ from flask import Flask
 from app import commands
 from app.dev.commands import dev, sign
 from app.health.commands import status
+from app.merchant.commands import report
 from app.rejected.commands import rejected
 from app.store import migrate
 from app.store.partitions import create_partitions
@@ -20,7 +21,7 @@ db = click.Group("db", help="Bring the database to this release's schema.")
 
 
 def init_app(app: Flask) -> None:
-    for command in (db, worker, rejected, status, dev, sign):
+    for command in (db, worker, report, rejected, status, dev, sign):
         app.cli.add_command(command)
 
 

@@ -59,7 +59,7 @@ def refusal_reply(refusal: Refusal) -> Reply:
 
 
 def init_app(app: Flask) -> None:
-    """Errors of every route as JSON, and no reply in any cache."""
+    """Errors of every route as JSON, and no reply in any cache but one that says so itself."""
     app.register_error_handler(Refusal, lambda refusal: refusal_reply(refusal).response())
     app.register_error_handler(HTTPException, _http_error_reply)
     app.after_request(_add_headers)
@@ -76,5 +76,6 @@ def _http_error_reply(error: HTTPException) -> Response:
 
 
 def _add_headers(reply: Response) -> Response:
-    reply.headers.extend(HEADERS)
+    for name, value in HEADERS:
+        reply.headers.setdefault(name, value)
     return reply

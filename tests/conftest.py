@@ -67,7 +67,10 @@ def module_database_url(postgres_url, template):
 @pytest.fixture
 def database_url(module_database_url):
     with psycopg.connect(module_database_url, autocommit=True) as connection:
-        connection.execute("TRUNCATE shops, batches, events, rejected_events RESTART IDENTITY")
+        connection.execute(
+            "TRUNCATE shops, batches, events, rejected_events, unreported_batches, report_dirty,"
+            " report_shops, report_values, report_journeys, report_cells RESTART IDENTITY"
+        )
     return module_database_url
 
 
@@ -111,6 +114,7 @@ def app(settings):
     app = create_app(settings)
     yield app
     app.extensions["intake"].close()
+    app.extensions["reports"].close()
 
 
 @pytest.fixture
@@ -131,6 +135,7 @@ def calling(settings, database):
     yield make
     for app in apps:
         app.extensions["intake"].close()
+        app.extensions["reports"].close()
 
 
 def database_in(server_url, name):

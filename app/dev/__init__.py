@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from app.shopify.app_proxy import sign
 
 DEV_SECRET = "dev-secret"  # noqa: S105 - signs nothing but a developer's own requests
+DEV_API_KEY = "dev-key"
 DEV_SHOP = "genlook-dev.myshopify.com"
 
 _DOCUMENTED_CALL = r"""curl -X POST "URL" \

@@ -24,6 +24,7 @@ from typing import Any
 import click
 
 from app.dev import (
+    DEV_API_KEY,
     DEV_SECRET,
     DEV_SHOP,
     documented_call,
@@ -31,6 +32,7 @@ from app.dev import (
     signed_query,
     signing_secret,
 )
+from app.store.connections import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -49,7 +51,12 @@ FLASK = (sys.executable, "-m", "flask", "--app", "app")
     show_default=".dev in the project",
     help="Folder of the databases; made where it is missing, and kept.",
 )
-def dev(port: int, storefront_port: int, data: Path) -> None:
+@click.option(
+    "--seed",
+    type=click.IntRange(1),
+    help="Fill the demo shop with about so many events of the last year first.",
+)
+def dev(port: int, storefront_port: int, data: Path, seed: int | None) -> None:
     """Run the whole system on this machine, with nothing installed but Python.
 
     \b
@@ -67,6 +74,7 @@ def dev(port: int, storefront_port: int, data: Path) -> None:
     \b
     Examples:
       flask dev
+      flask dev --seed 100000
       flask dev --port 8001 --storefront-port 9293 --data ~/other-data
       REDIS_URL=redis://127.0.0.1:6379 flask dev
     """
@@ -89,7 +97,7 @@ def dev(port: int, storefront_port: int, data: Path) -> None:
             _check_ports(port, storefront_port)
         click.echo(f"Starting {' and '.join(embedded) or 'no database'}, data in {data}")
         with servers.in_background(data, list(embedded)) as urls:
-            code = _run_processes(port, storefront_port, data, urls, logs=embedded)
+            code = _run_processes(port, storefront_port, data, urls, logs=embedded, seed=seed)
             click.echo("Stopping the databases")
     except servers.ServerError as error:
         raise click.ClickException(str(error)) from error
@@ -139,14 +147,23 @@ def _check_ports(port: int, storefront_port: int) -> None:
 
 
 def _run_processes(
-    port: int, storefront_port: int, data: Path, urls: Mapping[str, str], logs: Mapping[str, Path]
+    port: int,
+    storefront_port: int,
+    data: Path,
+    urls: Mapping[str, str],
+    logs: Mapping[str, Path],
+    seed: int | None,
 ) -> int:
     """Migrate, then run everything until one process ends or we are told to stop."""
     exports = dict(urls)
     if signing_secret() is None:
         exports["SHOPIFY_API_SECRET"] = DEV_SECRET
         click.echo(f"SHOPIFY_API_SECRET is not set: using {DEV_SECRET}")
-    defaults = {"WEB_CONCURRENCY": "1", "SPOOL_DIR": str(data / "spool")}
+    defaults = {
+        "SHOPIFY_API_KEY": DEV_API_KEY,
+        "WEB_CONCURRENCY": "1",
+        "SPOOL_DIR": str(data / "spool"),
+    }
     given = {name: value for name, value in os.environ.items() if value.strip()}
     env = defaults | given | exports | {"PORT": str(port), "PYTHONUNBUFFERED": "1"}
 
@@ -155,6 +172,9 @@ def _run_processes(
     code = subprocess.run(upgrade, cwd=ROOT, env=env, check=False).returncode  # noqa: S603
     if code:
         raise click.ClickException(f"flask db upgrade failed, exit code {code}.")
+
+    if seed:
+        _seed(env["DATABASE_URL"], seed)
 
     python = [sys.executable, "-m"]
     web, storefront = f"http://127.0.0.1:{port}", ["--port", str(storefront_port)]
@@ -172,6 +192,18 @@ def _run_processes(
 
     click.echo("Starting the processes")
     return _supervise(commands, env, announce)
+
+
+def _seed(database_url: str, events: int) -> None:
+    from app.dev.seed import seed
+
+    click.echo(f"Filling {DEV_SHOP} with a year of about {events:,} events")
+    with connect(database_url, "seed") as connection:
+        stored = seed(connection, DEV_SHOP, events)
+    if stored:
+        click.echo(f"{stored:,} events stored; the worker counts them for the merchant's page")
+    else:
+        click.echo("It was filled before; another --data folder has room for another year.")
 
 
 def _is_healthy(port: int) -> bool:
@@ -196,7 +228,8 @@ def _overview(web: str, storefront: str, data: Path, exports: Mapping[str, str])
     return f"""
 Ready. Ctrl-C stops everything.
 
-  storefront  {storefront}
+  demo shop   {storefront}
+  merchant    {storefront}/admin
   web         {web}
   data        {data}
 

@@ -4,6 +4,7 @@ Source: https://shopify.dev/docs/apps/build/online-store/app-proxies
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -18,11 +19,10 @@ import click
 from app.dev import (
     DEV_SECRET,
     DEV_SHOP,
-    documented_call,
-    events_path,
     signed_query,
     signing_secret,
 )
+from app.dev.shop import merchant_address, page
 
 PROXIED = ("/apps/", "/a/", "/community/", "/tools/")  # the prefixes a Shopify app may choose from
 TARGET_TIMEOUT = 30.0  # s
@@ -84,10 +84,12 @@ class Visit(BaseHTTPRequestHandler):
             body = self._read_body()
             if path.startswith(PROXIED):
                 status = self._forward(path, url.query, body)
-            elif path == "/":
-                status = self._reply(200, "text/plain; charset=utf-8", self._page())
+            elif self.command in ("GET", "HEAD") and path == "/admin":
+                status = self._redirect(self._merchant_address())
+            elif self.command in ("GET", "HEAD") and (found := self._page(path)):
+                status = self._reply(200, "text/html; charset=utf-8", found)
             else:
-                status = self._reply_json(404, "NOT_FOUND", "Only the app's paths are here.")
+                status = self._reply_json(404, "NOT_FOUND", "Nothing is here.")
         except BadRequest as error:
             self.close_connection = True
             status = self._reply_json(400, "BAD_REQUEST", str(error))
@@ -181,17 +183,24 @@ class Visit(BaseHTTPRequestHandler):
     def _read_line(self) -> str:
         return self.rfile.readline(65536).decode("latin-1").strip()
 
-    def _page(self) -> bytes:
-        text = f"""The local storefront of {self.server.shop}
+    def _page(self, path: str) -> bytes | None:
+        return page(path, shop=self.server.shop, url=self.server.url)
 
-It does what Shopify's app proxy does: requests under /apps/ lose their cookies, are signed, and
-go on to {self.server.target}.
+    def _merchant_address(self) -> str:
+        return merchant_address(
+            self.server.target,
+            shop=self.server.shop,
+            secret=self.server.secret,
+            api_key=os.environ.get("SHOPIFY_API_KEY", ""),
+        )
 
-{documented_call(self.server.url + events_path())}
-
-As a customer who is logged in: -H "{CUSTOMER_HEADER}: 123"
-"""
-        return text.encode()
+    def _redirect(self, address: str) -> int:
+        self.send_response_only(302)
+        self.send_header("Location", address)
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return 302
 
     def _reply_json(self, status: int, code: str, message: str) -> int:
         body = {"success": False, "code": code, "message": message}

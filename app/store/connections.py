@@ -74,3 +74,19 @@ def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:
         open=False,
         name="store",
     )
+
+
+def report_pool(database_url: str) -> ConnectionPool[Connection]:
+    """For what merchants read; nothing is held while nobody looks."""
+    return ConnectionPool(
+        database_url,
+        kwargs=_OPTIONS | {"application_name": "genlook reports"},
+        min_size=0,
+        max_size=2,
+        max_waiting=32,
+        timeout=5.0,
+        max_idle=60,
+        check=ConnectionPool.check_connection,
+        open=False,
+        name="reports",
+    )

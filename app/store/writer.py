@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from app.intake.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
 from app.store.rejected import write_rejected
+from app.store.unreported import announce
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Writer:
             with_events = [batch for batch in batches if batch.events]
             if not with_events:
                 return 0
-            ids = _batch_ids(connection, len(with_events))
+            ids = announce(connection, [(shop_ids[batch.shop], batch) for batch in with_events])
             parents: dict[int, bytes] = {}
             events: list[bytes] = []
             for batch_id, batch in zip(ids, with_events, strict=True):
@@ -101,13 +102,6 @@ class Writer:
             )
             self._shop_ids.update(rows)
         return self._shop_ids
-
-
-def _batch_ids(connection: Connection, number: int) -> list[int]:
-    rows = connection.execute(
-        "SELECT nextval('batch_ids') FROM generate_series(1, %s)", [number]
-    ).fetchall()
-    return [row[0] for row in rows]
 
 
 def _copy_all(connection: Connection, parents: dict[int, bytes], events: list[bytes]) -> int:

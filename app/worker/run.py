@@ -14,6 +14,7 @@ from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.writer import Writer
 from app.worker.consumer import Consumer
 from app.worker.housekeeping import Housekeeping
+from app.worker.reporting import Reporting
 from app.worker.signals import stop_on_signals
 from app.worker.storing import Storing, parse
 from config.settings import Settings
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 _HOST = os.environ.get("DYNO") or socket.gethostname()
 _FIRST_PAUSE = 0.1  # s
 _LONGEST_PAUSE = 10.0  # s
+_REPORTING_PATIENCE = 5.0  # s; what it has begun is rolled back, and counted by the next worker
 
 
 def run(settings: Settings) -> None:
@@ -41,8 +43,11 @@ def run(settings: Settings) -> None:
     )
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
+        reporting = Reporting(lambda: connect(settings.database_url, "reporting"), stop)
+        reporting.start()
         housekeeping = Housekeeping(rejected_retention_days=settings.rejected_retention_days)
         _loop(stop, consumer, storing, housekeeping, client)
+        reporting.join(_REPORTING_PATIENCE)
         logger.info("worker stopped", extra={"action": "worker_stopped"})
     storing.close()
     client.close()

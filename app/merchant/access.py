@@ -1,0 +1,97 @@
+"""Whose page it is: the session token decides, and nothing else that a request brings along."""
+
+import logging
+import re
+import time
+from urllib.parse import urlencode
+
+from flask import Response, current_app, g, redirect, request
+
+from app.replies import Refusal, envelope, json_reply
+from app.shopify.session_token import Token, verify_token
+from config.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+ADMIN = "https://admin.shopify.com"
+PAGE = "/app"
+BOUNCE = "/app/session-token"
+RETRY = "X-Shopify-Retry-Invalid-Session-Request"
+
+_SHOP = re.compile(r"[a-z0-9][a-z0-9-]{0,240}\.myshopify\.com")
+
+
+def authenticate() -> Response | None:
+    """Before each request: the shop into `g.shop`, or a reply that asks for a good token."""
+    g.shop = ""
+    if request.path.rstrip("/") == BOUNCE:
+        return None
+    shown = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    is_first_load = not shown and request.path.rstrip("/") == PAGE
+    if is_first_load:
+        shown = request.args.get("id_token", "")
+    settings: Settings = current_app.extensions["settings"]
+    token = (
+        verify_token(shown, settings.shopify_api_key, settings.shopify_api_secrets, now=time.time())
+        if shown
+        else Token("missing")
+    )
+    if token.valid:
+        g.shop = token.shop
+        return None
+    logger.info("session refused", extra={"action": "invalid_session", "cause": token.cause})
+    if is_first_load and token.cause in ("missing", "stale") and (token.shop or _claimed_shop()):
+        return _bounce(token.shop or _claimed_shop())
+    refusal = json_reply(
+        envelope("INVALID_SESSION", "Open the app again from the Shopify admin."), 401
+    )
+    refusal.headers[RETRY] = "1"
+    return refusal
+
+
+def protect(reply: Response) -> Response:
+    """After each request: who may put the page into a frame, on every reply with HTML."""
+    if reply.mimetype == "text/html":
+        shop = g.get("shop") or (_claimed_shop() if request.path.rstrip("/") == BOUNCE else "")
+        framed_by = f"https://{shop} {ADMIN}" if shop else "'none'"
+        reply.headers["Content-Security-Policy"] = (
+            f"frame-ancestors {framed_by}; base-uri 'none'; object-src 'none'; form-action 'self'"
+        )
+    reply.headers["Referrer-Policy"] = "no-referrer"  # the first address holds a token
+    reply.headers["X-Content-Type-Options"] = "nosniff"
+    return reply
+
+
+def page_address() -> str:
+    """This request's address without its token, for App Bridge to come back to."""
+    kept = [(key, value) for key, value in request.args.items(multi=True) if key != "id_token"]
+    return f"{PAGE}?{urlencode(kept)}"
+
+
+def _bounce(shop: str) -> Response:
+    """To a page on which nothing but App Bridge runs: it fetches a token and goes to where
+    `shopify-reload` says.
+
+    Source: https://shopify.dev/docs/apps/build/authentication-authorization/set-embedded-app-authorization
+    """
+    query = {
+        "shop": shop,
+        "host": request.args.get("host", ""),
+        "embedded": "1",
+        "shopify-reload": page_address(),
+    }
+    reply: Response = redirect(f"{BOUNCE}?{urlencode(query)}", Response=Response)  # type: ignore[assignment]
+    return reply
+
+
+def _claimed_shop() -> str:
+    """What the address says: good for a header that lets that shop's admin frame an empty page."""
+    claimed = request.args.get("shop", "")
+    return claimed if _SHOP.fullmatch(claimed) else ""
+
+
+def own_address(value: str) -> str:
+    """`value` where it leads back to the page. Refusal."""
+    if not re.fullmatch(rf"{PAGE}(\?[^\\\s]*)?", value):
+        raise Refusal(400, "VALIDATION_FAILED", "shopify-reload must be an address of the page.")
+    return value

@@ -1,0 +1,71 @@
+"""Lines as inline SVG. Each chart stands beside a table with the same numbers."""
+
+from collections.abc import Sequence
+from html import escape
+from math import ceil, log10
+
+WIDTH, HEIGHT = 600, 150  # of the drawing; it is stretched to the page's width
+NOTHING = "\N{EN DASH}"
+
+
+def line(numbers: Sequence[int], labels: Sequence[str], title: str) -> str:
+    """An area with a line on top; each point tells its label and number when pointed at."""
+    top = ceiling(max(numbers, default=0))
+    step = WIDTH / max(1, len(numbers) - 1)
+    points = [
+        (round(index * step, 1), round(HEIGHT - number / top * HEIGHT, 1))
+        for index, number in enumerate(numbers)
+    ]
+    if len(points) == 1:
+        points.append((WIDTH, points[0][1]))
+    path = " ".join(f"{x},{y}" for x, y in points)
+    grid = "".join(
+        f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>'
+        for y in (0, HEIGHT / 2, HEIGHT)
+    )
+    spots = "".join(
+        f'<rect class="spot" x="{round(index * step - step / 2, 1)}" y="0" width="{round(step, 1)}"'
+        f' height="{HEIGHT}"><title>{escape(label)}: {number:,}</title></rect>'
+        for index, (number, label) in enumerate(zip(numbers, labels, strict=True))
+    )
+    return (
+        f'<svg class="line" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'
+        f' aria-label="{escape(title, quote=True)}">{grid}'
+        f'<polygon class="area" points="0,{HEIGHT} {path} {WIDTH},{HEIGHT}"/>'
+        f'<polyline class="stroke" points="{path}"/>{spots}</svg>'
+    )
+
+
+def ceiling(number: int) -> int:
+    """The next number of one or one and a half digits, for the top of an axis."""
+    if number <= 4:
+        return 4
+    power: int = 10 ** int(log10(number))
+    return ceil(number / (power / 2)) * power // 2
+
+
+def duration(seconds: int | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        minutes, rest = divmod(seconds, 60)
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours} h {rest // 60} min" if rest >= 60 else f"{hours} h"
+
+
+def percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{100 * share:.1f} %"
+
+
+def points(share: float | None) -> str:
+    """A difference of two shares."""
+    return NOTHING if share is None else f"{100 * share:+.1f} points".replace("-", "\N{MINUS SIGN}")
+
+
+def change(now: int, before: int) -> str:
+    if not before:
+        return "none before" if now else NOTHING
+    return f"{100 * (now - before) / before:+.0f} %".replace("-", "\N{MINUS SIGN}")

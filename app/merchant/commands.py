@@ -1,0 +1,200 @@
+"""flask report funnel|rebuild|check"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+import click
+import psycopg
+from psycopg import Connection
+
+from app import commands
+from app.merchant.charts import duration, percent, points
+from app.merchant.measures import SIDE_STEPS
+from app.merchant.period import DEFAULT, PRESETS, read_period
+from app.merchant.plain import Plain
+from app.merchant.reports import BREAKDOWNS, Period, Shop, find_shop, freshness
+from app.merchant.reports import report as read_report
+from app.merchant.rollups import count_new, rebuild
+from app.replies import Refusal
+
+_DAY = click.DateTime(["%Y-%m-%d"])
+_SHOP = click.option("--shop", "domain", required=True, help="Such as your-store.myshopify.com.")
+_RANGE = click.option(
+    "--range", "range_", type=click.Choice(list(PRESETS)), default=DEFAULT, show_default=True
+)
+_FROM = click.option("--from", "first", type=_DAY, help="First day, instead of --range.")
+_TO = click.option("--to", "last", type=_DAY, help="Last day, default today.")
+
+
+@click.group()
+def report() -> None:
+    """What merchants read, in a terminal; and to count it anew."""
+
+
+@report.command()
+@_SHOP
+@_RANGE
+@_FROM
+@_TO
+@click.option("--by", type=click.Choice(list(BREAKDOWNS)), default="product", show_default=True)
+def funnel(
+    domain: str, range_: str, first: datetime | None, last: datetime | None, by: str
+) -> None:
+    """Show the funnel, the comparison and the groups of a shop, as its merchant sees them."""
+    with closing(commands.database(commands.settings())) as connection:
+        shop = _find(connection, domain)
+        period = _period(shop, range_, first, last)
+        shown = read_report(connection, shop, period, by)
+        fresh = freshness(connection, shop)
+    click.echo(f"{domain}  {period.first} to {period.last}, days in {shop.time_zone}")
+    click.echo(f"counted until {fresh['until'][:16]}, {fresh['waiting']} requests waiting\n")
+    _echo_funnel(shown["funnel"])
+    _echo_uplift(shown["uplift"])
+    for step in shown["side_steps"]:
+        click.echo(f"{step['name']:<22}{step['visitors']:>10,}")
+    click.echo(f"\nBy {by}")
+    for group in shown["breakdown"]["groups"]:
+        _echo_group(group["value"] or "not sent", group)
+    if folded := shown["breakdown"]["folded"]:
+        _echo_group(f"{folded['groups']} smaller ones", folded)
+
+
+@report.command("rebuild")
+@click.option("--shop", "domain", help="Only this one; all shops where it is not given.")
+def rebuild_(domain: str | None) -> None:
+    """Count anew from what is stored. Readers see the old numbers until a shop is done.
+
+    Safe to repeat and beside running workers, which wait for it with their own counting.
+    """
+    with closing(commands.database(commands.settings())) as connection:
+        shops = [
+            (id_, name)
+            for id_, name in connection.execute("SELECT id, domain FROM shops ORDER BY domain")
+            if domain in (None, name)
+        ]
+        if domain and not shops:
+            raise click.ClickException(f"{domain} has never sent anything.")
+        for shop_id, name in shops:
+            row = connection.execute(
+                "SELECT count(*) FROM events WHERE shop_id = %s", [shop_id]
+            ).fetchone()
+            total = row[0] if row else 0
+            try:
+                with click.progressbar(length=total, label=f"{name} {total:,} events") as bar:
+                    rebuild(connection, shop_id, bar.update)
+            except psycopg.Error as error:
+                raise click.ClickException(f"Stopped, nothing changed: {error}") from error
+    click.echo(f"{len(shops)} shops counted anew.")
+
+
+@report.command()
+@_SHOP
+@_RANGE
+@_FROM
+@_TO
+def check(domain: str, range_: str, first: datetime | None, last: datetime | None) -> None:
+    """Compare the report with a plain SQL count over tracked_events; exit code 1 if they differ.
+
+    The plain count takes seconds to minutes. What is not counted yet is counted first.
+    """
+    with closing(commands.database(commands.settings())) as connection:
+        while count_new(connection):
+            pass
+        shop = _find(connection, domain)
+        period = _period(shop, range_, first, last)
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            counted = numbers_of(read_report(connection, shop, period, "product"))
+            plain = plain_numbers(connection, shop, period)
+    differing = [name for name, value in plain.items() if counted[name] != value]
+    for name in differing:
+        click.echo(f"{name}: the report has {counted[name]}, the plain count {plain[name]}")
+    if differing:
+        raise click.ClickException(f"They differ. Run `flask report rebuild --shop {domain}`.")
+    click.echo(f"{len(plain)} groups of numbers are equal.")
+
+
+def numbers_of(shown: Mapping[str, Any]) -> dict[str, object]:
+    """Of a report, what the plain count has too, in its form."""
+    medians = [None, *(step["median_seconds_to_next"] for step in shown["funnel"][:-1])]
+    uplift = shown["uplift"]
+    return {
+        "funnel": [
+            (step["visitors"], median)
+            for step, median in zip(shown["funnel"], medians, strict=True)
+        ],
+        "uplift": tuple(
+            uplift[group][number]
+            for group in ("tried", "others")
+            for number in ("visitors", "added")
+        ),
+        "side_steps": [step["visitors"] for step in shown["side_steps"]],
+        "visitors": shown["visitors"]["now"],
+        "days": [
+            (day["day"], day["events"], day["visitors"]) for day in shown["days"] if day["events"]
+        ],
+    }
+
+
+def plain_numbers(
+    connection: Connection, shop: Shop, period: Period, where: str = "true"
+) -> dict[str, object]:
+    plain = Plain(
+        connection,
+        shop=shop.domain,
+        time_zone=shop.time_zone,
+        window_hours=shop.window_hours,
+        first=period.first,
+        last=period.last,
+        where=where,
+    )
+    return {
+        "funnel": plain.funnel(),
+        "uplift": plain.uplift(),
+        "side_steps": [plain.visitors(event) for event in SIDE_STEPS],
+        "visitors": plain.visitors(),
+        "days": [(day.isoformat(), events, visitors) for day, events, visitors in plain.days()],
+    }
+
+
+def _find(connection: Connection, domain: str) -> Shop:
+    shop = find_shop(connection, domain)
+    if shop is None:
+        raise click.ClickException(f"{domain} has never sent anything.")
+    return shop
+
+
+def _period(shop: Shop, range_: str, first: datetime | None, last: datetime | None) -> Period:
+    days = {"from": first, "to": last}
+    args = {name: f"{day:%Y-%m-%d}" for name, day in days.items() if day}
+    try:
+        return read_period({"range": range_} | args, shop.today())
+    except Refusal as refusal:
+        raise click.ClickException(refusal.message) from refusal
+
+
+def _echo_funnel(steps: list[dict[str, Any]]) -> None:
+    click.echo(f"{'':<22}{'visitors':>10}{'of first':>10}{'of prev.':>10}  median to next")
+    for step in steps:
+        click.echo(
+            f"{step['name']:<22}{step['visitors']:>10,}{percent(step['of_first']):>10}"
+            f"{percent(step['of_previous']):>10}  {duration(step['median_seconds_to_next'])}"
+        )
+
+
+def _echo_uplift(uplift: dict[str, Any]) -> None:
+    tried, others = uplift["tried"], uplift["others"]
+    click.echo(
+        f"\nAdded to cart: {percent(tried['rate'])} of {tried['visitors']:,} who saw a result,"
+        f" {percent(others['rate'])} of {others['visitors']:,} who saw the product page only"
+    )
+    if uplift["difference"] is not None:
+        interval = f"{points(uplift['low'])} to {points(uplift['high'])}"
+        click.echo(f"Difference: {points(uplift['difference'])}, 95 % interval {interval}")
+    click.echo(f"{uplift['words']}\n")
+
+
+def _echo_group(name: str, group: dict[str, Any]) -> None:
+    click.echo(f"{name[:40]:<40}{group['visitors']:>9,}  {' '.join(map(str, group['steps']))}")

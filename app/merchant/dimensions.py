@@ -1,0 +1,18 @@
+"""What visitors are told apart by, as SQL over `events` e and `batches` b. The one place."""
+
+# The visitor: genlook_client_id, or the session where it is missing; null where both are.
+VISITOR = "coalesce(nullif(b.client_id, ''), nullif(b.session_id, ''))"
+VISITOR_KEY = f"md5({VISITOR})::uuid"
+
+PRODUCT = "left(coalesce(b.product_id, e.properties->>'product_id'), 200)"
+VERSION = "left(b.lib_version, 200)"
+LANGUAGE = "left(lower(split_part(b.context->>'$browser_language', '-', 1)), 16)"
+
+_AGENT = "b.context->>'$raw_user_agent'"
+DEVICE = (
+    f"CASE WHEN {_AGENT} IS NULL THEN NULL"
+    f" WHEN {_AGENT} ~* 'bot|crawl|spider|headless' THEN 'bot'"
+    f" WHEN {_AGENT} ~* 'ipad|tablet|android(?!.*mobile)' THEN 'tablet'"
+    f" WHEN {_AGENT} ~* 'mobi|iphone|ipod' THEN 'phone'"
+    " ELSE 'desktop' END"
+)

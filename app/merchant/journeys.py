@@ -1,0 +1,71 @@
+"""Each visitor's events, packed, so that his part of the counts can be worked out again."""
+
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+from psycopg import Connection
+
+from app.merchant.measures import Event
+
+Visitor = tuple[int, UUID | None]  # shop, digest
+
+_EVENT = struct.Struct("<q6i")
+
+
+def read(connection: Connection, visitors: Collection[Visitor]) -> dict[Visitor, list[Event]]:
+    """The known ones of the visitors with their events in the order of time."""
+    if not visitors:
+        return {}
+    with connection.transaction():
+        _copy(connection, "wanted", "shop_id integer, visitor uuid", visitors)
+        rows = connection.execute(
+            "SELECT shop_id, visitor, events FROM wanted JOIN report_journeys"
+            " USING (shop_id, visitor)",
+            binary=True,
+        ).fetchall()
+        connection.execute("DROP TABLE wanted")
+    return {(shop_id, visitor): _unpack(packed) for shop_id, visitor, packed in rows}
+
+
+def write(connection: Connection, journeys: Mapping[Visitor, Sequence[Event]]) -> None:
+    if not journeys:
+        return
+    rows = [(*visitor, _pack(events)) for visitor, events in journeys.items()]
+    with connection.transaction():
+        _copy(connection, "written", "shop_id integer, visitor uuid, events bytea", rows)
+        connection.execute(
+            "INSERT INTO report_journeys (shop_id, visitor, events)"
+            " SELECT shop_id, visitor, events FROM written"
+            " ON CONFLICT (shop_id, visitor) DO UPDATE SET events = excluded.events"
+        )
+        connection.execute("DROP TABLE written")
+
+
+def delete(connection: Connection, shop_id: int, visitors: Sequence[UUID]) -> None:
+    connection.execute(
+        "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = ANY(%s)",
+        [shop_id, list(visitors)],
+    )
+
+
+def _pack(events: Sequence[Event]) -> bytes:
+    return b"".join([_EVENT.pack(*event) for event in events])
+
+
+def _unpack(packed: bytes) -> list[Event]:
+    return [Event(*fields) for fields in _EVENT.iter_unpack(packed)]
+
+
+def _copy(
+    connection: Connection, table: str, columns: str, rows: Collection[tuple[object, ...]]
+) -> None:
+    connection.execute(f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP".encode())
+    types = [column.split()[1] for column in columns.split(", ")]
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)".encode()) as copy,
+    ):
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)

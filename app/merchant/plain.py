@@ -1,0 +1,140 @@
+"""The reports' numbers counted the plain way: SQL over `tracked_events`, and nothing else.
+
+Slow, and short enough to be believed. `flask report check` and the tests compare the page's numbers
+with these.
+"""
+
+from datetime import date
+from typing import Any
+
+from psycopg import Connection
+
+from app.merchant.measures import CART_ADD, STEPS
+
+_CARTS = (STEPS[-1], CART_ADD)
+
+_TRACKED = """
+    SELECT coalesce(nullif(client_id, ''), nullif(session_id, '')) AS visitor, event,
+        occurred_at AS at, (occurred_at AT TIME ZONE %(zone)s)::date AS day,
+        ((occurred_at - %(window)s) AT TIME ZONE %(zone)s)::date AS earliest
+    FROM tracked_events WHERE shop_domain = %(shop)s AND ({where})
+    AND occurred_at >= %(first)s::timestamp AT TIME ZONE %(zone)s
+    AND occurred_at < (%(last)s + 1)::timestamp AT TIME ZONE %(zone)s + %(window)s"""
+
+
+class Plain:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        shop: str,
+        time_zone: str,
+        window_hours: int,
+        first: date,
+        last: date,
+        where: str = "true",
+    ) -> None:
+        """From `first` to `last`, both included; `where` is a condition on tracked_events."""
+        self._connection = connection
+        self._tracked = _TRACKED.format(where=where)
+        self._values = {
+            "shop": shop,
+            "zone": time_zone,
+            "window": f"{window_hours} hours",
+            "first": first,
+            "last": last,
+        }
+
+    def funnel(self) -> list[tuple[int, int | None]]:
+        """For each step how many visitors, and the median of seconds from the step before."""
+        chain = self._attempts([(step,) for step in STEPS])
+        columns = ["count(DISTINCT visitor) FILTER (WHERE t1 IS NOT NULL)", "NULL"]
+        for step in range(2, len(STEPS) + 1):
+            seconds = f"floor(extract(epoch FROM t{step} - t{step - 1}))::bigint"
+            columns += [
+                f"count(DISTINCT visitor) FILTER (WHERE t{step} IS NOT NULL)",
+                # The first day of each visitor on which he got so far, to three digits.
+                "(SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY CASE WHEN seconds < 1000"
+                " THEN seconds ELSE seconds - mod(seconds,"
+                " (10 ^ (length(seconds::text) - 3))::bigint)"
+                f" END) FROM (SELECT DISTINCT ON (visitor) {seconds} AS seconds FROM attempts"
+                f" WHERE t{step} IS NOT NULL ORDER BY visitor, began) AS firsts)",
+            ]
+        row = self._one(
+            f"WITH attempts AS MATERIALIZED ({chain}) SELECT {', '.join(columns)} FROM attempts"
+        )
+        return list(zip(row[::2], row[1::2], strict=True))
+
+    def uplift(self) -> tuple[int, int, int, int]:
+        """Who saw a result, and added to the cart; who saw the page and no result, and added."""
+        row = self._one(
+            f"WITH saw AS MATERIALIZED ({self._attempts([(STEPS[4],), _CARTS])}),"
+            f" page AS MATERIALIZED ({self._attempts([(STEPS[0],), _CARTS])}),"
+            " others AS (SELECT * FROM page WHERE visitor NOT IN (SELECT visitor FROM saw))"
+            " SELECT (SELECT count(DISTINCT visitor) FROM saw),"
+            " (SELECT count(DISTINCT visitor) FROM saw WHERE t2 IS NOT NULL),"
+            " (SELECT count(DISTINCT visitor) FROM others),"
+            " (SELECT count(DISTINCT visitor) FROM others WHERE t2 IS NOT NULL)"
+        )
+        return row[0], row[1], row[2], row[3]
+
+    def visitors(self, *names: str) -> int:
+        """How many different visitors did one of the events, or any event."""
+        condition = "event = ANY(%(names)s)" if names else "true"
+        row = self._one(
+            f"SELECT count(DISTINCT visitor) FROM ({self._tracked}) AS tracked"
+            f" WHERE day <= %(last)s AND {condition}",
+            names=list(names),
+        )
+        return int(row[0])
+
+    def days(self) -> list[tuple[date, int, int]]:
+        """Each day's events and visitors, days without any left out."""
+        return self._all(
+            "SELECT day, count(*), count(DISTINCT visitor) FROM"
+            f" ({self._tracked}) AS tracked WHERE day <= %(last)s GROUP BY day ORDER BY day"
+        )
+
+    def _attempts(self, steps: list[tuple[str, ...]]) -> str:
+        """A visitor's attempts of one day, with the times t1, t2 … at which each step was reached.
+
+        Each event takes part in the attempts that may have begun on its day or, within the window,
+        on a day before. b1, b2 … is the latest beginning of an attempt that has come so far.
+        """
+        cases = " ".join(
+            f"WHEN event IN ({', '.join(map(repr, names))}) THEN {number}"
+            for number, names in enumerate(steps, 1)
+        )
+        query = (
+            "SELECT visitor, at, step, began FROM"
+            f" (SELECT *, CASE {cases} END AS step FROM ({self._tracked}) AS tracked) AS tracked,"
+            " LATERAL (SELECT day - back AS began"
+            " FROM generate_series(0, CASE step WHEN 1 THEN 0 ELSE day - earliest END) AS back)"
+            " AS days WHERE step IS NOT NULL AND visitor IS NOT NULL"
+            " AND began BETWEEN %(first)s AND %(last)s"
+        )
+        for number in range(1, len(steps) + 1):
+            beginning = f"CASE WHEN step = {number} THEN at END"
+            if number > 1:
+                beginning = (
+                    f"CASE WHEN step = {number} AND at - b{number - 1} <= %(window)s"
+                    f" THEN b{number - 1} END"
+                )
+            query = (
+                f"SELECT *, max({beginning}) OVER (PARTITION BY visitor, began ORDER BY at, step"
+                f" ROWS UNBOUNDED PRECEDING) AS b{number},"
+                f" CASE WHEN {beginning} IS NOT NULL THEN at END AS a{number}"
+                f" FROM ({query}) AS level{number}"
+            )
+        times = ", ".join(f"min(a{number}) AS t{number}" for number in range(1, len(steps) + 1))
+        return (
+            f"SELECT visitor, began, {times} FROM ({query}) AS events"
+            " GROUP BY visitor, began HAVING min(a1) IS NOT NULL"
+        )
+
+    def _one(self, query: str, **values: object) -> tuple[Any, ...]:
+        return self._all(query, **values)[0]
+
+    def _all(self, query: str, **values: object) -> list[tuple[Any, ...]]:
+        statement = query.replace("%(window)s", "%(window)s::interval").encode()
+        return self._connection.execute(statement, self._values | values).fetchall()

@@ -1,0 +1,196 @@
+"""GET /app and the API behind it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+import psycopg
+from flask import Blueprint, Response, current_app, g, render_template, request
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from app.merchant import access, charts, shops, tables
+from app.merchant.database import Busy, Database
+from app.merchant.measures import STEPS
+from app.merchant.period import PRESETS, read_by, read_period
+from app.merchant.reports import (
+    BREAKDOWNS,
+    NAMES,
+    Shop,
+    find_shop,
+    freshness,
+    is_empty,
+    rejected,
+    report,
+)
+from app.replies import Refusal, json_reply
+
+logger = logging.getLogger(__name__)
+
+_GROUP_NAMES = {
+    "product": "product",
+    "version": "widget version",
+    "device": "device",
+    "language": "language",
+}
+
+bp = Blueprint("merchant", __name__, url_prefix="/app", template_folder="templates")
+bp.before_request(access.authenticate)
+bp.after_request(access.protect)
+
+
+@bp.get("", provide_automatic_options=False)
+def page() -> str:
+    """The page. What it shows is what the API gives."""
+    shown = _shown()
+    return render_template(
+        "report.html",
+        **shown,
+        names=NAMES,
+        steps=STEPS,
+        presets=PRESETS,
+        breakdowns=BREAKDOWNS,
+        windows=shops.WINDOWS,
+        charts=charts,
+        chosen=request.args,
+        link=_link,
+        names_of=_GROUP_NAMES,
+        api_key=current_app.extensions["settings"].shopify_api_key,
+        is_embedded=request.args.get("embedded") == "1",
+        events_path=f"{current_app.extensions['settings'].app_proxy_path}/public/tracking/events",
+    )
+
+
+@bp.get("/session-token", provide_automatic_options=False)
+def session_token() -> str:
+    """A page for App Bridge alone, which fetches a token and returns to `shopify-reload`."""
+    access.own_address(request.args.get("shopify-reload", ""))
+    api_key = current_app.extensions["settings"].shopify_api_key
+    return render_template("session_token.html", api_key=api_key)
+
+
+@bp.get("/api/report", provide_automatic_options=False)
+def api_report() -> Response:
+    return _json(_shown())
+
+
+@bp.get("/api/table.csv", provide_automatic_options=False)
+def api_table() -> Response:
+    name = request.args.get("table", "funnel")
+    if name not in tables.TABLES:
+        wanted = ", ".join(tables.TABLES)
+        raise Refusal(400, "VALIDATION_FAILED", f"table must be one of {wanted}.")
+    rows = tables.TABLES[name](_shown()["report"])
+    return _download(tables.as_csv(rows), "text/csv", f"{name}.csv")
+
+
+@bp.get("/api/events", provide_automatic_options=False)
+def api_events() -> Response:
+    """Raw events as they are read from Postgres; nothing is gathered in memory."""
+    kind = request.args.get("format", "csv")
+    if kind not in ("csv", "ndjson"):
+        raise Refusal(400, "VALIDATION_FAILED", "format must be csv or ndjson.")
+    stack = ExitStack()
+    try:
+        connection = stack.enter_context(_database().exporting())
+        shop = find_shop(connection, g.shop) or _unknown_shop()
+        rows = tables.raw_events(connection, shop, read_period(request.args, shop.today()))
+        lines: Iterator[str] | Iterator[bytes] = (
+            tables.as_csv(rows) if kind == "csv" else tables.as_ndjson(rows)
+        )
+    except BaseException:
+        stack.close()
+        raise
+    media = {"csv": "text/csv", "ndjson": "application/x-ndjson"}[kind]
+    reply = _download(lines, media, f"events.{kind}")
+    reply.call_on_close(stack.close)
+    return reply
+
+
+@bp.put("/api/settings", provide_automatic_options=False)
+def api_settings() -> Response:
+    sent = request.get_json(force=True, silent=True)
+    if not isinstance(sent, dict):
+        raise Refusal(400, "MALFORMED_JSON", "Send an object with time_zone and window_hours.")
+    with _database().writing() as connection:
+        shops.change(
+            connection,
+            g.shop,
+            time_zone=sent.get("time_zone"),
+            window_hours=sent.get("window_hours"),
+        )
+    return json_reply(b'{"success":true}')
+
+
+@bp.errorhandler(Busy)
+def busy(_: Busy) -> Response:
+    reply = refused(503, "BUSY", "Another export is running, try again in a minute.")
+    reply.headers["Retry-After"] = "60"
+    return reply
+
+
+@bp.errorhandler(psycopg.Error)
+@bp.errorhandler(PoolTimeout)
+@bp.errorhandler(TooManyRequests)
+def away(error: Exception) -> Response:
+    logger.error(
+        "a report could not be read",
+        extra={"action": "report_failed", "shop": g.get("shop"), "cause": type(error).__name__},
+    )
+    return refused(503, "UNAVAILABLE", "The reports cannot be read just now, try again.")
+
+
+def refused(status: int, code: str, message: str) -> Response:
+    return json_reply(orjson.dumps({"success": False, "code": code, "message": message}), status)
+
+
+def _shown() -> dict[str, Any]:
+    """Everything that the page shows, from one snapshot."""
+    by = read_by(request.args)
+    with _database().reading() as connection:
+        shop = find_shop(connection, g.shop) or _unknown_shop()
+        period = read_period(request.args, shop.today())
+        shown: dict[str, Any] = {
+            "report": report(connection, shop, period, by),
+            "freshness": freshness(connection, shop),
+            "rejected": rejected(connection, shop.domain),
+            "is_empty": is_empty(connection, shop),
+        }
+    status = current_app.extensions["status"]()
+    shown["freshness"]["stream_waiting"] = status.backlog and status.backlog.batches
+    return shown
+
+
+def _link(**changes: str) -> str:
+    """This page with another choice; without the token, which the script sends along."""
+    kept = {name: value for name, value in request.args.items() if name != "id_token"}
+    if "range" in changes:
+        kept = {name: value for name, value in kept.items() if name not in ("from", "to")}
+    return f"{access.PAGE}?{urlencode(kept | changes)}"
+
+
+def _unknown_shop() -> Shop:
+    return Shop(0, g.shop)
+
+
+def _database() -> Database:
+    database: Database = current_app.extensions["reports"]
+    return database
+
+
+def _json(value: dict[str, Any]) -> Response:
+    return json_reply(orjson.dumps(value, default=_as_json))
+
+
+def _as_json(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _download(lines: Iterator[str] | Iterator[bytes], media: str, name: str) -> Response:
+    day = datetime.now(UTC).date()
+    disposition = f'attachment; filename="{g.shop.partition(".")[0]}-{day}-{name}"'
+    return Response(lines, content_type=f"{media}; charset=utf-8",
+                    headers={"Content-Disposition": disposition})  # fmt: skip

@@ -1,0 +1,122 @@
+"""The report's tables as CSV, and the raw events, as streams."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+from psycopg import Connection
+
+from app.merchant.measures import STEPS
+from app.merchant.reports import NAMES, Period, Shop
+
+Row = Sequence[object]
+COLUMNS = (
+    "occurred_at", "event", "received_at", "insert_id", "client_id", "session_id", "pageview_id",
+    "product_id", "variant_id", "customer_id", "lib_version", "current_url", "properties", "extra",
+    "context",
+)  # fmt: skip
+_AT_ONCE = 2_000  # rows
+
+
+def _funnel(report: dict[str, Any]) -> Iterator[Row]:
+    columns = ("step", "event", "name", "visitors", "before", "of_first", "of_previous", "dropped",
+               "median_seconds_to_next")  # fmt: skip
+    yield columns
+    for step in report["funnel"]:
+        yield [step[column] for column in columns]
+
+
+def _uplift(report: dict[str, Any]) -> Iterator[Row]:
+    uplift = report["uplift"]
+    yield "group", "visitors", "added", "rate"
+    for group in ("tried", "others"):
+        yield group, *(uplift[group][column] for column in ("visitors", "added", "rate"))
+    yield "difference", None, None, uplift["difference"]
+    yield "low", None, None, uplift["low"]
+    yield "high", None, None, uplift["high"]
+
+
+def _side_steps(report: dict[str, Any]) -> Iterator[Row]:
+    yield "event", "name", "visitors", "before"
+    for step in report["side_steps"]:
+        yield step["event"], step["name"], step["visitors"], step["before"]
+
+
+def _days(report: dict[str, Any]) -> Iterator[Row]:
+    yield "day", "events", "visitors"
+    for day in report["days"]:
+        yield day["day"], day["events"], day["visitors"]
+
+
+def _breakdown(report: dict[str, Any]) -> Iterator[Row]:
+    breakdown = report["breakdown"]
+    yield breakdown["by"], "visitors", *(NAMES[event] for event in STEPS)
+    for group in breakdown["groups"]:
+        yield group["value"], group["visitors"], *group["steps"]
+    if folded := breakdown["folded"]:
+        yield f"{folded['groups']} more", folded["visitors"], *folded["steps"]
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
+    "funnel": _funnel,
+    "uplift": _uplift,
+    "side_steps": _side_steps,
+    "days": _days,
+    "breakdown": _breakdown,
+}
+
+
+def as_csv(rows: Iterable[Row]) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    for row in rows:
+        writer.writerow([_harmless(value) for value in row])
+        if buffer.tell() > 32_000:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def as_ndjson(rows: Iterable[Row]) -> Iterator[bytes]:
+    columns: Row | None = None
+    for row in rows:
+        if columns is None:
+            columns = row
+        else:
+            fields = {str(name): value for name, value in zip(columns, row, strict=True)}
+            yield orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def raw_events(connection: Connection, shop: Shop, period: Period) -> Iterator[Row]:
+    """The columns' names, then every event of the days in the shop's time zone, oldest first."""
+    yield COLUMNS
+    with connection.cursor(name="events") as cursor:
+        cursor.itersize = _AT_ONCE
+        cursor.execute(
+            f"SELECT {', '.join(COLUMNS)} FROM tracked_events WHERE shop_domain = %(shop)s"
+            " AND occurred_at >= %(first)s::timestamp AT TIME ZONE %(zone)s"
+            " AND occurred_at < (%(last)s + 1)::timestamp AT TIME ZONE %(zone)s"
+            " ORDER BY occurred_at".encode(),
+            {
+                "shop": shop.domain,
+                "zone": shop.time_zone,
+                "first": period.first,
+                "last": period.last,
+            },
+        )
+        yield from cursor
+
+
+def _harmless(value: object) -> object:
+    """A spreadsheet must not take a shopper's text for a formula.
+
+    Source: https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    if isinstance(value, dict):
+        value = orjson.dumps(value).decode()
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value

@@ -1,0 +1,95 @@
+"use strict";
+(() => {
+  const localToken = new URLSearchParams(location.search).get("id_token");
+  const token = async () => (window.shopify?.idToken ? await window.shopify.idToken() : localToken);
+
+  const ask = async (address, options = {}) => {
+    const url = new URL(address, location.href);
+    url.searchParams.delete("id_token");
+    const headers = { Authorization: `Bearer ${(await token()) ?? ""}` };
+    const reply = await fetch(url, { ...options, headers });
+    if (reply.ok) return reply;
+    if (reply.status === 401) throw new Error("Your session has ended: open the app again.");
+    const body = await reply.json().catch(() => ({}));
+    throw new Error(body.message ?? "It did not work, try again.");
+  };
+
+  const complain = (text) => {
+    const problem = document.getElementById("problem");
+    problem.textContent = text;
+    problem.hidden = false;
+    problem.scrollIntoView({ block: "nearest" });
+  };
+
+  const swap = async (address, { keep = true } = {}) => {
+    const main = document.getElementById("main");
+    main.setAttribute("aria-busy", "true");
+    try {
+      const page = new DOMParser().parseFromString(await (await ask(address)).text(), "text/html");
+      const focused = document.activeElement?.getAttribute("href") ?? "";
+      main.replaceWith(page.getElementById("main"));
+      const url = new URL(address, location.href);
+      if (localToken) url.searchParams.set("id_token", localToken);
+      if (keep) history.pushState(null, "", url);
+      prepare();
+      if (focused) document.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+    } catch (error) {
+      main.setAttribute("aria-busy", "false");
+      complain(error.message);
+    }
+  };
+
+  const download = async (address) => {
+    const reply = await ask(address);
+    const name = /filename="([^"]+)"/.exec(reply.headers.get("Content-Disposition"))?.[1];
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await reply.blob());
+    link.download = name ?? "events";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  };
+
+  const save = async (form) => {
+    await ask("/app/api/settings", {
+      method: "PUT",
+      body: JSON.stringify({
+        time_zone: form.time_zone.value,
+        window_hours: Number(form.window_hours.value),
+      }),
+    });
+    await swap(location.href, { keep: false });
+  };
+
+  const prepare = () => {
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    const field = document.querySelector("#settings [name=time_zone]");
+    const zones = Intl.supportedValuesOf?.("timeZone") ?? [zone];
+    document.getElementById("zones").replaceChildren(
+      ...zones.map((name) => Object.assign(document.createElement("option"), { value: name })),
+    );
+    if (zone && field.value === "UTC" && zone !== "UTC")
+      document.getElementById("zone-hint").textContent = `(this browser is in ${zone})`;
+  };
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-swap], a[data-download]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    if (link.hasAttribute("data-swap")) swap(link.href);
+    else download(link.href).catch((error) => complain(error.message));
+  });
+  document.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const form = event.target;
+    if (form.id === "settings") {
+      save(form).catch((error) => complain(error.message));
+      return;
+    }
+    const url = new URL(location.href);
+    url.searchParams.delete("range");
+    for (const [name, value] of new FormData(form)) url.searchParams.set(name, value);
+    swap(url);
+  });
+  addEventListener("popstate", () => swap(location.href, { keep: false }));
+  prepare();
+})();

@@ -1,0 +1,111 @@
+"""The merchant's page as he sees, hears and types it."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.dev.seed import Seed
+from tests.browser.conftest import PICTURES
+from tests.calls import SHOP, body, event
+from tests.merchant.histories import count_all, store
+
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
+
+
+@pytest.fixture
+def year(database, caller):
+    caller.post(body(event(timestamp="yesterday"), event(event="no name")))
+    caller.rejected()
+    now = datetime.now(UTC) - timedelta(hours=1)
+    store(database, *Seed(SHOP, until=now).batches(4_000, days=60))
+    count_all(database)
+
+
+def findings(page):
+    page.evaluate(AXE)
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [(one["id"], [node["html"][:120] for node in one["nodes"]])
+            for one in result["violations"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_the_page_fits_each_width_without_complaints(year, visitor, width, scheme):
+    tab = visitor(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = tab.open("/admin")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"page-{width}-{scheme}.png", full_page=True)
+    page.locator("summary").click()
+    assert findings(page) == []
+    assert tab.complaints == []
+
+
+def test_the_empty_page_and_the_demo_shop_have_no_findings_either(visitor):
+    tab = visitor()
+    page = tab.open("/admin")
+    assert "Nothing has arrived yet" in page.inner_text("body")
+    assert findings(page) == []
+    for path in ("/", "/products/wool-coat"):
+        assert findings(tab.open(path)) == []
+    assert tab.complaints == []
+
+
+def test_another_range_by_keyboard(year, visitor):
+    tab = visitor()
+    page = tab.open("/admin")
+    events = page.locator(".fact:last-child .big")
+    month = events.inner_text()
+    while page.evaluate("document.activeElement.textContent") != "7 days":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "document.querySelector('.ranges [aria-current]').textContent === '7 days'"
+    )
+    assert events.inner_text() != month
+    assert page.evaluate("document.activeElement.textContent") == "7 days"
+    page.go_back()
+    page.wait_for_function(
+        "document.querySelector('.ranges [aria-current]').textContent === '28 days'"
+    )
+    assert events.inner_text() == month
+    assert tab.complaints == []
+
+
+def test_free_days_groups_and_settings(year, visitor, database):
+    tab = visitor(timezone_id="Europe/Berlin")
+    page = tab.open("/admin")
+    day = (datetime.now(UTC) - timedelta(days=9)).date().isoformat()
+    page.fill("[name=from]", day)
+    page.fill("[name=to]", day)
+    page.click("text=Show")
+    page.wait_for_selector(f"header >> text={day} · days in UTC")
+    page.click(".tabs >> text=Language")
+    page.wait_for_selector("h2 >> text=By language")
+    assert "Europe/Berlin" in page.inner_text("#zone-hint")
+    page.fill("[name=time_zone]", "Europe/Berlin")
+    page.click("text=Save and count anew")
+    page.wait_for_selector("text=Being counted anew")
+    count_all(database)
+    page.reload()
+    assert "days in Europe/Berlin" in page.inner_text("header")
+    assert tab.complaints == []
+
+
+def test_tables_and_events_are_downloaded(year, visitor):
+    page = visitor(accept_downloads=True).open("/admin")
+    for link, start in (("a:has-text('CSV of the funnel')", "step,event,name"),
+                        ("a:text-is('NDJSON')", '{"occurred_at"')):  # fmt: skip
+        with page.expect_download() as download:
+            page.click(link)
+        assert Path(download.value.path()).read_text().startswith(start)
+
+
+def test_a_session_that_has_ended_is_said_and_not_lost(year, visitor):
+    page = visitor().open("/admin")
+    page.route("**/app?*", lambda route: route.fulfill(status=401, body="{}"))
+    page.click(".ranges >> text=7 days")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "session has ended" in page.inner_text("#problem")
+    assert page.locator(".funnel").is_visible()

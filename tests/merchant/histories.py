@@ -1,0 +1,55 @@
+"""Histories of a shop's visitors, stored as the worker stores them."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+from app.intake.batch import Batch, Context, Event
+from app.merchant.rollups import count_new
+from app.store.writer import Writer
+from tests.calls import SHOP
+
+_ids = itertools.count()
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+PAGE = "product_page:page_view"
+BUTTON = "widget:button_click"
+UPLOAD = "widget:image_upload"
+START = "widget:generation_start"
+RESULT = "widget:result_view"
+CART_CLICK = "widget:add_to_cart_clicked"
+ADDED = "widget:add_to_cart_success"
+CART_ADD = "product_page:cart_add"
+FUNNEL = (PAGE, BUTTON, UPLOAD, START, RESULT, CART_CLICK, ADDED)
+
+
+def batch(visitor, *events, shop=SHOP, rest=b"{}", **columns):
+    """`events` are pairs of a name and a time, or of a name and minutes after NOON."""
+    if visitor is not None:
+        columns["client_id"] = visitor
+    return Batch.build(
+        shop=shop,
+        customer_id=None,
+        received_at=datetime.now(UTC),
+        context=Context(columns, rest),
+        events=[Event(name, f"id-{next(_ids)}", moment(at), b"{}", b"{}") for name, at in events],
+        rejected=[],
+    )
+
+
+def moment(at):
+    return at if isinstance(at, datetime) else NOON + timedelta(minutes=at)
+
+
+def visit(visitor, steps, *, minutes=0, names=FUNNEL, **columns):
+    """A batch in which the visitor does the first `steps` of `names`, a minute apart."""
+    events = [(name, minutes + number) for number, name in enumerate(names[:steps])]
+    return batch(visitor, *events, **columns)
+
+
+def store(connection, *batches):
+    Writer(statement_timeout=10_000).write(connection, list(batches))
+
+
+def count_all(connection):
+    while count_new(connection):
+        pass

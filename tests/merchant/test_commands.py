@@ -1,0 +1,52 @@
+import pytest
+from click.testing import CliRunner
+
+from app.merchant.commands import report
+from tests.calls import SECRET, SHOP
+from tests.merchant.histories import NOON, count_all, store, visit
+from tests.processes.running import as_url
+
+DAY = NOON.date().isoformat()
+
+
+@pytest.fixture
+def flask(settings, database, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", as_url(settings.database_url))
+    monkeypatch.setenv("REDIS_URL", settings.redis_url)
+    monkeypatch.setenv("SHOPIFY_API_SECRET", SECRET)
+    store(database, visit("a", 7), visit("b", 2), visit("c", 1))
+    return lambda *words: CliRunner().invoke(report, words)
+
+
+def test_the_terminal_shows_what_the_page_shows(flask, database):
+    count_all(database)
+    shown = flask("funnel", "--shop", SHOP, "--from", DAY, "--to", DAY)
+    assert shown.exit_code == 0, shown.output
+    lines = [" ".join(line.split()) for line in shown.output.splitlines()]
+    assert "Product page viewed 3 100.0 % – 1 min" in lines
+    assert "Button clicked 2 66.7 % 66.7 % 1 min" in lines
+
+
+def test_the_check_finds_a_number_that_is_wrong_and_a_rebuild_mends_it(flask, database):
+    check = ("check", "--shop", SHOP, "--from", DAY, "--to", DAY)
+    assert flask(*check).exit_code == 0
+    database.execute("UPDATE report_cells SET number = number + 1 WHERE measure = 1")
+    wrong = flask(*check)
+    assert wrong.exit_code == 1
+    assert "funnel: the report has" in wrong.output
+    assert "1 shops counted anew" in flask("rebuild", "--shop", SHOP).output
+    assert flask(*check).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("funnel", "--shop", "unknown.myshopify.com"),
+        ("rebuild", "--shop", "unknown.myshopify.com"),
+        ("funnel", "--shop", SHOP, "--from", "2026-03-02", "--to", "2026-03-01"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(flask, words):
+    result = flask(*words)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")

@@ -1,0 +1,104 @@
+"""How the counts keep up with what is stored."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from app.dev.seed import Seed
+from app.merchant import rollups
+from app.merchant.reports import Period, find_shop, freshness, report
+from app.merchant.rollups import count_new
+from app.store.connections import connect
+from app.worker.reporting import Reporting
+from tests.calls import SHOP
+from tests.merchant.histories import NOON, count_all, store, visit
+from tests.processes.running import wait_until
+
+ONE_DAY = Period(NOON.date(), NOON.date())
+
+
+def entered(database):
+    return report(database, find_shop(database, SHOP), ONE_DAY, "product")["funnel"][0]["visitors"]
+
+
+def test_a_transaction_that_commits_after_a_later_one_is_counted(database, database_url):
+    store(database, visit("first", 1))
+    with connect(database_url, "slow") as slow:
+        with slow.transaction():
+            store(slow, visit("slow", 1))
+            store(database, visit("fast", 1))
+            count_all(database)
+            assert entered(database) == 2
+        count_all(database)
+        assert entered(database) == 3
+
+
+def test_what_fails_in_the_middle_is_counted_once_by_the_next_try(database, monkeypatch):
+    store(database, visit("a", 3), visit("b", 1))
+
+    def fail(*_):
+        raise psycopg.OperationalError("gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rollups, "add_cells", fail)
+        with pytest.raises(psycopg.OperationalError):
+            count_new(database)
+    assert freshness(database, find_shop(database, SHOP))["waiting"] == 2
+    count_all(database)
+    assert entered(database) == 2
+
+
+def test_two_workers_count_everything_once(database, database_url):
+    for number in range(60):
+        store(database, visit(f"v{number}", 2), visit(f"v{number}", 1, minutes=30))
+
+    def count_along():
+        with connect(database_url, "other") as connection:
+            for _ in range(20):
+                count_new(connection)
+
+    threads = [threading.Thread(target=count_along) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    count_all(database)
+    assert entered(database) == 60
+
+
+def test_the_workers_thread_counts_and_goes_on_after_a_failure(database, database_url, monkeypatch):
+    monkeypatch.setattr("app.worker.reporting._PAUSE_AFTER_FAILURE", 0.1)
+    monkeypatch.setattr("app.worker.reporting.EVERY", 0.1)
+    connections = iter([psycopg.OperationalError("away")])
+
+    def connect_or_fail():
+        for failure in connections:
+            raise failure
+        return connect(database_url, "reporting")
+
+    store(database, visit("a", 1))
+    stop = threading.Event()
+    thread = Reporting(connect_or_fail, stop)
+    thread.start()
+    wait_until(lambda: freshness(database, find_shop(database, SHOP))["waiting"] == 0)
+    store(database, visit("b", 1))
+    wait_until(lambda: entered(database) == 2)
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_the_demo_year_is_the_same_each_time_and_ends_today(database):
+    until = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    first, second = (list(Seed(SHOP, until=until).batches(2_000)) for _ in range(2))
+    assert [batch.events for batch in first] == [batch.events for batch in second]
+    events = sum(len(batch.events) for batch in first)
+    assert 1_600 < events < 2_400
+    store(database, *first)
+    days = database.execute(
+        "SELECT min(occurred_at), max(occurred_at) FROM tracked_events"
+    ).fetchone()
+    assert days[0] < until - timedelta(days=355)
+    assert until - timedelta(days=2) < days[1] <= until

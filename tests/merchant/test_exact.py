@@ -1,0 +1,130 @@
+"""The page's numbers are those of a plain count over `tracked_events`, whatever has happened."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.merchant.commands import numbers_of, plain_numbers
+from app.merchant.measures import SIDE_STEPS
+from app.merchant.reports import Period, find_shop, report
+from app.merchant.rollups import ANNOUNCEMENTS, count_new, mark_dirty, rebuild
+from tests.merchant.histories import CART_ADD, FUNNEL, PAGE, batch, store
+
+_shops = itertools.count()
+
+START = datetime(2026, 3, 27, tzinfo=UTC)  # with the change to summer time in it
+names = st.sampled_from((*FUNNEL, *FUNNEL, PAGE, CART_ADD, *SIDE_STEPS, "widget:zoomed"))
+# Close together, so that they fall on the same minute, on both sides of midnight and of the window.
+times = st.one_of(
+    st.integers(0, 5 * 24 * 12).map(lambda n: START + timedelta(minutes=5 * n)),
+    st.integers(0, 3 * 24 * 60 * 60).map(lambda n: START + timedelta(seconds=n)),
+)
+visitors = st.sampled_from(["a", "b", "c", None])
+stored = st.tuples(
+    st.just("store"),
+    visitors,
+    st.lists(st.tuples(names, times), min_size=1, max_size=12),
+    st.sampled_from(["p1", "p2"]),
+    st.sampled_from(["2.1", "2.2"]),
+)
+acts = st.one_of(
+    stored,
+    stored,
+    st.tuples(st.just("again"), st.integers(0, 20)),
+    st.tuples(st.just("count")),
+    st.tuples(st.just("erase"), visitors),
+)
+settings_of_shops = st.tuples(
+    st.sampled_from(["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kathmandu"]),
+    st.sampled_from([1, 24, 72]),
+)
+
+
+def perform(database, shop, acts):
+    sent = []
+    for act, *arguments in acts:
+        if act == "store":
+            visitor, events, product, version = arguments
+            sent.append(batch(visitor, *events, shop=shop, product_id=product, lib_version=version))
+            store(database, sent[-1])
+        elif act == "again" and sent:
+            store(database, sent[arguments[0] % len(sent)])
+        elif act == "count":
+            count_new(database)
+        elif act == "erase" and (found := find_shop(database, shop)):
+            erase(database, found.id, arguments[0])
+
+
+def erase(database, shop_id, visitor):
+    with database.transaction():
+        database.execute(
+            "DELETE FROM events USING batches b WHERE events.shop_id = %s AND b.shop_id = %s"
+            " AND b.id = batch_id AND b.client_id IS NOT DISTINCT FROM %s",
+            [shop_id, shop_id, visitor],
+        )
+        # Events of nobody can only leave with the whole shop.
+        mark_dirty(database, shop_id, [visitor] if visitor else None)
+
+
+def settle(database):
+    while count_new(database):
+        pass
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(acts, min_size=1, max_size=8), settings_of_shops, st.integers(-1, 4),
+       st.integers(0, 4))  # fmt: skip
+def test_they_are_equal_after_any_history(module_database, acts, chosen, first, length):
+    database, name = module_database, f"shop-{next(_shops)}.myshopify.com"
+    database.execute("INSERT INTO shops (domain) VALUES (%s)", [name])
+    time_zone, window_hours = chosen
+    database.execute(
+        "INSERT INTO report_shops (shop_id, time_zone, window_hours)"
+        " SELECT id, %s, %s FROM shops WHERE domain = %s",
+        [time_zone, window_hours, name],
+    )
+    perform(database, name, acts)
+    settle(database)
+    shop = find_shop(database, name)
+    day = START.date() + timedelta(days=first)
+    period = Period(day, day + timedelta(days=length))
+    counted = report(database, shop, period, "product")
+    assert numbers_of(counted) == plain_numbers(database, shop, period)
+    before = plain_numbers(database, shop, period.before)
+    assert [step["before"] for step in counted["funnel"]] == [n for n, _ in before["funnel"]]
+    for by, column in (("product", "product_id"), ("version", "lib_version")):
+        groups = report(database, shop, period, by)["breakdown"]["groups"]
+        for group in groups:
+            where = f"{column} = '{group['value']}'"
+            plain = plain_numbers(database, shop, period, where)
+            assert group["steps"] == [number for number, _ in plain["funnel"]]
+            assert group["visitors"] == plain["visitors"]
+
+
+def test_a_rebuild_changes_no_cell(module_database):
+    database, name = module_database, "rebuilt.myshopify.com"
+    for number in range(3 * ANNOUNCEMENTS):
+        events = [(FUNNEL[number % 7], START + timedelta(hours=number * 5 + step))
+                  for step in range(4)]  # fmt: skip
+        store(database, batch("abc"[number % 3], *events, shop=name, product_id=f"p{number % 4}"))
+    settle(database)
+    shop = find_shop(database, name)
+    counted = cells(database, shop)
+    assert counted
+    rebuild(database, shop.id)
+    assert cells(database, shop) == counted
+
+
+def cells(database, shop):
+    return database.execute(
+        "SELECT c.dimension, measure, coalesce(v.value, value_id::text), previous, day, number"
+        " FROM report_cells c LEFT JOIN report_values v ON v.id = value_id"
+        " WHERE c.shop_id = %s ORDER BY 1, 2, 3, 4, 5",
+        [shop.id],
+    ).fetchall()

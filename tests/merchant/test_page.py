@@ -1,0 +1,238 @@
+import csv
+import io
+import json
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app import tracker
+from app.merchant import shops
+from app.merchant.reports import LONGEST
+from app.shopify.session_token import make_token
+from tests.calls import CONTEXT, SECRET, SHOP, body, event, query
+from tests.merchant.histories import FUNNEL, batch, count_all, store
+
+KEY = "the-key"
+OTHER = "other-shop.myshopify.com"
+TODAY = datetime.now(UTC).date()
+MINUTES_AGO = datetime.now(UTC) - timedelta(minutes=20)
+
+
+def token(shop=SHOP, secret=SECRET, key=KEY, age=0):
+    return make_token(shop, key, secret.encode(), now=time.time() - age, lifetime=60)
+
+
+@pytest.fixture
+def merchant(calling):
+    """Asks as a merchant's browser does."""
+    caller = calling(shopify_api_key=KEY, intake="store")
+
+    def get(path, shown=None, **query):
+        headers = {"Authorization": f"Bearer {token() if shown is None else shown}"}
+        return caller._client.get(path, query_string=query, headers=headers)
+
+    get.client = caller._client
+    get.caller = caller
+    return get
+
+
+@pytest.fixture
+def history(database):
+    """Today: one who added to the cart after a result, one who looked; and one in another shop."""
+    moments = [(name, MINUTES_AGO + timedelta(seconds=90 * n)) for n, name in enumerate(FUNNEL)]
+    store(
+        database,
+        batch("a", *moments, product_id="=p"),
+        batch("b", moments[0], product_id="q"),
+        batch("c", moments[0], shop=OTHER),
+    )
+    count_all(database)
+
+
+def rows(reply):
+    return list(csv.reader(io.StringIO(reply.text)))
+
+
+def test_page_api_and_csv_have_the_same_numbers(merchant, history):
+    shown = merchant("/app/api/report", range="7").get_json()["report"]
+    assert [step["visitors"] for step in shown["funnel"]] == [2, 1, 1, 1, 1, 1, 1]
+    assert shown["funnel"][0]["median_seconds_to_next"] == 90
+    table = rows(merchant("/app/api/table.csv", range="7", table="funnel"))
+    assert [row[3] for row in table] == ["visitors", "2", "1", "1", "1", "1", "1", "1"]
+    page = merchant("/app", range="7").text
+    cells = re.findall(r'data-name="Visitors">(\d+)<', page)
+    assert cells == ["2", "1", "1", "1", "1", "1", "1"]
+    assert "1 min 30 s" in page
+
+
+@pytest.mark.parametrize("table", ["uplift", "side_steps", "days", "breakdown"])
+def test_each_table_has_a_csv(merchant, history, table):
+    head, *lines = rows(merchant("/app/api/table.csv", table=table))
+    assert lines
+    assert {len(line) for line in lines} == {len(head)}
+
+
+def test_a_spreadsheet_does_not_run_what_a_shopper_sent(merchant, history):
+    table = rows(merchant("/app/api/table.csv", table="breakdown"))
+    assert {"'=p", "q"} <= {row[0] for row in table}
+
+
+def test_raw_events_are_those_of_the_shop_and_the_days(merchant, history):
+    head, *lines = rows(merchant("/app/api/events", range="7"))
+    assert len(lines) == 8
+    assert {line[head.index("client_id")] for line in lines} == {"a", "b"}
+    ndjson = merchant("/app/api/events", range="7", format="ndjson").text.splitlines()
+    assert [json.loads(line)["event"] for line in ndjson if json.loads(line)["client_id"] == "a"] \
+        == list(FUNNEL)  # fmt: skip
+    past = {"from": "2020-01-01", "to": "2020-01-31"}
+    assert len(rows(merchant("/app/api/events", **past))) == 1
+
+
+def test_a_second_export_at_once_has_to_wait(merchant, history):
+    first = merchant.client.get(
+        "/app/api/events", headers={"Authorization": f"Bearer {token()}"}, buffered=False
+    )
+    assert merchant("/app/api/events").status_code == 503
+    first.close()
+    assert merchant("/app/api/events").status_code == 200
+
+
+def test_a_shop_sees_only_itself(merchant, history):
+    shown = merchant("/app/api/report", token(OTHER), shop=SHOP).get_json()["report"]
+    assert shown["shop"] == OTHER
+    assert shown["visitors"]["now"] == 1
+
+
+def test_a_shop_that_never_sent_anything_is_told_how_to(merchant):
+    page = merchant("/app")
+    assert page.status_code == 200
+    assert "Nothing has arrived yet" in page.text
+    assert f"https://{SHOP}/apps/proxy_genlook-x/public/tracking/events" in page.text
+
+
+def test_what_was_rejected_is_shown_with_its_reason(merchant):
+    merchant.caller.post(body(event(timestamp="yesterday <b>"), context=CONTEXT))
+    page = merchant("/app").text
+    assert "VALIDATION_FAILED" in page
+    assert "must be an ISO 8601 date and time" in page
+    assert "<b>" not in page
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["", "no.token.here", token(secret="forged-forged-forged-forged-forged"), token(key="other"),
+     token(age=120)],
+)  # fmt: skip
+def test_a_fetch_without_a_good_token_is_asked_for_another(merchant, shown):
+    for path in ("/app/api/report", "/app/api/events", "/app/api/table.csv"):
+        reply = merchant(path, shown)
+        assert reply.status_code == 401
+        assert reply.headers["X-Shopify-Retry-Invalid-Session-Request"] == "1"
+        assert reply.get_json()["code"] == "INVALID_SESSION"
+
+
+def first_load(merchant, **query):
+    return merchant.client.get("/app", query_string=query)
+
+
+def test_the_first_load_brings_its_token_in_the_address(merchant):
+    reply = first_load(merchant, id_token=token(), shop=OTHER)
+    assert reply.status_code == 200
+    assert SHOP in reply.text
+    policy = reply.headers["Content-Security-Policy"]
+    assert f"frame-ancestors https://{SHOP} https://admin.shopify.com;" in policy
+
+
+@pytest.mark.parametrize("stale", [None, "stale"])
+def test_a_stale_first_load_goes_through_the_page_for_app_bridge(merchant, stale):
+    sent = {"id_token": token(age=120)} if stale else {}
+    reply = first_load(merchant, **sent, shop=SHOP, host="abc", range="7")
+    assert reply.status_code == 302
+    assert "id_token" not in reply.location
+    bounce = merchant.client.get(reply.location)
+    assert bounce.status_code == 200
+    assert "app-bridge.js" in bounce.text
+    policy = bounce.headers["Content-Security-Policy"]
+    assert f"frame-ancestors https://{SHOP} https://admin.shopify.com;" in policy
+    assert "shopify-reload=%2Fapp%3F" in reply.location
+    assert "range%3D7" in reply.location
+
+
+def test_a_forged_first_load_is_refused(merchant):
+    forged = first_load(merchant, id_token=token(secret="forged-forged-forged-forged"), shop=SHOP)
+    assert forged.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "address", ["https://evil.com", "//evil.com", "/app\\evil", "javascript:x"]
+)
+def test_app_bridge_is_never_sent_elsewhere(merchant, address):
+    reply = merchant.client.get("/app/session-token", query_string={"shopify-reload": address})
+    assert reply.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"range": "5"}, "range"),
+        ({"from": "2026-02-30"}, "from"),
+        ({"from": "2026-03-02", "to": "2026-03-01"}, "to"),
+        ({"from": str(TODAY - timedelta(days=LONGEST))}, "to"),
+        ({"to": "2026-03-01"}, "from"),
+        ({"from": "0001-01-01", "to": "0001-01-02"}, "from"),
+        ({"by": "colour"}, "by"),
+    ],
+)
+def test_a_wrong_question_is_told_what_is_wrong(merchant, wrong, name):
+    reply = merchant("/app/api/report", **wrong)
+    assert reply.status_code == 400
+    assert reply.get_json()["details"][0]["path"] == name
+
+
+def save(merchant, **settings):
+    return merchant.client.put(
+        "/app/api/settings", json=settings, headers={"Authorization": f"Bearer {token()}"}
+    )
+
+
+def test_a_merchant_chooses_his_time_zone_and_window(merchant, history, database):
+    assert save(merchant, time_zone="Pacific/Auckland", window_hours=1).status_code == 200
+    assert merchant("/app/api/report").get_json()["freshness"]["is_recounting"]
+    count_all(database)
+    shown = merchant("/app/api/report").get_json()
+    assert not shown["freshness"]["is_recounting"]
+    assert shown["report"]["time_zone"] == "Pacific/Auckland"
+    assert sum(day["events"] for day in shown["report"]["days"]) == 8
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"time_zone": "Mars/Olympus", "window_hours": 24}, {"time_zone": "UTC", "window_hours": 5},
+     {"time_zone": ["UTC"], "window_hours": 24}, {}, []],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused(merchant, wrong):
+    reply = merchant.client.put(
+        "/app/api/settings", json=wrong, headers={"Authorization": f"Bearer {token()}"}
+    )
+    assert reply.status_code == 400
+
+
+def test_every_window_on_offer_can_be_chosen(merchant):
+    for hours in shops.WINDOWS:
+        assert save(merchant, time_zone="UTC", window_hours=hours).status_code == 200
+
+
+def test_the_tracker_is_served_to_signed_requests_and_may_be_kept(merchant):
+    path = "/apps/proxy_genlook-x/public/tracker.js"
+    reply = merchant.client.get(path, query_string=query())
+    assert reply.data == tracker.SCRIPT
+    assert reply.headers["Cache-Control"] == "public, max-age=3600"
+    again = merchant.client.get(
+        path, query_string=query(), headers={"If-None-Match": reply.headers["ETag"]}
+    )
+    assert again.status_code == 304
+    refused = merchant.client.get(path, query_string=query(secret="wrong"))
+    assert refused.status_code == 401
+    assert refused.headers["Cache-Control"] == "private, no-store"
