@@ -26,6 +26,9 @@ BATCH_COLUMNS = (
     "lib_version",
     "current_url",
     "context",
+    "device_class",
+    "browser",
+    "os",
 )
 EVENT_COLUMNS = (
     "occurred_at",
@@ -120,9 +123,10 @@ class Batch:
                 "received_at": received_at.isoformat(),
                 "customer_id": customer_id,
             }
-            texts = [values.get(column) for column in BATCH_COLUMNS[:-1]]
+            texts = [values.get(column) for column in BATCH_COLUMNS]
             cells = [None if text is None else text.encode() for text in texts]
-            batch.line = _line([*cells, context.rest])
+            cells[BATCH_COLUMNS.index("context")] = context.rest
+            batch.line = _line(cells)
         ahead = _clock_ahead(events, received_at)
         for event in events:
             key = insert_key(event.insert_id)
@@ -162,9 +166,15 @@ class Batch:
             lines = entry[b"events"].split(b"\n") if entry[b"events"] else []
             events = {bytes.fromhex(line.split(b"\t", 2)[1].decode()): line for line in lines}
             shop, rejected = entry[b"shop"].decode(), entry[b"rejected"]
-            return cls(shop, entry[b"batch"], events, rejected=rejected)
+            return cls(shop, _complete(entry[b"batch"]), events, rejected=rejected)
         except (KeyError, IndexError, ValueError) as error:
             raise UnreadableEntry(str(error)) from error
+
+
+def _complete(line: bytes) -> bytes:
+    """The line of a batch with nulls for the columns that the release before did not have."""
+    missing = len(BATCH_COLUMNS) - 1 - line.count(b"\t") if line else 0
+    return line + b"\t\\N" * missing
 
 
 def insert_key(insert_id: str) -> bytes:
