@@ -4,7 +4,7 @@ import click
 from flask import Flask
 from flask.cli import FlaskGroup
 
-from app import cli, commands, extensions, health, logs, replies, tracking
+from app import cli, commands, extensions, health, logs, replies, tracking, webhooks
 from config.settings import Settings, load_settings
 
 
@@ -30,4 +30,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     extensions.init_app(app, settings)
     health.init_app(app)
     tracking.init_app(app, settings)
+    webhooks.init_app(app)
     return app

@@ -11,16 +11,18 @@ from flask import Flask
 from app import commands
 from app.dev.commands import dev, sign
 from app.health.commands import status
+from app.privacy.commands import privacy
 from app.rejected.commands import rejected
 from app.store import migrate
 from app.store.partitions import create_partitions
+from app.store.upkeep import Retention, maintain
 from app.worker.run import run
 
 db = click.Group("db", help="Bring the database to this release's schema.")
 
 
 def init_app(app: Flask) -> None:
-    for command in (db, worker, rejected, status, dev, sign):
+    for command in (db, worker, rejected, privacy, status, dev, sign):
         app.cli.add_command(command)
 
 
@@ -56,6 +58,21 @@ def db_status() -> None:
     if not all(migration.applied_at for migration in migrations):
         click.echo("Run `flask db upgrade` to apply what is missing.", err=True)
         sys.exit(1)
+
+
+@db.command("maintain")
+def maintain_() -> None:
+    """Make partitions ahead of time and delete what is past its retention, as the worker does."""
+    settings = commands.settings()
+    with closing(commands.database(settings)) as connection:
+        try:
+            done = maintain(connection, Retention.of(settings), commands.progress())
+        except psycopg.Error as error:
+            raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
+    for what, number in done.items():
+        click.echo(f"{number} {what}")
+    if not done:
+        click.echo("There was nothing to do.")
 
 
 @click.command("worker")

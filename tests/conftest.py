@@ -67,7 +67,10 @@ def module_database_url(postgres_url, template):
 @pytest.fixture
 def database_url(module_database_url):
     with psycopg.connect(module_database_url, autocommit=True) as connection:
-        connection.execute("TRUNCATE shops, batches, events, rejected_events RESTART IDENTITY")
+        connection.execute(
+            "TRUNCATE shops, batches, events, rejected_events, webhook_deliveries,"
+            " privacy_requests RESTART IDENTITY"
+        )
     return module_database_url
 
 

@@ -15,6 +15,7 @@ from app.intake.limits import RateLimited
 from app.replies import SUCCESS, envelope, json_reply, refusal_reply
 from app.shopify.app_proxy import Verdict, verify
 from app.tracking.body import WIRE_LIMIT
+from app.tracking.minimize import minimize
 from app.tracking.validation import VALIDATION_FAILED, Validated, event_details, validate
 from config.settings import Settings
 
@@ -73,6 +74,7 @@ def _take_batch(verdict: Verdict, intake: Intake) -> Response:
     received_at = datetime.now(UTC)
     raw = _read_body()
     validated = validate(raw, request.headers.get("Content-Encoding", ""))
+    minimize(validated, current_app.extensions["settings"])
     batch = Batch.build(
         shop=verdict.shop,
         customer_id=verdict.customer_id,

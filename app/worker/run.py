@@ -10,7 +10,10 @@ import redis
 
 from app.intake import keys
 from app.intake.redis_client import warn_about_eviction, worker_client
+from app.privacy.build import journals
+from app.privacy.work import Work
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
+from app.store.upkeep import Retention
 from app.store.writer import Writer
 from app.worker.consumer import Consumer
 from app.worker.housekeeping import Housekeeping
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 _HOST = os.environ.get("DYNO") or socket.gethostname()
 _FIRST_PAUSE = 0.1  # s
 _LONGEST_PAUSE = 10.0  # s
+_HOUSEKEEPING_PATIENCE = 5.0  # s; what it has begun is safe to begin again
 
 
 def run(settings: Settings) -> None:
@@ -40,18 +44,28 @@ def run(settings: Settings) -> None:
     )
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
-        housekeeping = Housekeeping(rejected_retention_days=settings.rejected_retention_days)
-        _loop(stop, consumer, storing, housekeeping, client)
+        housekeeping = _housekeeping(settings, stop)
+        housekeeping.start()
+        _loop(stop, consumer, storing, client)
+        housekeeping.join(_HOUSEKEEPING_PATIENCE)
         logger.info("worker stopped", extra={"action": "worker_stopped"})
     storing.close()
     client.close()
+
+
+def _housekeeping(settings: Settings, stop: threading.Event) -> Housekeeping:
+    return Housekeeping(
+        lambda: connect(settings.database_url, "housekeeping"),
+        Work(journals(settings)),
+        Retention.of(settings),
+        stop,
+    )
 
 
 def _loop(
     stop: threading.Event,
     consumer: Consumer,
     storing: Storing,
-    housekeeping: Housekeeping,
     client: redis.Redis,
 ) -> None:
     failures = 0
@@ -64,7 +78,6 @@ def _loop(
                 consumer.adopt(_is_dead_predecessor)
                 consumer.store_pending()
                 joined = True
-            housekeeping.run_if_due(storing.connection())
             consumer.run_once(stop)
         except (redis.RedisError, psycopg.Error, OSError) as error:
             joined = False
