@@ -3,12 +3,22 @@
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
+
+from config.settings import Settings
 
 Detail = dict[str, str]  # {"path": "events.0.timestamp", "message": "..."}
 
 SUCCESS = b'{"success":true}'
+
+# On every reply that does not say otherwise.
+HEADERS = {
+    "Cache-Control": "private, no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Refusal(Exception):
@@ -44,10 +54,10 @@ def refusal_reply(refusal: Refusal) -> Response:
 
 
 def init_app(app: Flask) -> None:
-    """Errors of every route as JSON, and no reply in any cache."""
+    """Errors of every route as JSON; no reply in any cache, none that runs or frames anything."""
     app.register_error_handler(Refusal, refusal_reply)
     app.register_error_handler(HTTPException, _http_error_reply)
-    app.after_request(_forbid_caching)
+    app.after_request(_add_headers)
 
 
 def _http_error_reply(error: HTTPException) -> Response:
@@ -60,6 +70,11 @@ def _http_error_reply(error: HTTPException) -> Response:
     return reply
 
 
-def _forbid_caching(reply: Response) -> Response:
-    reply.headers["Cache-Control"] = "private, no-store"
+def _add_headers(reply: Response) -> Response:
+    for name, value in HEADERS.items():
+        reply.headers.setdefault(name, value)
+    settings: Settings = current_app.extensions["settings"]
+    # Through the app proxy this would be said in the name of the merchant's own domain.
+    if not request.path.startswith(settings.app_proxy_path):
+        reply.headers["Strict-Transport-Security"] = "max-age=31536000"
     return reply

@@ -9,7 +9,7 @@ from gunicorn import util
 from gunicorn.workers.base import Worker
 
 from app import logs
-from app.replies import envelope
+from app.replies import HEADERS, envelope
 from config.settings import SettingsError, load_settings
 
 try:
@@ -68,10 +68,14 @@ def _write_error(sock: socket, status_int: int, reason: str, mesg: str) -> None:
     if status_int == 501:
         status_int, reason = 400, "Bad Request"
     body = envelope(reason.upper().replace(" ", "_"), "The request is not valid HTTP.")
-    head = (
-        f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"Cache-Control: private, no-store\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    headers = {
+        "Connection": "close",
+        "Content-Type": "application/json",
+        "Content-Length": len(body),
+        **HEADERS,
+    }
+    lines = [f"HTTP/1.1 {status_int} {reason}", *(f"{n}: {v}" for n, v in headers.items())]
+    head = "\r\n".join(lines) + "\r\n\r\n"
     util.write_nonblock(sock, head.encode() + body)
 
 
