@@ -4,7 +4,7 @@ import click
 from flask import Flask
 from flask.cli import FlaskGroup
 
-from app import cli, commands, extensions, health, logs, replies, tracking, webhooks
+from app import cli, commands, extensions, faults, health, logs, replies, tracking, webhooks
 from config.settings import Settings, load_settings
 
 
@@ -22,7 +22,8 @@ def create_app(settings: Settings | None = None) -> Flask:
             # `flask --help` and `flask dev` work before anything is set.
             return app
         settings = commands.settings() if context else load_settings()
-        logs.configure(settings.log_level)
+        logs.configure(settings.log_level, settings.log_format)
+    faults.report_to_sentry(settings)
     # A redirect is never sent: Shopify's proxy follows or breaks them.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False

@@ -10,7 +10,8 @@ from flask import Flask
 
 from app import commands
 from app.dev.commands import dev, sign
-from app.health.commands import status
+from app.faults import report_to_sentry
+from app.health.commands import check_, status
 from app.privacy.commands import privacy
 from app.rejected.commands import rejected
 from app.store import migrate
@@ -22,7 +23,7 @@ db = click.Group("db", help="Bring the database to this release's schema.")
 
 
 def init_app(app: Flask) -> None:
-    for command in (db, worker, rejected, privacy, status, dev, sign):
+    for command in (db, worker, rejected, privacy, status, check_, dev, sign):
         app.cli.add_command(command)
 
 
@@ -82,4 +83,6 @@ def worker() -> None:
     Reads the streams in Redis, writes into Postgres in large transactions, and makes partitions
     ahead of time. Several may run side by side.
     """
-    run(commands.settings())
+    settings = commands.settings()
+    report_to_sentry(settings)
+    run(settings)

@@ -20,7 +20,7 @@ def settings() -> Settings:
         loaded = load_settings()
     except SettingsError as error:
         raise click.ClickException(f"{error}\nSee .env.example for what each means.") from error
-    logs.configure(loaded.log_level)
+    logs.configure(loaded.log_level, loaded.log_format)
     return loaded
 
 

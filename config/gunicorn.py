@@ -44,7 +44,7 @@ control_socket_disable = True
 # Heartbeats go to memory: on a slow disk they would block the worker.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
-logconfig_dict = logs.config(_settings.log_level)
+logconfig_dict = logs.config(_settings.log_level, _settings.log_format)
 # Should somebody switch the access log on after all: no query string in it.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
 

@@ -54,6 +54,7 @@ class Settings:
     web_concurrency: int = 2
     web_threads: int = 8
     log_level: str = "INFO"
+    log_format: str = "auto"
 
 
 def load_settings() -> Settings:
@@ -121,6 +122,7 @@ def load_settings() -> Settings:
         log_level=choice(
             "LOG_LEVEL", Settings.log_level, "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"
         ),
+        log_format=choice("LOG_FORMAT", Settings.log_format, "auto", "json", "text"),
     )
     try:
         env.seal()

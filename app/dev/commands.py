@@ -147,6 +147,8 @@ def _run_processes(
         exports["SHOPIFY_API_SECRET"] = DEV_SECRET
         click.echo(f"SHOPIFY_API_SECRET is not set: using {DEV_SECRET}")
     defaults = {"WEB_CONCURRENCY": "1", "SPOOL_DIR": str(data / "spool")}
+    if sys.stdout.isatty():  # the processes' own output is a pipe
+        defaults["LOG_FORMAT"] = "text"
     given = {name: value for name, value in os.environ.items() if value.strip()}
     env = defaults | given | exports | {"PORT": str(port), "PYTHONUNBUFFERED": "1"}
 

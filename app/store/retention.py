@@ -16,6 +16,7 @@ Progress = Callable[[str, int], None]  # what, and how many rows more of it
 
 _AT_ONCE = 5_000  # rows
 _LOCK_TIMEOUT = "500ms"  # to take a partition away; ingestion must not queue up behind it
+_DAYS_ONE_BY_ONE = 400
 # By how much an event may be dated after its batch was received (app/intake/batch.py).
 _CLOCK_TOLERANCE = timedelta(hours=1)
 
@@ -51,62 +52,40 @@ def delete_old_rows(connection: Connection, cutoff: datetime, progress: Progress
     # No event of an older batch can be left: it would be in a partition that is gone by now.
     first = min((start for _, start, _ in _partitions(connection)), default=cutoff)
     orphaned = min(cutoff, first - _CLOCK_TOLERANCE)
-    for shop_id in _shops(connection):
+    while True:
+        number = connection.execute(
+            "DELETE FROM batches WHERE ctid = ANY(ARRAY("
+            "SELECT ctid FROM batches WHERE received_at < %s LIMIT %s))",
+            [orphaned, _AT_ONCE],
+        ).rowcount
+        deleted["batches"] += number
+        progress("batches", number)
+        if number < _AT_ONCE:
+            return +deleted
+
+
+def remove_user_agents(connection: Connection, days: int, progress: Progress) -> int:
+    """Take the raw text out of the context of what was received longer ago than that.
+
+    Day by day: one pass over the table, in steps that the index on the time keeps short.
+    """
+    removed = 0
+    now = datetime.now(UTC)
+    for age in range(days, days + _DAYS_ONE_BY_ONE + 1):
+        is_last = age == days + _DAYS_ONE_BY_ONE
+        since = "-infinity" if is_last else (now - timedelta(days=age + 1)).isoformat()
         while True:
             number = connection.execute(
-                "DELETE FROM batches WHERE shop_id = %(shop)s AND id = ANY(ARRAY("
-                " SELECT id FROM (SELECT id, received_at FROM batches WHERE shop_id = %(shop)s"
-                "  ORDER BY id LIMIT %(limit)s) AS oldest WHERE received_at < %(before)s))",
-                {"shop": shop_id, "limit": _AT_ONCE, "before": orphaned},
+                "UPDATE batches SET context = context - '$raw_user_agent' WHERE ctid = ANY(ARRAY("
+                "SELECT ctid FROM batches WHERE received_at >= %s::timestamptz AND received_at < %s"
+                " AND context ? '$raw_user_agent' LIMIT %s))",
+                [since, now - timedelta(days=age), _AT_ONCE],
             ).rowcount
-            deleted["batches"] += number
-            progress("batches", number)
-            if not number:
+            removed += number
+            progress("user agents", number)
+            if number < _AT_ONCE:
                 break
-    return +deleted
-
-
-def remove_user_agents(connection: Connection, cutoff: datetime, progress: Progress) -> int:
-    """Take the raw text out of the context of what was received before the cutoff."""
-    removed = 0
-    for shop_id in _shops(connection):
-        while True:
-            # Not past the first that is too new: it would never be looked at again.
-            row = connection.execute(
-                "SELECT coalesce(min(id) FILTER (WHERE received_at >= %(cutoff)s) - 1, max(id)),"
-                " count(*) FILTER (WHERE received_at < %(cutoff)s) FROM ("
-                " SELECT b.id, received_at FROM batches AS b JOIN shops ON shops.id = shop_id"
-                " WHERE shop_id = %(shop)s AND b.id > user_agents_removed_to"
-                " ORDER BY b.id LIMIT %(limit)s) AS oldest",
-                {"shop": shop_id, "cutoff": cutoff, "limit": _AT_ONCE},
-            ).fetchone()
-            last, number = row or (None, 0)
-            if not number:
-                break
-            changed = _remove_user_agents(connection, shop_id, last)
-            if changed is None:
-                break
-            removed += changed
-            progress("user agents", changed)
     return removed
-
-
-def _remove_user_agents(connection: Connection, shop_id: int, last: int) -> int | None:
-    """Up to a batch; None where that was done before."""
-    with connection.transaction():
-        row = connection.execute(
-            "SELECT user_agents_removed_to FROM shops WHERE id = %s FOR UPDATE", [shop_id]
-        ).fetchone()
-        if row is None or row[0] >= last:
-            return None
-        connection.execute(
-            "UPDATE shops SET user_agents_removed_to = %s WHERE id = %s", [last, shop_id]
-        )
-        return connection.execute(
-            "UPDATE batches SET context = context - '$raw_user_agent' WHERE shop_id = %s"
-            " AND id > %s AND id <= %s AND context ? '$raw_user_agent'",
-            [shop_id, row[0], last],
-        ).rowcount
 
 
 def _delete_from_default(connection: Connection, cutoff: datetime, progress: Progress) -> int:
@@ -154,7 +133,3 @@ def _month(partition: str) -> tuple[datetime, datetime]:
         datetime(year, month, 1, tzinfo=UTC),
         datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC),
     )
-
-
-def _shops(connection: Connection) -> list[int]:
-    return [row[0] for row in connection.execute("SELECT id FROM shops ORDER BY id")]

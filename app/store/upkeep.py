@@ -45,7 +45,7 @@ def maintain(connection: Connection, days: Retention, progress: Progress) -> Cou
     for table, rows in retention.delete_old_rows(connection, cutoff, progress).items():
         done[f"{table} deleted"] = rows
     done["user agents removed"] = retention.remove_user_agents(
-        connection, now - timedelta(days=days.user_agents), progress
+        connection, days.user_agents, progress
     )
     done["rejected_events deleted"] = rejected.delete_expired(connection, days.rejected)
     done["webhook_deliveries deleted"] = inbox.delete_expired(connection)

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 _EVERY = 1.0  # s between looks for work
 _RETURNED_EVERY = 5.0  # s
-_MAINTAIN_EVERY = 60 * 60.0  # s; a day's retention is due at some time of the day
+_MAINTAIN_EVERY = 6 * 60 * 60.0  # s
 _LONGEST_PAUSE = 30.0  # s
 
 
