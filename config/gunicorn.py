@@ -1,5 +1,6 @@
 """gunicorn: what, and why. Read by `gunicorn --config config/gunicorn.py 'app:create_app()'`."""
 
+import os
 import sys
 from pathlib import Path
 from socket import socket
@@ -41,8 +42,10 @@ secure_scheme_headers: dict[str, str] = {}
 
 # Since 25.1 gunicorn opens a control socket in the home directory, which a dyno does not need.
 control_socket_disable = True
-# Heartbeats go to memory: on a slow disk they would block the worker.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+# Heartbeats go to memory: on a slow disk they would block the worker. Where there is none, to the
+# one folder that must be writable.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else _settings.spool_dir  # noqa: S108
+Path(worker_tmp_dir).mkdir(parents=True, exist_ok=True)
 
 logconfig_dict = logs.config(_settings.log_level, _settings.log_format)
 # Should somebody switch the access log on after all: no query string in it.
