@@ -4,7 +4,19 @@ import click
 from flask import Flask
 from flask.cli import FlaskGroup
 
-from app import cli, commands, extensions, health, logs, merchant, replies, tracker, tracking
+from app import (
+    cli,
+    commands,
+    extensions,
+    faults,
+    health,
+    logs,
+    merchant,
+    replies,
+    tracker,
+    tracking,
+    webhooks,
+)
 from config.settings import Settings, load_settings
 
 
@@ -22,7 +34,8 @@ def create_app(settings: Settings | None = None) -> Flask:
             # `flask --help` and `flask dev` work before anything is set.
             return app
         settings = commands.settings() if context else load_settings()
-        logs.configure(settings.log_level)
+        logs.configure(settings.log_level, settings.log_format)
+    faults.report_to_sentry(settings)
     # A redirect is never sent: Shopify's proxy follows or breaks them.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
@@ -32,4 +45,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     tracking.init_app(app, settings)
     tracker.init_app(app, settings)
     merchant.init_app(app, settings)
+    webhooks.init_app(app)
     return app

@@ -127,7 +127,7 @@ def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-_COMMON = _encoded((("Content-Type", "application/json"), *HEADERS))
+_COMMON = _encoded((("Content-Type", "application/json"), *HEADERS.items()))
 
 
 def _head(reply: Reply) -> Message:

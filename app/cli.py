@@ -10,18 +10,21 @@ from flask import Flask
 
 from app import commands
 from app.dev.commands import dev, sign
-from app.health.commands import status
+from app.faults import report_to_sentry
+from app.health.commands import check_, status
 from app.merchant.commands import report
+from app.privacy.commands import privacy
 from app.rejected.commands import rejected
 from app.store import migrate
 from app.store.partitions import create_partitions
+from app.store.upkeep import Retention, maintain
 from app.worker.run import run
 
 db = click.Group("db", help="Bring the database to this release's schema.")
 
 
 def init_app(app: Flask) -> None:
-    for command in (db, worker, report, rejected, status, dev, sign):
+    for command in (db, worker, report, rejected, privacy, status, check_, dev, sign):
         app.cli.add_command(command)
 
 
@@ -59,6 +62,21 @@ def db_status() -> None:
         sys.exit(1)
 
 
+@db.command("maintain")
+def maintain_() -> None:
+    """Make partitions ahead of time and delete what is past its retention, as the worker does."""
+    settings = commands.settings()
+    with closing(commands.database(settings)) as connection:
+        try:
+            done = maintain(connection, Retention.of(settings), commands.progress())
+        except psycopg.Error as error:
+            raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
+    for what, number in done.items():
+        click.echo(f"{number} {what}")
+    if not done:
+        click.echo("There was nothing to do.")
+
+
 @click.command("worker")
 def worker() -> None:
     """Store what the web processes have accepted, until SIGTERM.
@@ -66,4 +84,6 @@ def worker() -> None:
     Reads the streams in Redis, writes into Postgres in large transactions, and makes partitions
     ahead of time. Several may run side by side.
     """
-    run(commands.settings())
+    settings = commands.settings()
+    report_to_sentry(settings)
+    run(settings)

@@ -1,11 +1,17 @@
 """What the commands share."""
 
+import time
+from collections import Counter
+from collections.abc import Callable
+
 import click
 import psycopg
 
 from app import logs
 from app.store.connections import connect
 from config.settings import Settings, SettingsError, load_settings
+
+_TELL_EVERY = 1.0  # s
 
 
 def settings() -> Settings:
@@ -14,7 +20,7 @@ def settings() -> Settings:
         loaded = load_settings()
     except SettingsError as error:
         raise click.ClickException(f"{error}\nSee .env.example for what each means.") from error
-    logs.configure(loaded.log_level)
+    logs.configure(loaded.log_level, loaded.log_format)
     return loaded
 
 
@@ -24,3 +30,18 @@ def database(loaded: Settings) -> psycopg.Connection:
         return connect(loaded.database_url, "command")
     except psycopg.Error as error:
         raise click.ClickException(f"Postgres does not answer at DATABASE_URL: {error}") from error
+
+
+def progress() -> Callable[[str, int], None]:
+    """Tells from time to time how many rows of what were gone through."""
+    rows: Counter[str] = Counter()
+    told_at = time.monotonic()
+
+    def step(what: str, number: int) -> None:
+        nonlocal told_at
+        rows[what] += number
+        if time.monotonic() - told_at > _TELL_EVERY:
+            told_at = time.monotonic()
+            click.echo(f"{what}: {rows[what]} rows so far", err=True)
+
+    return step

@@ -61,6 +61,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     )
     app.extensions["settings"] = settings
     app.extensions["intake"] = intake
+    app.extensions["database"] = store.connection
     app.extensions["drainer"] = Drainer(spool, Path(settings.spool_dir), intake.take, intake.report)
     app.extensions["status"] = lambda: gather(
         redis, store.ping, spool, partitions=settings.stream_partitions

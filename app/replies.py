@@ -4,13 +4,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
+
+from config.settings import Settings
 
 Detail = dict[str, str]  # {"path": "events.0.timestamp", "message": "..."}
 
-HEADERS = (("Cache-Control", "private, no-store"),)  # of every reply
 SUCCESS = b'{"success":true}'
+
+# On every reply that does not say otherwise.
+HEADERS = {
+    "Cache-Control": "private, no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Refusal(Exception):
@@ -59,7 +68,8 @@ def refusal_reply(refusal: Refusal) -> Reply:
 
 
 def init_app(app: Flask) -> None:
-    """Errors of every route as JSON, and no reply in any cache but one that says so itself."""
+    """Errors of every route as JSON; no reply in any cache, none that runs or frames anything, but
+    those that say so themselves."""
     app.register_error_handler(Refusal, lambda refusal: refusal_reply(refusal).response())
     app.register_error_handler(HTTPException, _http_error_reply)
     app.after_request(_add_headers)
@@ -76,6 +86,10 @@ def _http_error_reply(error: HTTPException) -> Response:
 
 
 def _add_headers(reply: Response) -> Response:
-    for name, value in HEADERS:
+    for name, value in HEADERS.items():
         reply.headers.setdefault(name, value)
+    settings: Settings = current_app.extensions["settings"]
+    # Through the app proxy this would be said in the name of the merchant's own domain.
+    if not request.path.startswith(settings.app_proxy_path):
+        reply.headers["Strict-Transport-Security"] = "max-age=31536000"
     return reply

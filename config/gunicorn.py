@@ -1,6 +1,7 @@
 """gunicorn: what, and why. The Procfile hands it to gunicorn with --config."""
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,7 +13,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from app import logs
-from app.replies import envelope
+from app.replies import HEADERS, envelope
 from config.settings import SettingsError, load_settings
 
 try:
@@ -44,10 +45,12 @@ secure_scheme_headers: dict[str, str] = {}
 
 # Since 25.1 gunicorn opens a control socket in the home directory, which a dyno does not need.
 control_socket_disable = True
-# Heartbeats go to memory: on a slow disk they would block the worker.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+# Heartbeats go to memory: on a slow disk they would block the worker. Where there is none, to the
+# one folder that must be writable.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else _settings.spool_dir  # noqa: S108
+Path(worker_tmp_dir).mkdir(parents=True, exist_ok=True)
 
-logconfig_dict = logs.config(_settings.log_level)
+logconfig_dict = logs.config(_settings.log_level, _settings.log_format)
 
 
 class _Logger(Logger):
@@ -87,10 +90,14 @@ def _send_error_response(
     status = 400 if status == 501 else status
     reason = HTTPStatus(status).phrase
     body = envelope(reason.upper().replace(" ", "_"), "The request is not valid HTTP.")
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"Cache-Control: private, no-store\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    headers = {
+        "Connection": "close",
+        "Content-Type": "application/json",
+        "Content-Length": len(body),
+        **HEADERS,
+    }
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{n}: {v}" for n, v in headers.items())]
+    head = "\r\n".join(lines) + "\r\n\r\n"
     self._safe_write(head.encode() + body)  # type: ignore[attr-defined]
 
 

@@ -19,6 +19,7 @@ Parser = Callable[[str], object]
 
 
 _LARGEST = 2**40  # of any number: further than that nobody means it
+_MOST_DAYS = 36_500  # dates have an end
 
 
 class SettingsError(Exception):
@@ -43,11 +44,17 @@ class Settings:
     rate_limit_shop_per_minute: int = 600_000
     rate_limit_visitor_per_minute: int = 60_000
     rejected_retention_days: int = 30
+    event_retention_days: int = 395
+    user_agent_retention_days: int = 30
+    hash_emails: bool = False
+    email_hash_key: bytes = field(default=b"", repr=False)
     metrics_token: str = field(default="", repr=False)
+    sentry_dsn: str = field(default="", repr=False)
     port: int = 8000
     web_concurrency: int = 2
     web_threads: int = 8
     log_level: str = "INFO"
+    log_format: str = "auto"
 
 
 def load_settings() -> Settings:
@@ -97,21 +104,33 @@ def load_settings() -> Settings:
             "RATE_LIMIT_VISITOR_PER_MINUTE", Settings.rate_limit_visitor_per_minute
         ),
         rejected_retention_days=integer(
-            "REJECTED_RETENTION_DAYS", Settings.rejected_retention_days, least=1
+            "REJECTED_RETENTION_DAYS", Settings.rejected_retention_days, least=1, most=_MOST_DAYS
         ),
+        event_retention_days=integer(
+            "EVENT_RETENTION_DAYS", Settings.event_retention_days, least=1, most=_MOST_DAYS
+        ),
+        user_agent_retention_days=integer(
+            "USER_AGENT_RETENTION_DAYS", Settings.user_agent_retention_days, most=_MOST_DAYS
+        ),
+        hash_emails=choice("HASH_EMAILS", "no", "yes", "no") == "yes",
+        email_hash_key=text("EMAIL_HASH_KEY", "").encode(),
         metrics_token=text("METRICS_TOKEN", ""),
+        sentry_dsn=text("SENTRY_DSN", ""),
         port=integer("PORT", Settings.port, least=1, most=65535),
         web_concurrency=integer("WEB_CONCURRENCY", Settings.web_concurrency, least=1),
         web_threads=integer("WEB_THREADS", Settings.web_threads, least=1),
         log_level=choice(
             "LOG_LEVEL", Settings.log_level, "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"
         ),
+        log_format=choice("LOG_FORMAT", Settings.log_format, "auto", "json", "text"),
     )
     try:
         env.seal()
     except EnvValidationError as error:
         messages = cast("dict[str, list[str]]", error.error_messages)
         faults += [f"{name}: {' '.join(texts)}" for name, texts in messages.items()]
+    if settings.hash_emails and not settings.email_hash_key:
+        faults.append("EMAIL_HASH_KEY: is missing, HASH_EMAILS needs it: a long random text.")
     if faults:
         raise SettingsError("The environment is not complete:\n  " + "\n  ".join(sorted(faults)))
     return settings

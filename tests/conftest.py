@@ -69,7 +69,8 @@ def database_url(module_database_url):
     with psycopg.connect(module_database_url, autocommit=True) as connection:
         connection.execute(
             "TRUNCATE shops, batches, events, rejected_events, unreported_batches, report_dirty,"
-            " report_shops, report_values, report_journeys, report_cells RESTART IDENTITY"
+            " report_shops, report_values, report_journeys, report_cells, webhook_deliveries,"
+            " privacy_requests RESTART IDENTITY"
         )
     return module_database_url
 

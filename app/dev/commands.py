@@ -164,6 +164,8 @@ def _run_processes(
         "WEB_CONCURRENCY": "1",
         "SPOOL_DIR": str(data / "spool"),
     }
+    if sys.stdout.isatty():  # the processes' own output is a pipe
+        defaults["LOG_FORMAT"] = "text"
     given = {name: value for name, value in os.environ.items() if value.strip()}
     env = defaults | given | exports | {"PORT": str(port), "PYTHONUNBUFFERED": "1"}
 

@@ -1,4 +1,4 @@
-"""flask status"""
+"""flask status, flask check"""
 
 import sys
 from contextlib import closing
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from app import commands
+from app.health.check import FIX, check
 from app.health.status import Status, Waiting, gather
 from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
@@ -31,6 +32,19 @@ def status() -> None:
         click.echo(f"{name:<12} {value}")
     if not found.can_take(settings.intake):
         click.echo("No batch could be taken: callers get NOT_STORED.", err=True)
+        sys.exit(1)
+
+
+@click.command("check")
+def check_() -> None:
+    """Look at settings, servers, worker and spool, and say what to do about what is not right.
+
+    A line each; exit code 1 where something must be put right. Run it after every change.
+    """
+    findings = list(check(commands.settings()))
+    for finding in findings:
+        click.echo(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
+    if any(finding.level == FIX for finding in findings):
         sys.exit(1)
 
 

@@ -27,6 +27,9 @@ BATCH_COLUMNS = (
     "lib_version",
     "current_url",
     "context",
+    "device_class",
+    "browser",
+    "os",
 )
 EVENT_COLUMNS = (
     "occurred_at",
@@ -46,7 +49,7 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _NULL = rb"\N"
 _SPECIAL = re.compile(rb"[\\\t\n\r\0]")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_CONTEXT_COLUMNS = BATCH_COLUMNS[2:-1]
+_CONTEXT = BATCH_COLUMNS.index("context")
 
 
 class UnreadableEntry(ValueError):
@@ -159,9 +162,15 @@ class Batch:
             lines = entry[b"events"].split(b"\n") if entry[b"events"] else []
             events = {_key_of(line): line for line in lines}
             shop, rejected = entry[b"shop"].decode(), entry[b"rejected"]
-            return cls(shop, entry[b"batch"], events, rejected=rejected)
+            return cls(shop, _complete(entry[b"batch"]), events, rejected=rejected)
         except (KeyError, IndexError, ValueError) as error:
             raise UnreadableEntry(str(error)) from error
+
+
+def _complete(line: bytes) -> bytes:
+    """The line of a batch with nulls for the columns that the release before did not have."""
+    missing = len(BATCH_COLUMNS) - 1 - line.count(b"\t") if line else 0
+    return line + b"\t\\N" * missing
 
 
 def insert_key(insert_id: str) -> bytes:
@@ -217,10 +226,15 @@ def _json(text: bytes) -> bytes:
 
 
 def _batch_line(received_at: datetime, customer_id: str | None, context: Context) -> bytes:
-    texts = [received_at.isoformat(), customer_id]
-    texts += [context.columns.get(column) for column in _CONTEXT_COLUMNS]
+    values = {
+        **context.columns,
+        "received_at": received_at.isoformat(),
+        "customer_id": customer_id,
+    }
+    texts = [values.get(column) for column in BATCH_COLUMNS]
     cells = [_NULL if text is None else _escape(text.encode()) for text in texts]
-    return b"\t".join([*cells, context.rest.replace(b"\\", b"\\\\")])
+    cells[_CONTEXT] = context.rest.replace(b"\\", b"\\\\")
+    return b"\t".join(cells)
 
 
 def _escape(value: bytes) -> bytes:

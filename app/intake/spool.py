@@ -71,14 +71,15 @@ class Spool:
         )
         return 0
 
-    def oldest(self, number: int) -> list[Spooled]:
-        """The batches that have waited longest; they stay until they are removed."""
+    def oldest(self, number: int, *, after: int = 0) -> list[Spooled]:
+        """The batches that have waited longest, of those after an id; they stay until removed."""
         if not self._path.exists():
             return []
         with self._lock:
             rows = self._open().execute(
-                "SELECT id, v, shop, batch, events, rejected FROM batches ORDER BY id LIMIT ?",
-                (number,),
+                "SELECT id, v, shop, batch, events, rejected FROM batches WHERE id > ?"
+                " ORDER BY id LIMIT ?",
+                (after, number),
             )
             return [Spooled(row[0], dict(zip(_FIELDS, row[1:], strict=True))) for row in rows]
 

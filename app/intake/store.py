@@ -1,6 +1,7 @@
 """The second journal: Postgres, in the request."""
 
 import threading
+from contextlib import AbstractContextManager
 
 from psycopg_pool import ConnectionPool
 
@@ -48,19 +49,22 @@ class Store:
         )
         return len(batch.events) - stored
 
+    def connection(self) -> AbstractContextManager[BoundedConnection]:
+        """One of the request's pool. psycopg.Error or psycopg_pool's."""
+        self._open()
+        return self._pool.connection()
+
     def ping(self) -> None:
         """psycopg.Error or psycopg_pool's: Postgres does not answer in time."""
-        self._open()
-        with self._pool.connection():
+        with self.connection():
             pass  # the pool has just checked it
 
     def close(self) -> None:
         self._pool.close()
 
     def _write(self, batch: Batch, unseen: dict[bytes, bytes]) -> int:
-        self._open()
         rest = Batch(batch.shop, batch.line, unseen, rejected=batch.rejected)
-        with self._pool.connection() as connection:
+        with self.connection() as connection:
             return write_past_poison(lambda part: self._writer.write(connection, part), [rest])
 
     def _open(self) -> None:

@@ -65,12 +65,17 @@ def verify(query: bytes, secrets: Sequence[bytes], *, now: float, max_age: int) 
         return Verdict("bad_timestamp")
     if abs(now - int(timestamp)) > max_age:
         return Verdict("stale")
-    if len(shop) > _LONGEST_SHOP or not _SHOP.fullmatch(shop):
+    if not is_shop(shop):
         return Verdict("bad_shop")
     if not _PATH.fullmatch(values["path_prefix"][0]):
         return Verdict("bad_path_prefix")
     customer_id = values.get("logged_in_customer_id", [""])[0] or None
     return Verdict(None, shop, customer_id)
+
+
+def is_shop(text: str) -> bool:
+    """Whether this is a shop's own domain, such as your-store.myshopify.com."""
+    return len(text) <= _LONGEST_SHOP and _SHOP.fullmatch(text) is not None
 
 
 def _parse(query: str) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from psycopg.abc import PQGen
 from psycopg.errors import _WaitTimeout
 from psycopg_pool import ConnectionPool
 
+REQUEST_POOL_SIZE = 3  # connections of each web process
 REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
 REQUEST_TIME = 0.6  # s that it may use it, whatever it does with it
 REQUEST_STATEMENT_TIMEOUT = 2_000  # ms; the server's own end for what nobody waits for any more
@@ -64,7 +65,7 @@ def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:
         database_url,
         kwargs=_OPTIONS | {"application_name": "genlook web"},
         min_size=1,
-        max_size=3,
+        max_size=REQUEST_POOL_SIZE,
         max_waiting=32,
         timeout=REQUEST_POOL_TIMEOUT,
         reconnect_timeout=10,

@@ -11,6 +11,7 @@ from app.intake.intake import Intake, NotStored
 from app.intake.limits import RateLimited
 from app.replies import SUCCESS, Reply, envelope, refusal_reply
 from app.shopify.app_proxy import Verdict, verify
+from app.tracking.minimize import minimize
 from app.tracking.validation import VALIDATION_FAILED, Validated, event_details, validate
 from config.settings import Settings
 
@@ -19,13 +20,17 @@ logger = logging.getLogger(__name__)
 
 class Endpoint:
     def __init__(self, settings: Settings, intake: Intake) -> None:
-        self._secrets = settings.shopify_api_secrets
-        self._max_age = settings.signature_max_age_seconds
+        self._settings = settings
         self._intake = intake
 
     def answer(self, query: bytes, content_encoding: str, body: bytes) -> Reply:
         """The raw query string, the header, the body as sent. Never raises."""
-        verdict = verify(query, self._secrets, now=time.time(), max_age=self._max_age)
+        verdict = verify(
+            query,
+            self._settings.shopify_api_secrets,
+            now=time.time(),
+            max_age=self._settings.signature_max_age_seconds,
+        )
         if not verdict.valid:
             return self._refuse(verdict)
         # The one guard: after a valid signature no fault of ours reaches the shopper.
@@ -64,6 +69,7 @@ class Endpoint:
     def _take_batch(self, verdict: Verdict, content_encoding: str, body: bytes) -> Reply:
         received_at = datetime.now(UTC)
         validated = validate(body, content_encoding)
+        minimize(validated, self._settings)
         batch = Batch.build(
             shop=verdict.shop,
             customer_id=verdict.customer_id,

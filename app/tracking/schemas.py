@@ -16,6 +16,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from app.intake.batch import Context, Event
 from app.tracking.body import depth_of, dump_json
 from app.tracking.timestamps import parse_timestamp
+from app.tracking.user_agent import device
 
 CATALOGUE = frozenset(
     {
@@ -115,6 +116,9 @@ class ContextField(fields.Field[Context]):
             for name, column in CONTEXT_COLUMNS.items()
             if type(value.get(name)) is str
         }
+        user_agent = value.get("$raw_user_agent")
+        if type(user_agent) is str:
+            columns |= device(user_agent)
         rest = dump_json(
             {name: item for name, item in value.items() if CONTEXT_COLUMNS.get(name) not in columns}
         )

@@ -10,7 +10,10 @@ import redis
 
 from app.intake import keys
 from app.intake.redis_client import warn_about_eviction, worker_client
+from app.privacy.build import journals
+from app.privacy.work import Work
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
+from app.store.upkeep import Retention
 from app.store.writer import Writer
 from app.worker.consumer import Consumer
 from app.worker.housekeeping import Housekeeping
@@ -24,7 +27,7 @@ logger = logging.getLogger(__name__)
 _HOST = os.environ.get("DYNO") or socket.gethostname()
 _FIRST_PAUSE = 0.1  # s
 _LONGEST_PAUSE = 10.0  # s
-_REPORTING_PATIENCE = 5.0  # s; what it has begun is rolled back, and counted by the next worker
+_PATIENCE = 5.0  # s; what reporting and housekeeping have begun is safe to begin again
 
 
 def run(settings: Settings) -> None:
@@ -45,19 +48,29 @@ def run(settings: Settings) -> None:
         logger.info("worker started", extra={"action": "worker_started"})
         reporting = Reporting(lambda: connect(settings.database_url, "reporting"), stop)
         reporting.start()
-        housekeeping = Housekeeping(rejected_retention_days=settings.rejected_retention_days)
-        _loop(stop, consumer, storing, housekeeping, client)
-        reporting.join(_REPORTING_PATIENCE)
+        housekeeping = _housekeeping(settings, stop)
+        housekeeping.start()
+        _loop(stop, consumer, storing, client)
+        reporting.join(_PATIENCE)
+        housekeeping.join(_PATIENCE)
         logger.info("worker stopped", extra={"action": "worker_stopped"})
     storing.close()
     client.close()
+
+
+def _housekeeping(settings: Settings, stop: threading.Event) -> Housekeeping:
+    return Housekeeping(
+        lambda: connect(settings.database_url, "housekeeping"),
+        Work(journals(settings)),
+        Retention.of(settings),
+        stop,
+    )
 
 
 def _loop(
     stop: threading.Event,
     consumer: Consumer,
     storing: Storing,
-    housekeeping: Housekeeping,
     client: redis.Redis,
 ) -> None:
     failures = 0
@@ -70,7 +83,6 @@ def _loop(
                 consumer.adopt(_is_dead_predecessor)
                 consumer.store_pending()
                 joined = True
-            housekeeping.run_if_due(storing.connection())
             consumer.run_once(stop)
         except (redis.RedisError, psycopg.Error, OSError) as error:
             joined = False

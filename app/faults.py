@@ -1,0 +1,40 @@
+"""Reporting faults to Sentry, where SENTRY_DSN is set: what happened and where in the code, and
+nothing of what anybody sent."""
+
+from typing import Any
+
+from config.settings import Settings, SettingsError
+
+_KEPT = ("action", "shop", "topic", "request")  # of a log line's fields
+
+
+def report_to_sentry(settings: Settings) -> None:
+    """SettingsError where the package is missing."""
+    if not settings.sentry_dsn:
+        return
+    try:
+        import sentry_sdk
+    except ModuleNotFoundError:
+        raise SettingsError("SENTRY_DSN: needs the package: pip install '.[sentry]'.") from None
+    sentry_sdk.init(
+        settings.sentry_dsn,
+        include_local_variables=False,
+        max_request_body_size="never",
+        max_breadcrumbs=0,
+        auto_session_tracking=False,
+        before_send=_strip,  # type: ignore[arg-type]
+    )
+
+
+def _strip(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
+    request = event.pop("request", {})
+    event["request"] = {"method": request.get("method")}
+    event.pop("user", None)
+    event.pop("breadcrumbs", None)
+    event["extra"] = {name: event.get("extra", {}).get(name) for name in _KEPT}
+    if "logentry" in event:
+        event["logentry"] = {"message": event["logentry"].get("message")}
+    # An exception's text may quote a row or a query; its type and its trace tell where to look.
+    for exception in event.get("exception", {}).get("values", []):
+        exception["value"] = ""
+    return event

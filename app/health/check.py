@@ -1,0 +1,190 @@
+"""Whether this installation can do what it should: each finding with what to do about it."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+from redis import Redis, RedisError
+
+from app.health.status import gather
+from app.intake.redis_client import worker_client
+from app.intake.spool import Spool
+from app.store import migrate
+from app.store.connections import REQUEST_POOL_SIZE, connect
+from config.settings import Settings
+
+OK, WARN, FIX = "ok", "warn", "fix"
+
+_LEAST_POSTGRES = 150_000
+_LEAST_REDIS = (7, 0)
+_MOST_CLOCK_SKEW = 5.0  # s
+_WORKER_SILENCE = 60.0  # s
+_WORKER_CONNECTIONS = 2  # storing, and housekeeping
+_COMMAND_CONNECTIONS = 2  # a release, and somebody who looks
+
+
+@dataclass(frozen=True)
+class Finding:
+    level: str
+    subject: str
+    text: str
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    """In the order in which to go through them. Nothing is changed."""
+    yield from _settings(settings)
+    try:
+        with connect(settings.database_url, "check") as connection:
+            yield from _postgres(connection, settings)
+    except psycopg.Error as error:
+        reason = str(error).splitlines()[0]
+        yield Finding(FIX, "postgres", f"does not answer at DATABASE_URL: {reason}")
+    with worker_client(settings) as redis:
+        try:
+            yield from _redis(redis, settings)
+            yield from _worker(redis, settings)
+        except RedisError as error:
+            yield Finding(FIX, "redis", f"does not answer at REDIS_URL: {error}")
+    yield from _spool(settings)
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    yield Finding(OK, "settings", f"complete, {len(settings.shopify_api_secrets)} client secret(s)")
+    if any(len(secret) < 16 for secret in settings.shopify_api_secrets):
+        yield Finding(WARN, "settings", "a client secret is shorter than Shopify's: copy it again")
+    if settings.redis_url.startswith("rediss:") and settings.redis_ssl_cert_reqs == "none":
+        yield Finding(
+            WARN, "settings", "REDIS_SSL_CERT_REQS=none: Redis's certificate is not checked"
+        )
+    if settings.hash_emails and len(settings.email_hash_key) < 16:
+        yield Finding(WARN, "settings", "EMAIL_HASH_KEY is short: take 32 random characters")
+
+
+def _postgres(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    version = connection.info.server_version
+    text = f"version {version // 10_000}.{version % 10_000}"
+    is_old = version < _LEAST_POSTGRES
+    yield Finding(
+        FIX if is_old else OK, "postgres", text + (": take 15 or later" if is_old else "")
+    )
+    missing = [one.name for one in migrate.status(connection) if not one.applied_at]
+    if missing:
+        yield Finding(FIX, "postgres", f"lacks {', '.join(missing)}: run `flask db upgrade`")
+    for name in ("fsync", "synchronous_commit", "full_page_writes"):
+        if _value(connection, "SELECT current_setting(%s)", name) == "off":
+            yield Finding(FIX, "postgres", f"{name} is off, a crash may lose events: set it on")
+    skew = abs(
+        time.time() - float(_value(connection, "SELECT extract(epoch FROM clock_timestamp())"))
+    )
+    if skew > _MOST_CLOCK_SKEW:
+        yield Finding(FIX, "clock", f"differs from Postgres' by {skew:.0f} s: use NTP on both")
+    if not _value(connection, "SELECT has_schema_privilege(current_schema(), 'CREATE')"):
+        yield Finding(
+            FIX, "postgres", "this role may not make partitions: GRANT CREATE ON SCHEMA to it"
+        )
+    if _value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+        yield Finding(WARN, "postgres", "this role is a superuser: its own schema is all it needs")
+    yield from _connections(connection, settings)
+
+
+def _connections(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    allowed = int(
+        _value(
+            connection,
+            "SELECT least(current_setting('max_connections')::int"
+            " - current_setting('superuser_reserved_connections')::int,"
+            " nullif((SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user), -1),"
+            " nullif((SELECT datconnlimit FROM pg_database"
+            "  WHERE datname = current_database()), -1))",
+        )
+    )
+    web = settings.web_concurrency * REQUEST_POOL_SIZE
+    needed = web + _WORKER_CONNECTIONS + _COMMAND_CONNECTIONS
+    text = (
+        f"{allowed} connections are allowed; one web machine needs {web}, a worker"
+        f" {_WORKER_CONNECTIONS}, commands {_COMMAND_CONNECTIONS}"
+    )
+    if needed > allowed:
+        yield Finding(FIX, "postgres", f"{text}: lower WEB_CONCURRENCY or take a larger plan")
+    else:
+        yield Finding(OK, "postgres", text)
+
+
+def _redis(redis: Redis, settings: Settings) -> Iterator[Finding]:
+    info: Any = redis.info()
+    version = str(info.get("redis_version", "0"))
+    is_old = tuple(int(part) for part in version.split(".")[:2]) < _LEAST_REDIS
+    text = f"{info.get('server_name', 'redis')} {info.get('valkey_version', version)}"
+    yield Finding(FIX if is_old else OK, "redis", text + (": take 7.0 or later" if is_old else ""))
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        yield Finding(
+            FIX,
+            "redis",
+            f"may evict what waits in the stream: set maxmemory-policy noeviction, not {policy}",
+        )
+    if not info.get("aof_enabled"):
+        if settings.intake == "stream":
+            yield Finding(
+                FIX,
+                "redis",
+                "keeps no append-only file, and INTAKE=stream trusts it with events:"
+                " set appendonly yes, or INTAKE=auto",
+            )
+        else:
+            yield Finding(
+                WARN,
+                "redis",
+                "keeps no append-only file: Postgres takes each batch in the request,"
+                " which costs it more; set appendonly yes",
+            )
+    limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    if limit and used > 0.8 * limit:
+        yield Finding(WARN, "redis", f"{used * 100 // limit} % of its memory is in use: take more")
+    seconds, micros = redis.time()
+    skew = abs(time.time() - seconds - micros / 1e6)
+    if skew > _MOST_CLOCK_SKEW:
+        yield Finding(FIX, "clock", f"differs from Redis' by {skew:.0f} s: use NTP on both")
+
+
+def _worker(redis: Redis, settings: Settings) -> Iterator[Finding]:
+    spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
+    seen = gather(redis, lambda: None, spool, partitions=settings.stream_partitions)
+    spool.close()
+    silence, backlog = seen.worker_seen_seconds, seen.backlog
+    if silence is None:
+        yield Finding(FIX, "worker", "none was ever seen: start `flask worker`")
+    elif silence > _WORKER_SILENCE:
+        yield Finding(FIX, "worker", f"not seen for {silence:.0f} s: start `flask worker`")
+    else:
+        waiting = backlog.batches if backlog else 0
+        yield Finding(OK, "worker", f"seen {silence:.0f} s ago, {waiting} batches wait")
+
+
+def _spool(settings: Settings) -> Iterator[Finding]:
+    folder = Path(settings.spool_dir)
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        yield Finding(FIX, "spool", f"SPOOL_DIR {folder} is not writable: {error.strerror}")
+        return
+    free = os.statvfs(existing)
+    if free.f_bavail * free.f_frsize < settings.spool_max_bytes:
+        yield Finding(WARN, "spool", "its disk has less room than SPOOL_MAX_BYTES")
+    else:
+        yield Finding(OK, "spool", f"{folder} is writable")
+
+
+def _value(connection: Connection, statement: Any, *values: object) -> Any:
+    row = connection.execute(statement, values).fetchone()
+    return row[0] if row else None

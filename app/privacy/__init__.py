@@ -1,0 +1,1 @@
+"""Forgetting a shopper or a shop, and telling a shopper what is kept."""

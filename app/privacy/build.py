@@ -1,0 +1,16 @@
+"""The privacy work of a process of its own: the worker, a command."""
+
+from pathlib import Path
+
+from app.intake.redis_client import worker_client
+from app.intake.spool import Spool
+from app.privacy.waiting import Journals
+from config.settings import Settings
+
+
+def journals(settings: Settings) -> Journals:
+    return Journals(
+        worker_client(settings),
+        Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes),
+        partitions=settings.stream_partitions,
+    )

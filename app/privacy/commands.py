@@ -1,0 +1,137 @@
+"""flask privacy list|export|erase"""
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+
+import click
+import orjson
+import psycopg
+from psycopg import Connection
+from redis import RedisError
+
+from app import commands
+from app.privacy import requests
+from app.privacy.build import journals
+from app.privacy.requests import Request
+from app.privacy.subject import Subject
+from app.privacy.work import COMMAND, Work
+from app.shopify.app_proxy import is_shop
+
+_PATIENCE = 60.0  # s; after that the worker goes on
+
+
+@click.group()
+def privacy() -> None:
+    """See what shoppers and merchants have asked for, and do by hand what the webhooks do."""
+
+
+@privacy.command("list")
+@click.option("--shop", help="Only of this shop, such as your-store.myshopify.com.")
+def list_(shop: str | None) -> None:
+    """List the requests, the newest first, a line each: what, when, and what was done."""
+    with closing(commands.database(commands.settings())) as connection:
+        for one in requests.find(connection, shop=shop):
+            click.echo(
+                f"{one.id}  {one.requested_at.astimezone(UTC):%Y-%m-%d %H:%M}  {one.shop_domain}"
+                f"  {one.kind}  {_state(one)}"
+            )
+
+
+@privacy.command()
+@click.argument("id_", metavar="ID", type=int)
+def export(id_: int) -> None:
+    """Print what is kept of a shopper, as JSON to send to the merchant who asked for it."""
+    with closing(commands.database(commands.settings())) as connection:
+        found = requests.find(connection, id_=id_)
+    if not found or found[0].kind != requests.EXPORT_CUSTOMER:
+        raise click.ClickException(f"There is no request {id_} for an export.")
+    if found[0].export is None:
+        raise click.ClickException(f"Request {id_} has no export: {_state(found[0])}.")
+    click.echo(orjson.dumps(found[0].export, option=orjson.OPT_INDENT_2))
+
+
+@privacy.command()
+@click.option("--shop", required=True, help="Of this shop, such as your-store.myshopify.com.")
+@click.option("--customer", help="A customer by Shopify's id, in every browser.")
+@click.option("--client", "clients", multiple=True, help="A browser by its genlook_client_id.")
+@click.option("--email", "emails", multiple=True, help="Who has given this address.")
+@click.option("--everything", is_flag=True, help="All that the shop has sent.")
+@click.option("--dry-run", is_flag=True, help="Show what would be erased, and erase nothing.")
+def erase(
+    shop: str,
+    customer: str | None,
+    clients: tuple[str, ...],
+    emails: tuple[str, ...],
+    everything: bool,
+    dry_run: bool,
+) -> None:
+    """Erase a shopper, or a whole shop: what is stored, and what still waits to be.
+
+    \b
+    Examples:
+      flask privacy erase --shop your-store.myshopify.com --customer 207119551 --dry-run
+      flask privacy erase --shop your-store.myshopify.com --email ann@example.com
+    """
+    if not is_shop(shop):
+        raise click.BadParameter(
+            "must be a domain such as your-store.myshopify.com", param_hint="--shop"
+        )
+    if everything == bool(customer or clients or emails):
+        raise click.UsageError("Name --customer, --client or --email, or else --everything.")
+    settings = commands.settings()
+    subject = Subject.build(
+        customer_id=customer, emails=emails, client_ids=clients, hash_key=settings.email_hash_key
+    )
+    kind = requests.ERASE_SHOP if everything else requests.ERASE_CUSTOMER
+    with closing(journals(settings)) as waiting, closing(commands.database(settings)) as connection:
+        work = Work(waiting)
+        try:
+            if dry_run:
+                _show(_preview(connection, work, kind, shop, subject), "Would erase")
+            else:
+                _erase(connection, work, kind, shop, subject)
+        except (psycopg.Error, RedisError) as error:
+            raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
+
+
+def _preview(
+    connection: Connection, work: Work, kind: str, shop: str, subject: Subject
+) -> Mapping[str, int]:
+    now = datetime.now(UTC)
+    if kind == requests.ERASE_SHOP:
+        return work.count_shop(connection, shop, now)
+    return work.count(connection, shop, subject, now, commands.progress())
+
+
+def _erase(connection: Connection, work: Work, kind: str, shop: str, subject: Subject) -> None:
+    id_ = requests.add(
+        connection, kind, shop, subject, source=COMMAND, requested_at=datetime.now(UTC)
+    )
+    progress = commands.progress()
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        work.run_due(connection, id_=id_, progress=progress)
+        [request] = requests.find(connection, id_=id_)
+        if request.outcome:
+            _show(request.erased, f"Request {id_} is done. Erased")
+            return
+        time.sleep(0.2)
+    _show(request.erased, f"Request {id_} is not done yet, the worker goes on. Erased so far")
+
+
+def _show(numbers: Mapping[str, int], words: str) -> None:
+    rows = ", ".join(f"{number} {table}" for table, number in numbers.items() if number)
+    click.echo(f"{words}: {rows or 'nothing'}.")
+
+
+def _state(request: Request) -> str:
+    if not request.outcome:
+        return f"open, {request.attempts} failed attempts" if request.attempts else "open"
+    if request.kind == requests.EXPORT_CUSTOMER:
+        if request.export is None:
+            return "expired or erased"
+        return f"ready until {request.expires_at:%Y-%m-%d}: flask privacy export {request.id}"
+    rows = ", ".join(f"{number} {table}" for table, number in request.erased.items())
+    return f"{request.outcome}: {rows or 'nothing was there'}"

@@ -1,0 +1,203 @@
+"""Deleting in Postgres: in steps of short transactions, each of which a repetition may follow."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection, sql
+
+from app.privacy.search import EventKey, Found, Progress, event_windows, partitions
+
+# Told, in the transaction that deletes, whose counts are out of date: the shop's id, and the client
+# ids (session ids where those are missing) of its visitors, or None for all of them.
+Recount = Callable[[Connection, int, Collection[str] | None], None]
+
+_AT_ONCE = 5_000  # rows
+
+# Who asked, and the shop's own row stay as the proof.
+_KEPT = ("shops", "privacy_requests", "webhook_deliveries")
+
+
+def erase(
+    connection: Connection, shop_id: int, found: Found, progress: Progress, recount: Recount
+) -> Counter[str]:
+    """Delete what was found; returns the number of rows by table. Batches go last, by which all
+    else is found again should this be interrupted."""
+    deleted: Counter[str] = Counter()
+    if found.batch_ids:
+        deleted["events"] += _delete_events(connection, shop_id, found.batch_ids, progress)
+    for ids in _steps(sorted(found.batch_ids)):
+        deleted["batches"] += _delete_batches(connection, shop_id, ids, recount)
+        progress("batches", len(ids))
+    if found.events:
+        with connection.transaction():
+            for key in found.events:
+                deleted["events"] += _delete_event(connection, shop_id, key)
+            deleted["batches"] += _delete_emptied(connection, shop_id, found.others, recount)
+    for ids in _steps(found.rejected_ids):
+        deleted["rejected_events"] += connection.execute(
+            "DELETE FROM rejected_events WHERE id = ANY(%s)", [ids]
+        ).rowcount
+    return +deleted
+
+
+def count(connection: Connection, shop_id: int, found: Found, progress: Progress) -> Counter[str]:
+    """What `erase` would delete."""
+    number: Counter[str] = Counter(
+        {
+            "events": len(found.events),
+            "batches": len(found.batch_ids),
+            "rejected_events": len(found.rejected_ids),
+        }
+    )
+    ids = list(found.batch_ids)
+    for partition in partitions(connection) if ids else []:
+        for window, bounds in event_windows(connection, shop_id, partition):
+            row = connection.execute(
+                sql.SQL(
+                    "SELECT count(*) FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s)"
+                ).format(sql.Identifier(partition), window),
+                {**bounds, "ids": ids},
+            ).fetchone()
+            number["events"] += row[0] if row else 0
+            progress("events", row[0] if row else 0)
+    return +number
+
+
+def erase_shop(
+    connection: Connection,
+    shop: str,
+    shop_id: int,
+    before: datetime,
+    progress: Progress,
+    recount: Recount,
+) -> Counter[str]:
+    """Delete all that the shop has sent before a time, and, where it has sent nothing since, its
+    rows in every other table; returns the number of rows by table."""
+    row = connection.execute(
+        "SELECT min(id) FROM batches WHERE shop_id = %s AND received_at >= %s", [shop_id, before]
+    ).fetchone()
+    first_kept = row[0] if row and row[0] is not None else 2**63 - 1
+    values: dict[str, Any] = {"id": shop_id, "shop": shop, "kept": first_kept, "before": before}
+    deleted: Counter[str] = Counter()
+    for partition in partitions(connection):
+        deleted["events"] += _delete_in_steps(
+            connection, partition, "shop_id = %(id)s AND batch_id < %(kept)s", values, progress
+        )
+    for table, condition in (
+        ("batches", "shop_id = %(id)s AND id < %(kept)s"),
+        ("rejected_events", "shop_domain = %(shop)s AND received_at < %(before)s"),
+    ):
+        deleted[table] += _delete_in_steps(connection, table, condition, values, progress)
+    recount(connection, shop_id, None)
+    if row and row[0] is None:
+        for table, column in _tables_of_shops(connection):
+            condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
+            deleted[table] += _delete_in_steps(connection, table, condition, values, progress)
+    return +deleted
+
+
+def count_shop(connection: Connection, shop: str, shop_id: int) -> Counter[str]:
+    """What `erase_shop` would delete of the large tables."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM events WHERE shop_id = %(id)s),"
+        " (SELECT count(*) FROM batches WHERE shop_id = %(id)s),"
+        " (SELECT count(*) FROM rejected_events WHERE shop_domain = %(shop)s)",
+        {"id": shop_id, "shop": shop},
+    ).fetchone()
+    return +Counter(dict(zip(("events", "batches", "rejected_events"), row or (), strict=False)))
+
+
+def _steps(ids: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(ids), _AT_ONCE):
+        yield ids[start : start + _AT_ONCE]
+
+
+def _tables_of_shops(connection: Connection) -> list[tuple[str, str]]:
+    """Every plain table with rows by shop, also one that a later release has added."""
+    return connection.execute(
+        "SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
+        " WHERE attname IN ('shop_id', 'shop_domain') AND relkind = 'r' AND NOT relispartition"
+        " AND pg_table_is_visible(pg_class.oid) AND relname <> ALL(%s)"
+        " AND relname NOT IN ('batches', 'rejected_events') ORDER BY relname",
+        [list(_KEPT)],
+    ).fetchall()
+
+
+def _delete_events(
+    connection: Connection, shop_id: int, batch_ids: Collection[int], progress: Progress
+) -> int:
+    deleted = 0
+    for partition in partitions(connection):
+        for window, bounds in event_windows(connection, shop_id, partition):
+            number = connection.execute(
+                sql.SQL("DELETE FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s)").format(
+                    sql.Identifier(partition), window
+                ),
+                {**bounds, "ids": list(batch_ids)},
+            ).rowcount
+            deleted += number
+            progress("events", number)
+    return deleted
+
+
+def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
+    return connection.execute(
+        sql.SQL(
+            "DELETE FROM {} WHERE shop_id = %s AND occurred_at = %s::timestamptz"
+            " AND insert_key = %s"
+        ).format(sql.Identifier(key.partition)),
+        [shop_id, key.occurred_at, key.insert_key],
+    ).rowcount
+
+
+def _delete_batches(connection: Connection, shop_id: int, ids: list[int], recount: Recount) -> int:
+    with connection.transaction():
+        rows = connection.execute(
+            "DELETE FROM batches WHERE shop_id = %s AND id = ANY(%s)"
+            " RETURNING coalesce(client_id, session_id)",
+            [shop_id, ids],
+        ).fetchall()
+        recount(connection, shop_id, {visitor for (visitor,) in rows if visitor})
+    return len(rows)
+
+
+def _delete_emptied(
+    connection: Connection, shop_id: int, ids: Collection[int], recount: Recount
+) -> int:
+    """Those of the batches that have no event any more."""
+    visitors = connection.execute(
+        "SELECT coalesce(client_id, session_id) FROM batches WHERE shop_id = %s AND id = ANY(%s)",
+        [shop_id, list(ids)],
+    ).fetchall()
+    recount(connection, shop_id, {visitor for (visitor,) in visitors if visitor})
+    return connection.execute(
+        "DELETE FROM batches WHERE shop_id = %(shop)s AND id = ANY(%(ids)s) AND id NOT IN"
+        " (SELECT batch_id FROM events WHERE shop_id = %(shop)s AND batch_id = ANY(%(ids)s))",
+        {"shop": shop_id, "ids": list(ids)},
+    ).rowcount
+
+
+def _delete_in_steps(
+    connection: Connection,
+    table: str,
+    condition: str,
+    values: dict[str, Any],
+    progress: Progress,
+) -> int:
+    deleted = 0
+    statement = sql.SQL(
+        "DELETE FROM {table} WHERE ctid = ANY(ARRAY("
+        "SELECT ctid FROM {table} WHERE {condition} LIMIT {limit}))"
+    ).format(
+        table=sql.Identifier(table),
+        condition=sql.SQL(condition),
+        limit=sql.Literal(_AT_ONCE),
+    )
+    while True:
+        number = connection.execute(statement, values).rowcount
+        deleted += number
+        progress(table, number)
+        if number < _AT_ONCE:
+            return deleted

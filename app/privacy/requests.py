@@ -1,0 +1,198 @@
+"""The table privacy_requests: a queue, and the proof of what was done."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from app.privacy.subject import Subject, Traces
+
+ERASE_CUSTOMER = "erase_customer"
+ERASE_SHOP = "erase_shop"
+EXPORT_CUSTOMER = "export_customer"
+
+DONE = "done"
+INSTALLED_AGAIN = "installed again"  # nothing was erased
+
+EXPORT_RETENTION = timedelta(days=30)  # as long as Shopify leaves for the answer
+_LEASE = timedelta(seconds=30)  # for which nobody else takes a request; renewed while it goes on
+
+
+@dataclass
+class Request:
+    id: int
+    kind: str
+    shop_domain: str
+    source: str
+    requested_at: datetime
+    subject: dict[str, Any] | None
+    traces: dict[str, Any] | None
+    due_at: datetime | None
+    attempts: int
+    started_at: datetime | None
+    batches_to: int | None
+    rejected_to: int | None
+    erased: dict[str, int]
+    outcome: str | None
+    completed_at: datetime | None
+    export: Any
+    expires_at: datetime | None
+
+    @property
+    def who(self) -> Subject:
+        return Subject.from_json(self.subject or {})
+
+    @property
+    def late(self) -> Traces:
+        return Traces.from_json(self.traces or {"salt": ""})
+
+
+def add(
+    connection: Connection,
+    kind: str,
+    shop: str,
+    subject: Subject,
+    *,
+    source: str,
+    requested_at: datetime,
+) -> int:
+    """Put a request into the queue; returns its id."""
+    row = connection.execute(
+        "INSERT INTO privacy_requests (kind, shop_domain, source, requested_at, subject)"
+        " VALUES (%s, %s, %s, %s, %s) RETURNING id",
+        [kind, shop, source, requested_at, Jsonb(subject.as_json())],
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def take_due(connection: Connection, id_: int | None = None) -> Request | None:
+    """Take a request that is due, or one by its id; nobody else takes it before the lease is over.
+    Who is killed with it leaves it to the next."""
+    with connection.cursor(row_factory=class_row(Request)) as cursor:
+        return cursor.execute(
+            "UPDATE privacy_requests SET due_at = now() + %(lease)s,"
+            " started_at = coalesce(started_at, now()) WHERE id = (SELECT id FROM privacy_requests"
+            " WHERE due_at <= now() AND (%(id)s::bigint IS NULL OR id = %(id)s)"
+            " ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *",
+            {"lease": _LEASE, "id": id_},
+        ).fetchone()
+
+
+def find(
+    connection: Connection, *, id_: int | None = None, shop: str | None = None
+) -> list[Request]:
+    """The newest first."""
+    with connection.cursor(row_factory=class_row(Request)) as cursor:
+        return cursor.execute(
+            "SELECT * FROM privacy_requests WHERE (%(id)s::bigint IS NULL OR id = %(id)s)"
+            " AND (%(shop)s::text IS NULL OR shop_domain = %(shop)s)"
+            " ORDER BY requested_at DESC, id DESC",
+            {"id": id_, "shop": shop},
+        ).fetchall()
+
+
+def renew(connection: Connection, request: Request) -> None:
+    connection.execute(
+        "UPDATE privacy_requests SET due_at = now() + %s WHERE id = %s", [_LEASE, request.id]
+    )
+
+
+def remember(connection: Connection, request: Request, subject: Subject, traces: Traces) -> None:
+    """Who is meant, before what tells it is deleted."""
+    request.subject, request.traces = subject.as_json(), traces.as_json()
+    connection.execute(
+        "UPDATE privacy_requests SET subject = %s, traces = %s WHERE id = %s",
+        [Jsonb(request.subject), Jsonb(request.traces), request.id],
+    )
+
+
+def searched(connection: Connection, request: Request, batches_to: int, rejected_to: int) -> None:
+    """All of what was there is searched; from now on only what comes after."""
+    request.batches_to, request.rejected_to = batches_to, rejected_to
+    connection.execute(
+        "UPDATE privacy_requests SET batches_to = %s, rejected_to = %s, traces = %s WHERE id = %s",
+        [batches_to, rejected_to, Jsonb(request.traces), request.id],
+    )
+
+
+def count(connection: Connection, request: Request, erased: Counter[str]) -> None:
+    """Add to the numbers of rows that were deleted."""
+    if erased:
+        request.erased = dict(Counter(request.erased) + erased)
+        connection.execute(
+            "UPDATE privacy_requests SET erased = %s WHERE id = %s",
+            [Jsonb(request.erased), request.id],
+        )
+
+
+def go_on_after(connection: Connection, request: Request, pause: timedelta | None) -> None:
+    """None: nothing is left to do."""
+    connection.execute(
+        "UPDATE privacy_requests SET due_at = now() + %s, attempts = 0,"
+        " traces = CASE WHEN %s THEN traces END WHERE id = %s",
+        [pause, pause is not None, request.id],
+    )
+
+
+def failed(connection: Connection, request: Request) -> None:
+    """Try again, after pauses that grow from 1 s to 10 minutes."""
+    connection.execute(
+        "UPDATE privacy_requests SET attempts = attempts + 1,"
+        " due_at = now() + least(interval '1 s' * 2 ^ least(attempts, 10), interval '10 min')"
+        " WHERE id = %s",
+        [request.id],
+    )
+
+
+def complete(
+    connection: Connection, request: Request, outcome: str, export: dict[str, Any] | None = None
+) -> None:
+    """From now on the row holds no personal data, but for an export until it expires."""
+    request.outcome = outcome
+    connection.execute(
+        "UPDATE privacy_requests SET completed_at = now(), outcome = %s, subject = %s,"
+        " export = %s, expires_at = now() + %s WHERE id = %s",
+        [
+            outcome,
+            Jsonb(request.subject) if export else None,
+            Jsonb(export, dumps=orjson.dumps) if export else None,
+            EXPORT_RETENTION if export else None,
+            request.id,
+        ],
+    )
+
+
+def delete_exports(connection: Connection, shop: str, traces: Traces | None) -> int:
+    """Those of a shopper, or all of the shop; returns how many."""
+    rows = connection.execute(
+        "SELECT id, subject FROM privacy_requests WHERE shop_domain = %s AND export IS NOT NULL",
+        [shop],
+    ).fetchall()
+    ids = [id_ for id_, subject in rows if traces is None or _is_about(subject, traces)]
+    connection.execute(
+        "UPDATE privacy_requests SET export = NULL, subject = NULL, traces = NULL"
+        " WHERE id = ANY(%s)",
+        [ids],
+    )
+    return len(ids)
+
+
+def delete_expired(connection: Connection) -> int:
+    return connection.execute(
+        "UPDATE privacy_requests SET export = NULL, subject = NULL, traces = NULL"
+        " WHERE expires_at < now() AND export IS NOT NULL"
+    ).rowcount
+
+
+def _is_about(document: dict[str, Any], traces: Traces) -> bool:
+    subject = Subject.from_json(document)
+    return (
+        traces.own(subject.customer_id, None)
+        or any(traces.own(None, client) for client in (*subject.client_ids, *subject.browsers))
+        or traces.mentioned(subject.emails)
+    )

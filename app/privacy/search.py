@@ -1,0 +1,295 @@
+"""Finding in Postgres what is of a shopper.
+
+Tables are walked in windows along their keys, a short statement each: no index is there for this
+alone, and nothing is locked. What was received from `before` on does not count.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+from typing import Any, NamedTuple
+
+from psycopg import Connection, sql
+
+from app.privacy.addresses import in_text, in_value
+from app.privacy.subject import Subject, Traces
+from app.privacy.waiting import Sender, client_in_context, client_in_text, sender_of_line
+from app.store.rejected import UNREADABLE, UNSTORABLE
+
+Progress = Callable[[str, int], None]  # what is done, and how many rows more of it
+
+_WINDOW = 20_000  # rows
+_REJECTED_AT_ONCE = 200  # rows, of up to 256 KiB each
+
+_EMAIL_EVENT = "widget:email_collected"
+
+
+class EventKey(NamedTuple):
+    partition: str
+    occurred_at: str
+    insert_key: Any
+
+
+@dataclass
+class Found:
+    """`batch_ids`: whole batches; `events`: events with his address in batches of others."""
+
+    browsers: set[str] = field(default_factory=set)
+    batch_ids: set[int] = field(default_factory=set)
+    events: list[EventKey] = field(default_factory=list)
+    others: set[int] = field(default_factory=set)  # the batches that hold those
+    rejected_ids: list[int] = field(default_factory=list)
+
+
+def find(
+    connection: Connection, shop_id: int, subject: Subject, before: datetime, progress: Progress
+) -> Found:
+    """All batches and single events of a shopper."""
+    found = Found(set(subject.browsers), set(subject.batch_ids))
+    if subject.customer_id:
+        rows = _batches(
+            connection, shop_id, before, progress,
+            "customer_id = %(customer)s", customer=subject.customer_id,
+        )  # fmt: skip
+        _add(found, rows)
+    if subject.emails:
+        traces = subject.traces()
+        condition = sql.SQL(
+            "(concat(e.properties::text, e.extra::text) ~ '[^\\x01-\\x7f]' OR EXISTS ("
+            "SELECT 1 FROM unnest(%(emails)s::text[]) AS address WHERE"
+            " strpos(lower(concat(e.properties::text, e.extra::text)), lower(address)) > 0))"
+        )
+        for row in _email_events(
+            connection, shop_id, before, progress, condition, emails=list(subject.emails)
+        ):
+            _add_email_event(found, row, traces)
+    clients = {*subject.client_ids, *found.browsers}
+    if clients:
+        rows = _batches(
+            connection, shop_id, before, progress,
+            "(client_id = ANY(%(named)s) OR client_id = ANY(%(browsers)s)"
+            " AND (customer_id IS NULL OR customer_id = %(customer)s))",
+            named=list(subject.client_ids), browsers=list(found.browsers),
+            customer=subject.customer_id,
+        )  # fmt: skip
+        found.batch_ids.update(id_ for id_, _ in rows)
+    return found
+
+
+def find_late(
+    connection: Connection, shop_id: int, traces: Traces, before: datetime, after: int
+) -> Found:
+    """What has arrived since all batches up to `after` were searched."""
+    found = Found()
+    candidates = connection.execute(
+        "SELECT id, customer_id, client_id FROM batches"
+        " WHERE shop_id = %s AND id > %s AND received_at < %s",
+        [shop_id, after, before],
+    ).fetchall()
+    for id_, customer_id, client_id in candidates:
+        if traces.own(customer_id, client_id):
+            found.batch_ids.add(id_)
+            if client_id and traces.own(customer_id, None):
+                found.browsers.add(client_id)
+    others = [id_ for id_, _, _ in candidates if id_ not in found.batch_ids]
+    if others and traces.emails:
+        for row in _email_events(
+            connection, shop_id, before, _silent,
+            sql.SQL("e.batch_id = ANY(%(ids)s)"), ids=others,
+        ):  # fmt: skip
+            _add_email_event(found, row, traces)
+    return found
+
+
+def find_late_of_shop(
+    connection: Connection, shop: str, shop_id: int, before: datetime, after: int
+) -> Found:
+    """The same for all that a shop has sent."""
+    batches = connection.execute(
+        "SELECT id FROM batches WHERE shop_id = %s AND id > %s AND received_at < %s",
+        [shop_id, after, before],
+    ).fetchall()
+    rejected = connection.execute(
+        "SELECT id FROM rejected_events WHERE shop_domain = %s AND received_at < %s",
+        [shop, before],
+    ).fetchall()
+    return Found(batch_ids={row[0] for row in batches}, rejected_ids=[row[0] for row in rejected])
+
+
+def find_rejected(
+    connection: Connection,
+    shop: str,
+    traces: Traces,
+    before: datetime,
+    *,
+    after: int,
+    progress: Progress,
+) -> list[int]:
+    """The ids of rejected events that are of him or hold his address."""
+    ids = [
+        row[0]
+        for row in connection.execute(
+            "SELECT id FROM rejected_events WHERE shop_domain = %s AND id > %s", [shop, after]
+        )
+    ]
+    found = []
+    for start in range(0, len(ids), _REJECTED_AT_ONCE):
+        rows = connection.execute(
+            "SELECT id, code, customer_id, context, payload FROM rejected_events"
+            " WHERE id = ANY(%s) AND (received_at < %s OR code = ANY(%s))",
+            [ids[start : start + _REJECTED_AT_ONCE], before, [UNREADABLE, UNSTORABLE]],
+        ).fetchall()
+        for id_, code, customer_id, context, payload in rows:
+            known = _rejected_sender(code, customer_id, context, payload)
+            if traces.own(known.customer_id, known.client_id) or traces.mentioned(
+                chain(in_text(payload), in_value(context))
+            ):
+                found.append(id_)
+        progress("rejected_events", len(rows))
+    return found
+
+
+def browsers_in_rejected(
+    connection: Connection, shop: str, customer_id: str, before: datetime
+) -> set[str]:
+    """The client ids that came with a customer in what was rejected."""
+    rows = connection.execute(
+        "SELECT context, payload FROM rejected_events"
+        " WHERE shop_domain = %s AND customer_id = %s AND received_at < %s",
+        [shop, customer_id, before],
+    )
+    clients = (client_in_context(context) or client_in_text(payload) for context, payload in rows)
+    return set(filter(None, clients))
+
+
+def partitions(connection: Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+        " WHERE inhparent = 'events'::regclass ORDER BY relname"
+    )
+    return [row[0] for row in rows]
+
+
+def event_windows(
+    connection: Connection, shop_id: int, partition: str
+) -> Iterator[tuple[sql.Composed, dict[str, Any]]]:
+    """Conditions on `e` that walk over a shop's events in a partition, and their values."""
+    table = sql.Identifier(partition)
+    first: tuple[Any, Any] = ("-infinity", "00000000-0000-0000-0000-000000000000")
+    while True:
+        row = connection.execute(
+            sql.SQL(
+                "SELECT occurred_at::text, insert_key FROM {} WHERE shop_id = %s"
+                " AND (occurred_at, insert_key) > (%s::timestamptz, %s::uuid)"
+                " ORDER BY occurred_at, insert_key OFFSET %s LIMIT 1"
+            ).format(table),
+            [shop_id, *first, _WINDOW],
+        ).fetchone()
+        last = row or ("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
+        condition = sql.SQL(
+            "e.shop_id = %(shop_id)s"
+            " AND (e.occurred_at, e.insert_key) > (%(after_at)s::timestamptz, %(after_key)s::uuid)"
+            " AND (e.occurred_at, e.insert_key) <= (%(to_at)s::timestamptz, %(to_key)s::uuid)"
+        ).format()
+        yield (
+            condition,
+            {
+                "shop_id": shop_id,
+                **{
+                    "after_at": first[0],
+                    "after_key": first[1],
+                    "to_at": last[0],
+                    "to_key": last[1],
+                },
+            },
+        )
+        if row is None:
+            return
+        first = (row[0], row[1])
+
+
+def _batches(
+    connection: Connection,
+    shop_id: int,
+    before: datetime,
+    progress: Progress,
+    condition: str,
+    **values: Any,
+) -> list[tuple[int, str | None]]:
+    """Ids and client ids of a shop's batches for which the condition holds."""
+    found: list[tuple[int, str | None]] = []
+    after = 0
+    while True:
+        last, number = connection.execute(
+            "SELECT max(id), count(*) FROM (SELECT id FROM batches"
+            " WHERE shop_id = %s AND id > %s ORDER BY id LIMIT %s) AS next",
+            [shop_id, after, _WINDOW],
+        ).fetchone() or (None, 0)
+        if not number:
+            return found
+        found += connection.execute(
+            sql.SQL(
+                "SELECT id, client_id FROM batches WHERE shop_id = %(shop)s"
+                " AND id > %(after)s AND id <= %(last)s AND received_at < %(before)s AND "
+            )
+            + sql.SQL(condition),
+            {"shop": shop_id, "after": after, "last": last, "before": before, **values},
+        ).fetchall()
+        progress("batches", number)
+        after = last
+
+
+def _email_events(
+    connection: Connection,
+    shop_id: int,
+    before: datetime,
+    progress: Progress,
+    condition: sql.SQL,
+    **values: Any,
+) -> Iterator[tuple[EventKey, int, Any, Any, str | None, str | None]]:
+    for partition in partitions(connection):
+        for window, bounds in event_windows(connection, shop_id, partition):
+            rows = connection.execute(
+                sql.SQL(
+                    "SELECT e.occurred_at::text, e.insert_key, e.batch_id, e.properties, e.extra,"
+                    " b.customer_id, b.client_id FROM {partition} AS e"
+                    " JOIN batches AS b ON b.shop_id = e.shop_id AND b.id = e.batch_id"
+                    " WHERE {window} AND e.event = %(event)s AND b.received_at < %(before)s"
+                    " AND {condition}"
+                ).format(partition=sql.Identifier(partition), window=window, condition=condition),
+                {**bounds, "event": _EMAIL_EVENT, "before": before, **values},
+            ).fetchall()
+            for occurred_at, insert_key, *rest in rows:
+                yield EventKey(partition, occurred_at, insert_key), *rest
+            progress("events", _WINDOW)
+
+
+def _add(found: Found, rows: Sequence[tuple[int, str | None]]) -> None:
+    found.batch_ids.update(id_ for id_, _ in rows)
+    found.browsers.update(client for _, client in rows if client)
+
+
+def _add_email_event(found: Found, row: tuple[Any, ...], traces: Traces) -> None:
+    key, batch_id, properties, extra, customer_id, client_id = row
+    if not traces.mentioned(chain(in_value(properties), in_value(extra))):
+        return
+    if customer_id is None or traces.own(customer_id, None):
+        _add(found, [(batch_id, client_id)])
+    else:  # another customer has given his address
+        found.events.append(key)
+        found.others.add(batch_id)
+
+
+def _rejected_sender(code: str, customer_id: str | None, context: Any, payload: str) -> Sender:
+    if code in (UNSTORABLE, UNREADABLE):
+        for line in payload.encode().splitlines():
+            try:
+                return sender_of_line(line.removeprefix(b"batch "))
+            except (ValueError, IndexError):
+                continue
+    return Sender(None, customer_id, client_in_context(context) or client_in_text(payload))
+
+
+def _silent(*_: object) -> None:
+    pass

@@ -1,0 +1,348 @@
+"""Carrying out what was asked for, step by step, until it is done.
+
+A request begins with a search of all that is stored and waiting. Some of what was received before
+it may still be on its way: in the hands of a worker, or in the spool of a machine that could reach
+nobody. So the request is looked at again for a moment before it counts as done, and afterwards,
+ever more seldom, by digests alone. Each such look is cheap: it begins where the last one ended.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from psycopg import Connection
+from redis import RedisError
+
+from app.intake.batch import Batch
+from app.privacy import erasure, requests, search
+from app.privacy.erasure import Recount
+from app.privacy.export import export
+from app.privacy.requests import Request
+from app.privacy.search import Found, Progress
+from app.privacy.subject import Subject, Traces
+from app.privacy.waiting import Journals, addresses, sender
+from app.store import shops
+
+logger = logging.getLogger(__name__)
+
+SETTLE = timedelta(seconds=8)  # a journal that failed is tried again after 5 s at most
+_LOOK_AGAIN = timedelta(seconds=1)
+# How long ago a request began, and how soon it is looked at again after it is done.
+_WATCH = (
+    (timedelta(minutes=10), timedelta(seconds=15)),
+    (timedelta(hours=6), timedelta(minutes=5)),
+    (timedelta(days=30), timedelta(hours=6)),
+)
+_PATIENCE = 30.0  # s to wait for writers that have begun
+_POLL = 0.02  # s
+_RENEW_EVERY = 5.0  # s
+_WRITERS = ["genlook web", "genlook worker", "genlook command"]
+
+
+COMMAND = "command"  # a request's source
+
+
+class WritersBusy(Exception):
+    """A transaction that has begun does not end."""
+
+
+class Work:
+    def __init__(
+        self, journals: Journals, *, recount: Recount = lambda connection, shop_id, visitors: None
+    ) -> None:
+        self._journals = journals
+        self._recount = recount
+
+    def run_due(
+        self, connection: Connection, *, id_: int | None = None, progress: Progress | None = None
+    ) -> Request | None:
+        """Take one request that is due a step further; None where none is. psycopg.Error."""
+        request = requests.take_due(connection, id_)
+        if request is None:
+            return None
+        step = _renewing(connection, request, progress)
+        try:
+            self._run(connection, request, step)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise  # Postgres is away: the request is due again when its lease is over
+        except Exception as error:
+            logger.log(
+                logging.WARNING if isinstance(error, RedisError | WritersBusy) else logging.ERROR,
+                "a privacy request is not done yet, will try again",
+                exc_info=not isinstance(error, RedisError | WritersBusy),
+                extra={
+                    "action": "privacy_waits",
+                    "request": request.id,
+                    "cause": type(error).__name__,
+                },
+            )
+            requests.failed(connection, request)
+        return request
+
+    def find(
+        self, connection: Connection, shop: str, subject: Subject, before: datetime, step: Progress
+    ) -> tuple[Subject, Found]:
+        """All that is stored of a shopper, and who he turned out to be. redis.RedisError."""
+        shop_id = _shop_id(connection, shop)
+        known = self._with_waiting_browsers(shop, subject, before)
+        if known.customer_id:
+            known = known.with_found(
+                search.browsers_in_rejected(connection, shop, known.customer_id, before), []
+            )
+        found = Found()
+        if shop_id is not None:
+            found = search.find(connection, shop_id, known, before, step)
+            known = known.with_found(found.browsers, found.batch_ids)
+        found.rejected_ids = search.find_rejected(
+            connection, shop, known.traces(), before, after=0, progress=step
+        )
+        return known, found
+
+    def count(
+        self, connection: Connection, shop: str, subject: Subject, before: datetime, step: Progress
+    ) -> Counter[str]:
+        """What an erasure of a shopper would delete. redis.RedisError."""
+        known, found = self.find(connection, shop, subject, before, step)
+        number = erasure.count(connection, _shop_id(connection, shop) or 0, found, step)
+        is_his = _is_his(known.traces(), before)
+        number["waiting_batches"] = sum(map(is_his, self._journals.batches(shop)))
+        return number
+
+    def count_shop(self, connection: Connection, shop: str, before: datetime) -> Counter[str]:
+        """The same for a shop."""
+        number = erasure.count_shop(connection, shop, _shop_id(connection, shop) or 0)
+        number["waiting_batches"] = sum(map(_was_received(before), self._journals.batches(shop)))
+        return number
+
+    def _run(self, connection: Connection, request: Request, step: Progress) -> None:
+        if request.kind == requests.EXPORT_CUSTOMER:
+            self._export(connection, request, step)
+            return
+        is_first = request.batches_to is None
+        if is_first and request.kind == requests.ERASE_SHOP and self._is_back(connection, request):
+            requests.complete(connection, request, requests.INSTALLED_AGAIN)
+            requests.go_on_after(connection, request, None)
+            _log(request)
+            return
+        # A writer that has begun holds numbers of batches that are not to be seen yet.
+        ends = _ends(connection)
+        _wait_for_writers(connection)
+        if is_first:
+            self._erase_all(connection, request, step)
+        else:
+            self._erase_late(connection, request, step)
+        requests.count(connection, request, self._remove_waiting(request))
+        requests.searched(connection, request, *ends)
+        self._settle(connection, request)
+
+    def _erase_all(self, connection: Connection, request: Request, step: Progress) -> None:
+        shop, before = request.shop_domain, request.requested_at
+        shop_id = _shop_id(connection, shop)
+        if request.kind == requests.ERASE_SHOP:
+            requests.delete_exports(connection, shop, None)
+            self._journals.forget_shop(shop)
+            if shop_id is not None:
+                erased = erasure.erase_shop(connection, shop, shop_id, before, step, self._recount)
+                requests.count(connection, request, erased)
+            return
+        subject, found = self.find(connection, shop, request.who, before, step)
+        traces = subject.traces()
+        requests.remember(connection, request, subject, traces)
+        exports = requests.delete_exports(connection, shop, traces)
+        erased = erasure.erase(connection, shop_id or 0, found, step, self._recount)
+        requests.count(connection, request, erased + Counter({"exports": exports}))
+
+    def _erase_late(self, connection: Connection, request: Request, step: Progress) -> None:
+        shop, before = request.shop_domain, request.requested_at
+        shop_id = _shop_id(connection, shop)
+        if shop_id is None:
+            return
+        if request.kind == requests.ERASE_SHOP:
+            found = search.find_late_of_shop(
+                connection, shop, shop_id, before, request.batches_to or 0
+            )
+        else:
+            traces = request.late
+            found = search.find_late(connection, shop_id, traces, before, request.batches_to or 0)
+            if found.browsers:  # one that nobody knew of yet
+                more = search.find(
+                    connection, shop_id, Subject(browsers=tuple(found.browsers)), before, step
+                )
+                found.batch_ids |= more.batch_ids
+                request.traces = traces.with_browsers(found.browsers).as_json()
+            found.rejected_ids = search.find_rejected(
+                connection, shop, request.late, before,
+                after=request.rejected_to or 0, progress=step,
+            )  # fmt: skip
+        erased = erasure.erase(connection, shop_id, found, step, self._recount)
+        requests.count(connection, request, erased)
+
+    def _export(self, connection: Connection, request: Request, step: Progress) -> None:
+        subject = request.who
+        before = request.requested_at
+        is_his = _is_his(subject.traces(), before)
+        waits = any(map(is_his, self._journals.batches(request.shop_domain)))
+        age = datetime.now(UTC) - (request.started_at or datetime.now(UTC))
+        if waits and age < timedelta(hours=1):
+            requests.go_on_after(connection, request, _LOOK_AGAIN)
+            return
+        subject, found = self.find(connection, request.shop_domain, subject, before, step)
+        shop_id = _shop_id(connection, request.shop_domain)
+        rows = export(connection, shop_id or 0, found)
+        document = {
+            "shop": request.shop_domain,
+            "customer_id": subject.customer_id,
+            "emails": [email for email in subject.emails if "@" in email],
+            "client_ids": sorted({*subject.client_ids, *subject.browsers}),
+            "requested_at": before,
+            "made_at": datetime.now(UTC),
+            **rows,
+        }
+        request.subject = subject.as_json()
+        requests.complete(connection, request, requests.DONE, document)
+        requests.go_on_after(connection, request, None)
+        _log(request)
+
+    def _settle(self, connection: Connection, request: Request) -> None:
+        age = datetime.now(UTC) - (request.started_at or datetime.now(UTC))
+        if not request.completed_at:
+            if age < SETTLE or self._still_waits(request):
+                requests.go_on_after(connection, request, _LOOK_AGAIN)
+                return
+            requests.complete(connection, request, requests.DONE)
+            _log(request)
+        pause = next((pause for until, pause in _WATCH if age < until), None)
+        requests.go_on_after(connection, request, pause)
+
+    def _is_back(self, connection: Connection, request: Request) -> bool:
+        """Whether the shop has installed the app again since it uninstalled it."""
+        shop = request.shop_domain
+        if request.source == COMMAND:  # the operator knows
+            return False
+        since = shops.uninstalled_at(connection, shop)
+        if since is None:
+            known = connection.execute(
+                "SELECT 1 FROM shops WHERE domain = %s AND uninstalled_at IS NOT NULL", [shop]
+            ).fetchone()
+            return known is not None  # it was uninstalled, and is not any more
+        if shops.mark_returned(connection, shop):
+            return True
+        received = [sender(batch).received_at for batch in self._journals.batches(shop)]
+        last = max(filter(None, received), default=None)
+        if last is None or last <= since:
+            return False
+        shops.mark_installed(connection, shop, last)
+        return True
+
+    def _with_waiting_browsers(self, shop: str, subject: Subject, before: datetime) -> Subject:
+        if not subject.customer_id:
+            return subject
+        senders = map(sender, self._journals.batches(shop))
+        browsers = {
+            one.client_id
+            for one in senders
+            if one.client_id
+            and one.customer_id == subject.customer_id
+            and (one.received_at is None or one.received_at < before)
+        }
+        return subject.with_found(browsers, [])
+
+    def _remove_waiting(self, request: Request) -> Counter[str]:
+        is_meant = (
+            _was_received(request.requested_at)
+            if request.kind == requests.ERASE_SHOP
+            else _is_his(request.late, request.requested_at)
+        )
+        return Counter({"waiting_batches": self._journals.remove(request.shop_domain, is_meant)})
+
+    def _still_waits(self, request: Request) -> bool:
+        """Whether his address waits in a batch of another customer, of which the rest counts."""
+        if request.kind == requests.ERASE_SHOP or not request.late.emails:
+            return False
+        was_received = _was_received(request.requested_at)
+        return any(
+            was_received(batch) and request.late.mentioned(addresses(batch))
+            for batch in self._journals.batches(request.shop_domain)
+        )
+
+
+def _is_his(traces: Traces, before: datetime) -> Callable[[Batch], bool]:
+    was_received = _was_received(before)
+
+    def is_his(batch: Batch) -> bool:
+        if not was_received(batch):
+            return False
+        _, customer_id, client_id = sender(batch)
+        return traces.own(customer_id, client_id) or (
+            customer_id is None and traces.mentioned(addresses(batch))
+        )
+
+    return is_his
+
+
+def _was_received(before: datetime) -> Callable[[Batch], bool]:
+    def was_received(batch: Batch) -> bool:
+        received_at = sender(batch).received_at
+        return received_at is None or received_at < before
+
+    return was_received
+
+
+def _ends(connection: Connection) -> tuple[int, int]:
+    """The highest numbers of a batch and of a rejected event that anybody has drawn."""
+    row = connection.execute(
+        "SELECT (SELECT last_value FROM batch_ids),"
+        " coalesce(pg_sequence_last_value(pg_get_serial_sequence('rejected_events', 'id')), 0)"
+    ).fetchone()
+    return row or (0, 0)
+
+
+def _wait_for_writers(connection: Connection) -> None:
+    """Until every transaction has ended that had begun."""
+    started = connection.execute("SELECT clock_timestamp()").fetchone()
+    deadline = time.monotonic() + _PATIENCE
+    while connection.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND application_name = ANY(%s) AND xact_start < %s LIMIT 1",
+        [_WRITERS, started and started[0]],
+    ).fetchone():
+        if time.monotonic() > deadline:
+            raise WritersBusy
+        time.sleep(_POLL)
+
+
+def _shop_id(connection: Connection, shop: str) -> int | None:
+    row = connection.execute("SELECT id FROM shops WHERE domain = %s", [shop]).fetchone()
+    return row[0] if row else None
+
+
+def _renewing(connection: Connection, request: Request, progress: Progress | None) -> Progress:
+    """Between the steps the lease is renewed."""
+    renewed_at = time.monotonic()
+
+    def step(table: str, rows: int) -> None:
+        nonlocal renewed_at
+        if progress:
+            progress(table, rows)
+        if time.monotonic() - renewed_at > _RENEW_EVERY:
+            renewed_at = time.monotonic()
+            requests.renew(connection, request)
+
+    return step
+
+
+def _log(request: Request) -> None:
+    logger.info(
+        "a privacy request is done",
+        extra={
+            "action": "privacy_done",
+            "request": request.id,
+            "kind": request.kind,
+            "shop": request.shop_domain,
+            "outcome": request.outcome,
+            "rows": request.erased,
+        },
+    )

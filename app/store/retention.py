@@ -1,0 +1,135 @@
+"""What is older than its time goes: whole partitions by the month in which their events happened,
+rows of the DEFAULT partition by the time at which they were received."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import Connection, sql
+from psycopg.errors import LockNotAvailable
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int], None]  # what, and how many rows more of it
+
+_AT_ONCE = 5_000  # rows
+_LOCK_TIMEOUT = "500ms"  # to take a partition away; ingestion must not queue up behind it
+_DAYS_ONE_BY_ONE = 400
+# By how much an event may be dated after its batch was received (app/intake/batch.py).
+_CLOCK_TOLERANCE = timedelta(hours=1)
+
+
+def drop_old_partitions(connection: Connection, cutoff: datetime) -> list[str]:
+    """Drop those that end before the cutoff; returns their names. One that is locked just now is
+    left for the next time."""
+    dropped = []
+    for name, _, end in _partitions(connection):
+        if end > cutoff:
+            continue
+        try:
+            with connection.transaction():
+                connection.execute(
+                    sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT))
+                )
+                connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+        except LockNotAvailable:
+            logger.warning(
+                "an old partition is busy, will try again",
+                extra={"action": "drop_postponed", "partition": name},
+            )
+        else:
+            dropped.append(name)
+    return dropped
+
+
+def delete_old_rows(connection: Connection, cutoff: datetime, progress: Progress) -> Counter[str]:
+    """Delete what was received before the cutoff and has no partition to go with; returns the
+    number of rows by table."""
+    deleted: Counter[str] = Counter()
+    deleted["events"] = _delete_from_default(connection, cutoff, progress)
+    # No event of an older batch can be left: it would be in a partition that is gone by now.
+    first = min((start for _, start, _ in _partitions(connection)), default=cutoff)
+    orphaned = min(cutoff, first - _CLOCK_TOLERANCE)
+    while True:
+        number = connection.execute(
+            "DELETE FROM batches WHERE ctid = ANY(ARRAY("
+            "SELECT ctid FROM batches WHERE received_at < %s LIMIT %s))",
+            [orphaned, _AT_ONCE],
+        ).rowcount
+        deleted["batches"] += number
+        progress("batches", number)
+        if number < _AT_ONCE:
+            return +deleted
+
+
+def remove_user_agents(connection: Connection, days: int, progress: Progress) -> int:
+    """Take the raw text out of the context of what was received longer ago than that.
+
+    Day by day: one pass over the table, in steps that the index on the time keeps short.
+    """
+    removed = 0
+    now = datetime.now(UTC)
+    for age in range(days, days + _DAYS_ONE_BY_ONE + 1):
+        is_last = age == days + _DAYS_ONE_BY_ONE
+        since = "-infinity" if is_last else (now - timedelta(days=age + 1)).isoformat()
+        while True:
+            number = connection.execute(
+                "UPDATE batches SET context = context - '$raw_user_agent' WHERE ctid = ANY(ARRAY("
+                "SELECT ctid FROM batches WHERE received_at >= %s::timestamptz AND received_at < %s"
+                " AND context ? '$raw_user_agent' LIMIT %s))",
+                [since, now - timedelta(days=age), _AT_ONCE],
+            ).rowcount
+            removed += number
+            progress("user agents", number)
+            if number < _AT_ONCE:
+                break
+    return removed
+
+
+def _delete_from_default(connection: Connection, cutoff: datetime, progress: Progress) -> int:
+    """One walk along the key, a statement for each step."""
+    deleted = 0
+    after: tuple[Any, ...] = (0, "-infinity", "00000000-0000-0000-0000-000000000000")
+    while True:
+        rows = connection.execute(
+            "SELECT next.shop_id, occurred_at::text, insert_key, received_at < %s FROM ("
+            " SELECT * FROM events_default"
+            " WHERE (shop_id, occurred_at, insert_key) > (%s, %s::timestamptz, %s::uuid)"
+            " ORDER BY shop_id, occurred_at, insert_key LIMIT %s) AS next"
+            " LEFT JOIN batches ON batches.shop_id = next.shop_id AND batches.id = next.batch_id"
+            " ORDER BY next.shop_id, next.occurred_at, insert_key",
+            [cutoff, *after, _AT_ONCE],
+        ).fetchall()
+        old = [row[:3] for row in rows if row[3]]
+        if old:
+            deleted += connection.execute(
+                "DELETE FROM events_default USING unnest(%s::int[], %s::timestamptz[], %s::uuid[])"
+                " AS old (shop_id, occurred_at, insert_key)"
+                " WHERE events_default.shop_id = old.shop_id"
+                " AND events_default.occurred_at = old.occurred_at"
+                " AND events_default.insert_key = old.insert_key",
+                [list(column) for column in zip(*old, strict=True)],
+            ).rowcount
+            progress("events", len(old))
+        if len(rows) < _AT_ONCE:
+            return deleted
+        after = rows[-1][:3]
+
+
+def _partitions(connection: Connection) -> list[tuple[str, datetime, datetime]]:
+    """Name, begin and end of each partition but the DEFAULT one."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+        " WHERE inhparent = 'events'::regclass AND relname <> 'events_default' ORDER BY relname"
+    ).fetchall()
+    return [(name, *_month(name)) for (name,) in rows]
+
+
+def _month(partition: str) -> tuple[datetime, datetime]:
+    year, month = map(int, partition.removeprefix("events_").split("_"))
+    return (
+        datetime(year, month, 1, tzinfo=UTC),
+        datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC),
+    )

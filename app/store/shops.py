@@ -1,0 +1,56 @@
+"""Which shops have the app. There is no installing step: a shop is known from its first signed
+request, and has the app again from the first that follows its uninstalling."""
+
+from datetime import datetime
+
+from psycopg import Connection
+
+
+def mark_uninstalled(connection: Connection, shop: str, at: datetime) -> None:
+    connection.execute(
+        "INSERT INTO shops (domain, uninstalled_at) VALUES (%s, %s)"
+        " ON CONFLICT (domain) DO UPDATE SET uninstalled_at ="
+        " greatest(shops.uninstalled_at, excluded.uninstalled_at)",
+        [shop, at],
+    )
+
+
+def mark_installed(connection: Connection, shop: str, at: datetime) -> None:
+    """The merchant has opened the app, or it was installed again."""
+    connection.execute(
+        "INSERT INTO shops (domain, installed_at) VALUES (%(shop)s, %(at)s)"
+        " ON CONFLICT (domain) DO UPDATE SET installed_at = excluded.installed_at"
+        " WHERE coalesce(shops.installed_at, '-infinity') <= shops.uninstalled_at"
+        " AND shops.uninstalled_at < %(at)s",
+        {"shop": shop, "at": at},
+    )
+
+
+def mark_returned(connection: Connection, shop: str | None = None) -> list[str]:
+    """Mark those installed that have sent something since they uninstalled; returns their domains.
+
+    Looked up among the newest rows alone, so that no request has to ask.
+    """
+    rows = connection.execute(
+        "UPDATE shops SET installed_at = newest.received_at FROM ("
+        " SELECT shops.id, greatest("
+        "  (SELECT max(received_at) FROM (SELECT received_at FROM batches"
+        "   WHERE shop_id = shops.id ORDER BY id DESC LIMIT 100) AS last_batches),"
+        "  (SELECT max(received_at) FROM rejected_events WHERE shop_domain = shops.domain)"
+        " ) AS received_at FROM shops WHERE uninstalled_at IS NOT NULL"
+        ") AS newest WHERE newest.id = shops.id AND newest.received_at > uninstalled_at"
+        " AND coalesce(installed_at, '-infinity') <= uninstalled_at"
+        " AND (%(shop)s::text IS NULL OR domain = %(shop)s) RETURNING domain",
+        {"shop": shop},
+    )
+    return [row[0] for row in rows]
+
+
+def uninstalled_at(connection: Connection, shop: str) -> datetime | None:
+    """Since when the shop is without the app; None where it has it, or where nobody said."""
+    row = connection.execute(
+        "SELECT uninstalled_at FROM shops WHERE domain = %s"
+        " AND coalesce(installed_at, '-infinity') <= uninstalled_at",
+        [shop],
+    ).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,75 @@
+"""What a browser's User-Agent tells of the device, in three words."""
+
+from functools import lru_cache
+
+# The first name that is found counts: most browsers also name those that they descend from.
+_BOTS = ("bot", "crawl", "spider", "slurp", "headless", "lighthouse", "facebookexternalhit")
+_BROWSERS = (
+    ("edg", "Edge"),
+    ("opr/", "Opera"),
+    ("opera", "Opera"),
+    ("opios/", "Opera"),
+    ("samsungbrowser/", "Samsung Internet"),
+    ("yabrowser/", "Yandex"),
+    ("ucbrowser/", "UC Browser"),
+    ("instagram", "Instagram"),
+    ("fban/", "Facebook"),
+    ("fbav/", "Facebook"),
+    ("musical_ly", "TikTok"),
+    ("bytedance", "TikTok"),
+    ("pinterest", "Pinterest"),
+    ("gsa/", "Google App"),
+    ("firefox/", "Firefox"),
+    ("fxios/", "Firefox"),
+    ("crios/", "Chrome"),
+    ("chrome/", "Chrome"),
+    ("safari/", "Safari"),
+    ("applewebkit/", "Safari"),
+    ("trident/", "Internet Explorer"),
+    ("msie ", "Internet Explorer"),
+)
+_SYSTEMS = (
+    ("windows", "Windows"),
+    ("iphone", "iOS"),
+    ("ipad", "iOS"),
+    ("ipod", "iOS"),
+    ("android", "Android"),
+    ("cros ", "ChromeOS"),
+    ("mac os x", "macOS"),
+    ("macintosh", "macOS"),
+    ("linux", "Linux"),
+)
+_LONGEST = 1_000  # characters; what comes after tells nothing, and would fill the cache
+
+
+def device(user_agent: str) -> dict[str, str]:
+    """`device_class` (mobile, tablet, desktop, bot), `browser` and `os`; without what is not known.
+
+    A shop's visitors share few user agents, so that mostly this is the look into a cache.
+    """
+    return _device(user_agent[:_LONGEST])
+
+
+@lru_cache(maxsize=2_048)
+def _device(user_agent: str) -> dict[str, str]:
+    text = user_agent.lower()
+    found = {
+        "device_class": _class(text),
+        "browser": _first(_BROWSERS, text),
+        "os": _first(_SYSTEMS, text),
+    }
+    return {column: word for column, word in found.items() if word}
+
+
+def _class(text: str) -> str:
+    if any(name in text for name in _BOTS):
+        return "bot"
+    if "ipad" in text or "tablet" in text or ("android" in text and "mobile" not in text):
+        return "tablet"
+    if "mobi" in text or "iphone" in text or "ipod" in text:
+        return "mobile"
+    return "desktop" if _first(_SYSTEMS, text) else ""
+
+
+def _first(names: tuple[tuple[str, str], ...], text: str) -> str:
+    return next((word for name, word in names if name in text), "")

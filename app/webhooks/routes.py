@@ -1,0 +1,59 @@
+"""POST /webhooks"""
+
+import logging
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import psycopg
+from flask import Blueprint, Response, current_app, request
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from app.replies import SUCCESS, Refusal, json_reply
+from app.shopify.webhooks import is_signed, read
+from app.webhooks.inbox import take
+from config.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_LIMIT = 2 * 1024 * 1024  # bytes; a redaction may list many orders
+
+bp = Blueprint("webhooks", __name__)
+
+
+@bp.post("/webhooks", provide_automatic_options=False)
+def receive_webhook() -> Response:
+    """Written into Postgres and no more: the worker does the rest. Where Postgres is away, Shopify
+    delivers again later."""
+    settings: Settings = current_app.extensions["settings"]
+    request.max_content_length = _LIMIT
+    raw = request.get_data(cache=False)
+    headers = {name.lower(): value for name, value in request.headers}
+    if not is_signed(raw, headers, settings.shopify_api_secrets):
+        current_app.extensions["intake"].outcomes.count({"webhook:bad_signature": 1})
+        logger.info("webhook refused", extra={"action": "invalid_webhook"})
+        raise Refusal(401, "INVALID_SIGNATURE", "The webhook is not signed by Shopify.")
+    payload: Any = None
+    with suppress(orjson.JSONDecodeError):
+        payload = orjson.loads(raw)
+    delivery = read(raw, payload, headers)
+    try:
+        with current_app.extensions["database"]() as connection:
+            taken = take(connection, delivery, datetime.now(UTC), settings.email_hash_key)
+    except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+        logger.warning(
+            "a webhook could not be taken, Shopify will deliver it again",
+            extra={"action": "webhook_postponed", "cause": type(error).__name__},
+        )
+        raise Refusal(503, "UNAVAILABLE", "Deliver the webhook again later.") from error
+    logger.info(
+        "webhook",
+        extra={
+            "action": "webhook",
+            "topic": delivery.topic,
+            "shop": delivery.shop,
+            "became": taken,
+        },
+    )
+    return json_reply(SUCCESS)

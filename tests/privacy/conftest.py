@@ -1,0 +1,61 @@
+import base64
+import hashlib
+import hmac
+import json
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from app.privacy import work as work_module
+from app.privacy.build import journals
+from app.privacy.work import Work
+from app.store.shops import mark_returned
+from tests.calls import SECRET, SHOP
+
+
+@pytest.fixture
+def recounted():
+    return []
+
+
+@pytest.fixture
+def work(settings, database, monkeypatch, recounted):
+    """Does what is due, as the worker would; a request is looked at twice."""
+    monkeypatch.setattr(work_module, "SETTLE", timedelta(0))
+    monkeypatch.setattr(work_module, "_LOOK_AGAIN", timedelta(0))
+
+    def recount(connection, shop_id, visitors):
+        recounted.append(visitors)
+
+    with closing(journals(settings)) as waiting:
+        work = Work(waiting, recount=recount)
+
+        def run():
+            mark_returned(database)
+            taken = []
+            while request := work.run_due(database):
+                taken.append(request)
+            return taken
+
+        yield run
+
+
+@pytest.fixture
+def deliver(caller):
+    """Sends a webhook as Shopify does; returns the reply."""
+
+    def deliver(topic, payload=None, *, shop=SHOP, id_=None, raw=None, headers=()):
+        body = raw if raw is not None else json.dumps(payload or {}).encode()
+        digest = hmac.new(SECRET.encode(), body, hashlib.sha256).digest()
+        sent = {
+            "Content-Type": "application/json",
+            "X-Shopify-Topic": topic,
+            "X-Shopify-Hmac-Sha256": base64.b64encode(digest).decode(),
+            "X-Shopify-Shop-Domain": shop,
+            "X-Shopify-Webhook-Id": id_ or f"{topic}-{hash(body)}",
+            **dict(headers),
+        }
+        return caller._client.post("/webhooks", data=body, headers=sent)
+
+    return deliver

@@ -1,0 +1,190 @@
+"""POST /webhooks, and what follows from it."""
+
+import json
+
+import pytest
+
+from app.privacy import erasure
+from tests.calls import SHOP, body, event
+from tests.privacy.bodies import redaction
+
+
+def requests(caller):
+    return caller.rows("privacy_requests", "id")
+
+
+def test_a_wrong_or_missing_signature_is_refused(deliver, caller):
+    for headers in ({"X-Shopify-Hmac-Sha256": "bm8="}, {"X-Shopify-Hmac-Sha256": ""}):
+        reply = deliver("shop/redact", headers=headers)
+        assert (reply.status_code, reply.json["code"]) == (401, "INVALID_SIGNATURE")
+    assert caller._client.post("/webhooks", data=b"{}").status_code == 401
+    assert requests(caller) == []
+
+
+def test_a_delivery_that_comes_again_counts_once(deliver, caller):
+    for _ in range(3):
+        assert deliver("customers/redact", redaction(7), id_="one").json == {"success": True}
+    deliver("customers/redact", redaction(7), id_="two")
+    assert len(requests(caller)) == 2
+
+
+def test_the_other_family_of_headers_is_read(deliver, caller):
+    sent = deliver("shop/redact").request.headers
+    headers = {name.replace("X-Shopify", "shopify"): value for name, value in sent}
+    headers |= {"shopify-webhook-id": "another"}
+    assert caller._client.post("/webhooks", data=b"{}", headers=headers).status_code == 200
+    assert len(requests(caller)) == 2
+
+
+@pytest.mark.parametrize("topic", ["orders/create", "", "x" * 300])
+def test_an_unknown_topic_is_answered_and_logged(deliver, caller, caplog, topic):
+    with caplog.at_level("INFO"):
+        assert deliver(topic, {"customer": {"email": "ann@x.de"}}).status_code == 200
+    [line] = [record for record in caplog.records if getattr(record, "action", "") == "webhook"]
+    assert (line.topic, line.became) == (topic, "unknown")
+    assert "ann@" not in str(line.__dict__)
+
+
+@pytest.mark.parametrize("raw", [b"", b"no json", b"[]", b'{"customer": 5}', b'{"customer": {}}'])
+@pytest.mark.parametrize("topic", ["customers/redact", "app/uninstalled"])
+def test_an_odd_body_is_no_fault(deliver, work, topic, raw):
+    assert deliver(topic, raw=raw).status_code == 200
+    work()
+
+
+def test_a_body_of_many_megabytes_is_refused(deliver):
+    assert deliver("shop/redact", raw=b"a" * 3_000_000).status_code == 413
+
+
+def test_without_postgres_the_delivery_is_left_to_shopify(calling, deliver, caller):
+    away = calling(database_url="postgresql://127.0.0.1:1/x")
+    caller._client = away._client
+    assert deliver("shop/redact").status_code == 503
+
+
+def shop(caller):
+    [row] = caller.rows("shops", "id")
+    return row
+
+
+def is_installed(row):
+    return not row["uninstalled_at"] or bool(
+        row["installed_at"] and row["installed_at"] > row["uninstalled_at"]
+    )
+
+
+@pytest.mark.parametrize("later", [body(), body(event(timestamp="never"))])
+def test_a_shop_that_has_left_is_back_with_its_next_request(deliver, work, caller, later):
+    caller.post(body())
+    assert is_installed(shop(caller))
+    deliver("app/uninstalled", {"id": 5, "domain": "ann.com"})
+    work()
+    assert not is_installed(shop(caller))
+    caller.post(later)
+    caller.rows()
+    work()
+    assert is_installed(shop(caller))
+
+
+def test_a_shop_nobody_knew_can_leave_too(deliver, caller):
+    deliver("app/uninstalled", {})
+    assert not is_installed(shop(caller))
+
+
+def counts(caller, database):
+    return {
+        table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        for table in ("events", "batches", "rejected_events")
+    }
+
+
+def test_all_of_a_shop_goes_with_a_proof_and_nothing_of_another(
+    deliver, work, caller, database, redis_client
+):
+    for domain in (SHOP, "other.myshopify.com"):
+        caller.post(
+            body(event(), event(timestamp="2019-01-01T00:00:00Z"), event(timestamp=1)), shop=domain
+        )
+    assert len(caller.rows()) == 4
+    caller.post(body(event()))  # waits in the stream
+    deliver("app/uninstalled", {})
+    deliver("shop/redact", {"shop_id": 1, "shop_domain": SHOP})
+    work()
+    assert redis_client.xlen("{t0}:stream") == 0
+    assert {row["shop_domain"] for row in caller.rows()} == {"other.myshopify.com"}
+    assert counts(caller, database) == {"events": 2, "batches": 1, "rejected_events": 1}
+    [proof] = requests(caller)
+    assert proof["outcome"] == "done"
+    assert proof["erased"] == {
+        "events": 2, "batches": 1, "rejected_events": 1, "waiting_batches": 1
+    }  # fmt: skip
+    assert (proof["subject"], proof["completed_at"] is not None) == (None, True)
+    assert not any(SHOP in key.decode() for key in redis_client.scan_iter())
+
+
+def test_a_shop_that_has_installed_again_is_not_redacted(deliver, work, caller):
+    caller.post(body())
+    caller.rows()
+    deliver("app/uninstalled", {})
+    caller.post(body())  # waits in the stream only
+    deliver("shop/redact", {"shop_domain": SHOP})
+    work()
+    assert len(caller.rows()) == 2
+    assert [row["outcome"] for row in requests(caller)] == ["installed again"]
+
+
+def test_a_shop_of_which_nothing_is_known_is_redacted_as_well(deliver, work, caller):
+    deliver("shop/redact", {"shop_domain": "never.myshopify.com"}, shop="never.myshopify.com")
+    work()
+    assert [row["outcome"] for row in requests(caller)] == ["done"]
+
+
+def test_the_work_goes_on_after_whoever_had_it_was_killed(deliver, work, caller, database):
+    caller.post(body(), customer="7")
+    caller.rows()
+    deliver("customers/redact", redaction(7))
+    database.execute("UPDATE privacy_requests SET due_at = now() + interval '1 hour'")
+    assert work() == []
+    database.execute("UPDATE privacy_requests SET due_at = now()")  # its lease is over
+    work()
+    assert caller.rows() == []
+
+
+def test_what_fails_is_tried_again(deliver, work, caller, database, monkeypatch):
+    caller.post(body(), customer="7")
+    caller.rows()
+    deliver("customers/redact", redaction(7))
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "_delete_batches", lambda *_: 1 / 0)
+        work()
+    assert counts(caller, database)["batches"] == 1
+    database.execute("UPDATE privacy_requests SET due_at = now()")
+    work()
+    assert counts(caller, database)["batches"] == 0
+    [request] = requests(caller)
+    assert request["outcome"] == "done"
+
+
+def test_what_a_shopper_asks_for_is_exported_and_expires(deliver, work, caller, database):
+    caller.post(body(event(insert_id="his"), event(timestamp=1)), customer="7")
+    caller.post(body(event(insert_id="anonymous")))
+    caller.post(body(event(insert_id="anothers")), customer="8")
+    caller.rows()
+    deliver("customers/data_request", redaction("7", "Ann@Example.com"))
+    work()
+    [request] = requests(caller)
+    export = request["export"]
+    assert [row["insert_id"] for row in export["events"]] == ["his", "anonymous"]
+    assert export["events"][0]["context"]["$host"] == "yourstore.com"
+    assert len(export["rejected_events"]) == 1
+    assert export["customer_id"] == "7"
+    assert (request["expires_at"] - request["completed_at"]).days == 30
+
+
+def test_an_erasure_takes_the_exports_along(deliver, work, caller, database):
+    deliver("customers/data_request", redaction(7, "ann@example.com"))
+    work()
+    assert requests(caller)[0]["export"]
+    deliver("customers/redact", redaction(7))
+    work()
+    assert "ann@" not in json.dumps(requests(caller), default=str)

@@ -1,0 +1,99 @@
+"""What is older than its time goes, what is not stays."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.store import retention
+from app.store.connections import connect
+from app.store.partitions import create_partitions
+from app.store.upkeep import Retention, maintain
+from tests.calls import CONTEXT, body, event
+from tests.processes.running import flask
+
+NOW = datetime.now(UTC)
+DAYS = Retention(events=395, rejected=30, user_agents=30)
+
+
+def silent(*_):
+    pass
+
+
+@pytest.fixture
+def three_years(database, caller):
+    """A shop's event for each 10 days of three years, received when it happened; the partitions
+    of two of these years are there."""
+    for days in range(0, 2 * 365, 28):
+        create_partitions(database, (NOW - timedelta(days=days)).date())
+    for days in range(0, 3 * 365, 10):
+        at = (NOW - timedelta(days=days)).isoformat()
+        user_agent = {"$raw_user_agent": f"Mozilla/5.0 ({days})"}
+        caller.post(body(event(timestamp=at), context=CONTEXT | user_agent))
+    caller.rows()
+    database.execute(
+        "UPDATE batches SET received_at = occurred_at FROM events"
+        " WHERE events.batch_id = batches.id AND batches.shop_id = events.shop_id"
+    )
+    yield
+    for (name,) in database.execute(
+        "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+        " WHERE inhparent = 'events'::regclass AND relname < %s AND relname <> 'events_default'",
+        [f"events_{NOW - timedelta(days=40):%Y_%m}"],
+    ).fetchall():
+        database.execute(f"DROP TABLE {name}")
+
+
+def count(database, table):
+    return database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+def test_of_three_years_thirteen_months_stay(three_years, database, caller, monkeypatch):
+    monkeypatch.setattr(retention, "_AT_ONCE", 7)
+    done = maintain(database, DAYS, silent)
+    kept = [row["occurred_at"] for row in caller.rows()]
+    first_of_month = (NOW - timedelta(days=395)).replace(day=1, hour=0, minute=0, second=0)
+    assert min(kept) > first_of_month - timedelta(days=1)
+    assert sum(at > NOW - timedelta(days=395) for at in kept) == 40
+    assert done["partitions dropped"] >= 10
+    assert done["events deleted"] > 20
+    orphans = "(SELECT 1 FROM batches WHERE id NOT IN (SELECT batch_id FROM events)) AS o"
+    assert count(database, orphans) == 0
+    assert count(database, "events") == count(database, "batches") == len(kept)
+    assert not {"events deleted", "batches deleted"} & maintain(database, DAYS, silent).keys()
+
+
+def test_an_old_event_that_was_just_received_stays(caller, database):
+    caller.post(body(event(timestamp="2019-01-01T00:00:00Z"), event()))
+    assert len(caller.rows()) == 2
+    maintain(database, DAYS, silent)
+    assert len(caller.rows()) == 2
+
+
+def test_raw_user_agents_go_earlier_than_the_rest(three_years, database, caller, monkeypatch):
+    monkeypatch.setattr(retention, "_AT_ONCE", 3)
+    caller.post(body(event(), context=CONTEXT | {"$raw_user_agent": "late"}))
+    caller.rows()
+    database.execute(  # it came out of a spool, long after it was received
+        "UPDATE batches SET received_at = now() - interval '40 days' WHERE context @> %s",
+        ['{"$raw_user_agent": "late"}'],
+    )
+    caller.post(body(event(), context=CONTEXT | {"$raw_user_agent": "new"}))
+    caller.rows()
+    for _ in range(2):
+        maintain(database, Retention(events=10_000, rejected=30, user_agents=30), silent)
+    young = [row["received_at"] for row in caller.rows() if "$raw_user_agent" in row["context"]]
+    assert min(young) > NOW - timedelta(days=41)
+    assert len(young) == 4  # of today, 10 and 20 days ago, and the new one
+    assert all(row["context"]["$host"] == "yourstore.com" for row in caller.rows())
+
+
+def test_a_partition_in_use_is_left_for_the_next_time(three_years, database, database_url):
+    with connect(database_url, "tests") as reader, reader.transaction():
+        reader.execute("SELECT count(*) FROM events")
+        assert retention.drop_old_partitions(database, NOW - timedelta(days=395)) == []
+    assert len(retention.drop_old_partitions(database, NOW - timedelta(days=395))) >= 10
+
+
+def test_it_can_be_done_by_hand(settings):
+    result = flask(settings, "db", "maintain")
+    assert (result.returncode, result.stdout) == (0, "There was nothing to do.\n")
