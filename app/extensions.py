@@ -13,6 +13,7 @@ from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
 from app.intake.redis_client import is_persistent, request_client
 from app.intake.spool import Spool
+from app.intake.spooled import SpoolReport
 from app.intake.store import Store
 from app.intake.stream import Stream
 from app.store.connections import REQUEST_STATEMENT_TIMEOUT, request_pool
@@ -62,7 +63,13 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.extensions["settings"] = settings
     app.extensions["intake"] = intake
     app.extensions["database"] = store.connection
-    app.extensions["drainer"] = Drainer(spool, Path(settings.spool_dir), intake.take, intake.report)
+    spool_report = SpoolReport(redis, spool)
+
+    def report() -> None:
+        intake.report()
+        spool_report.tell()
+
+    app.extensions["drainer"] = Drainer(spool, Path(settings.spool_dir), intake.take, report)
     app.extensions["status"] = lambda: gather(
         redis, store.ping, spool, partitions=settings.stream_partitions
     )

@@ -1,5 +1,6 @@
 """flask privacy list|export|erase"""
 
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -119,6 +120,8 @@ def _erase(connection: Connection, work: Work, kind: str, shop: str, subject: Su
             return
         time.sleep(0.2)
     _show(request.erased, f"Request {id_} is not done yet, the worker goes on. Erased so far")
+    click.echo("Something still waits, or a server is away: see `flask status`.", err=True)
+    sys.exit(1)
 
 
 def _show(numbers: Mapping[str, int], words: str) -> None:

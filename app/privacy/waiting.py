@@ -14,6 +14,7 @@ from redis import Redis
 from app.intake import keys
 from app.intake.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch, UnreadableEntry
 from app.intake.spool import Spool
+from app.intake.spooled import waits_since_before
 from app.privacy.addresses import in_text
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,10 @@ class Journals:
             yield batch
         for _, batch in self._in_spool(shop):
             yield batch
+
+    def any_spooled(self, before: datetime) -> bool:
+        """Whether some machine's spool holds what it took before a time. redis.RedisError."""
+        return waits_since_before(self._redis, before.timestamp())
 
     def forget_shop(self, shop: str) -> None:
         """Delete the keys that bear the shop's name: sets of seen ids, rate counters."""

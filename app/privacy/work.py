@@ -259,7 +259,10 @@ class Work:
         return Counter({"waiting_batches": self._journals.remove(request.shop_domain, is_meant)})
 
     def _still_waits(self, request: Request) -> bool:
-        """Whether his address waits in a batch of another customer, of which the rest counts."""
+        """Whether something may wait in the spool of another machine, or his address in a batch of
+        another customer, of which the rest counts."""
+        if self._journals.any_spooled(request.requested_at):
+            return True
         if request.kind == requests.ERASE_SHOP or not request.late.emails:
             return False
         was_received = _was_received(request.requested_at)

@@ -31,10 +31,10 @@ def work(settings, database, monkeypatch, recounted):
     with closing(journals(settings)) as waiting:
         work = Work(waiting, recount=recount)
 
-        def run():
+        def run(most=20):
             mark_returned(database)
             taken = []
-            while request := work.run_due(database):
+            while len(taken) < most and (request := work.run_due(database)):
                 taken.append(request)
             return taken
 

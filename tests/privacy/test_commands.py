@@ -1,0 +1,122 @@
+"""flask privacy list|export|erase"""
+
+import json
+import time
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli import privacy
+from app.intake.spool import Spool
+from app.intake.spooled import SpoolReport, waits_since_before
+from app.privacy import work as work_module
+from tests.calls import CONTEXT, SHOP, body, event
+from tests.privacy.bodies import redaction
+from tests.processes.running import environment
+
+
+@pytest.fixture
+def run(settings, monkeypatch):
+    """Runs a command in this process; its output."""
+    monkeypatch.setattr(work_module, "SETTLE", timedelta(0))
+    monkeypatch.setattr("app.logs.configure", lambda *_: None)
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+
+    def run(*words, code=0):
+        result = CliRunner().invoke(privacy, words)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+@pytest.fixture
+def ann(caller):
+    """Two events stored, and two that wait in the stream, with nobody there to store them."""
+    caller.post(body(event(), event(timestamp="no")), customer="7")
+    caller.post(body(event()))
+    caller.rows()
+    caller.post(body(event()), customer="7")
+    caller.post(body(event(insert_id="other"), context={**CONTEXT, "genlook_client_id": "b"}))
+
+
+def test_an_erasure_shows_what_it_would_do_and_then_does_it(run, ann, caller, redis_client):
+    words = ("erase", "--shop", SHOP, "--customer", "7")
+    numbers = "2 events, 2 batches, 1 rejected_events, 1 waiting_batches.\n"
+    assert run(*words, "--dry-run") == f"Would erase: {numbers}"
+    assert redis_client.xlen("{t0}:stream") == 2
+    assert run(*words) == f"Request 1 is done. Erased: {numbers}"
+    assert redis_client.xlen("{t0}:stream") == 1
+    assert [row["insert_id"] for row in caller.rows()] == ["other"]
+    assert run(*words) == "Request 2 is done. Erased: nothing.\n"
+    assert "erase_customer  done: 2 events" in run("list")
+    assert run("list", "--shop", "b.myshopify.com") == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (("--client", CONTEXT["genlook_client_id"]), {"other"}),
+        (("--email", "ANN@example.com"), {"other"}),
+        (("--everything",), set()),
+    ],
+)
+def test_a_browser_an_address_a_whole_shop(run, ann, caller, words, left):
+    mail = event(event="widget:email_collected", properties={"mail": "ann@example.com"})
+    caller.post(body(mail))
+    caller.post(body(event()), customer="")
+    caller.rows()
+    run("erase", "--shop", SHOP, *words)
+    named = {row["insert_id"] for row in caller.rows() if row["customer_id"] is None}
+    assert named == left
+
+
+def test_what_is_not_clear_is_not_erased(run):
+    run("erase", "--shop", SHOP, code=2)
+    run("erase", "--shop", SHOP, "--everything", "--customer", "7", code=2)
+    run("erase", "--shop", "a shop", "--customer", "7", code=2)
+
+
+def test_an_export_is_shown_to_the_operator(run, ann, deliver, work):
+    deliver("customers/data_request", redaction(7))
+    assert "has no export: open" in run("export", "1", code=1)
+    work()
+    assert "open" in run("list")  # some of it still waits in the stream
+
+
+def test_an_export_is_json(run, caller, deliver, work):
+    caller.post(body(event(insert_id="x")), customer="7")
+    caller.rows()
+    deliver("customers/data_request", redaction(7))
+    work()
+    assert json.loads(run("export", "1"))["events"][0]["insert_id"] == "x"
+    assert "flask privacy export 1" in run("list")
+    run("export", "2", code=1)
+
+
+def test_a_machine_tells_what_is_in_its_spool(caller, calling, redis_client, tmp_path):
+    offline = calling(redis_url="redis://127.0.0.1:1", database_url="postgresql://127.0.0.1:1/x")
+    offline.post(body(event()))
+    with closing(Spool(tmp_path / "spool", max_bytes=2**20)) as spool:
+        report = SpoolReport(redis_client, spool)
+        report.tell()
+        assert waits_since_before(redis_client, time.time())
+        assert not waits_since_before(redis_client, time.time() - 60)
+        spool.remove([one.id for one in spool.oldest(10)])
+        report.tell()
+    assert not waits_since_before(redis_client, time.time())
+
+
+def test_nothing_is_done_while_a_machine_has_something_in_its_spool(
+    deliver, work, caller, redis_client
+):
+    redis_client.set("{t0}:spool:elsewhere", 1)
+    deliver("customers/redact", redaction(7))
+    assert len(work(most=3)) == 3
+    assert caller.rows("privacy_requests", "id")[0]["outcome"] is None
+    redis_client.delete("{t0}:spool:elsewhere")
+    work()
+    assert caller.rows("privacy_requests", "id")[0]["outcome"] == "done"
