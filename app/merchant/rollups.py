@@ -8,6 +8,7 @@ whatever the order of commits, and a crash at any point changes nothing.
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -23,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 ANNOUNCEMENTS = 40  # to one transaction, each of up to 500 batches
 _LOCK = 0x7265706F7274  # "report": one process at a time counts
+MOST_EVENTS = 50_000  # of a visitor; who does more is a robot, and counts no further as a visitor
 _FLUSH = 100_000  # cells in memory while a whole shop is counted
 
-Visitor = tuple[int, UUID | None]  # shop, digest
 Progress = Callable[[int], object]
 
 # What is read of a batch, and of an event in it; in the order in which `_events` takes them.
@@ -106,6 +107,29 @@ def mark_dirty(connection: Connection, shop_id: int, visitors: Iterable[str] | N
         )
 
 
+def forget_before(connection: Connection, moment: datetime) -> int:
+    """Drop what is kept of single visitors' events before `moment`; returns how many visitors it
+    was kept of. For when the events themselves are gone: the days' totals hold nothing of a
+    visitor, and stay, until a rebuild counts what is still stored.
+    """
+    oldest = int(moment.timestamp() * 1_000_000)
+    forgotten = 0
+    with connection.transaction():
+        _is_ours(connection, wait=True)
+        with connection.cursor(name="journeys", binary=True) as cursor:
+            cursor.itersize = 20_000
+            cursor.execute("SELECT shop_id, visitor, events FROM report_journeys")
+            while rows := cursor.fetchmany(20_000):
+                kept = {}
+                for shop_id, visitor, packed in rows:
+                    events = journeys.unpack(packed)
+                    if events[0].at < oldest:
+                        kept[shop_id, visitor] = [event for event in events if event.at >= oldest]
+                journeys.write(connection, kept)
+                forgotten += len(kept)
+    return forgotten
+
+
 def rebuild(connection: Connection, shop_id: int, progress: Progress = lambda _: None) -> None:
     """Count a shop anew from what is stored; readers see the old numbers until it is done."""
     mark_dirty(connection, shop_id)
@@ -127,7 +151,7 @@ def _count_taken(connection: Connection, limit: int | None) -> int:
         return 0
     values = Values(connection)
     cells: dict[int, Cells] = defaultdict(Counter)
-    new: dict[Visitor, list[Event]] = defaultdict(list)
+    new: dict[journeys.Visitor, list[Event]] = defaultdict(list)
     for shop_id, visitor, event in _events(values, connection.execute(_TAKE, [limit])):
         if visitor is None:
             cells[shop_id].update(count_anonymous([event]))
@@ -138,6 +162,9 @@ def _count_taken(connection: Connection, limit: int | None) -> int:
     merged = {}
     for key, events in new.items():
         old = known.get(key, [])
+        if len(old) + len(events) > MOST_EVENTS:
+            cells[key[0]].update(count_anonymous(events))
+            continue
         merged[key] = sorted(old + events)
         window = windows.get(key[0], _DEFAULT_WINDOW)
         cells[key[0]].update(count(merged[key], window))
@@ -195,7 +222,7 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
     window = _windows(connection).get(shop_id, _DEFAULT_WINDOW)
     values = Values(connection)
     cells: Cells = Counter()
-    merged: dict[Visitor, list[Event]] = {}
+    merged: dict[journeys.Visitor, list[Event]] = {}
     with connection.cursor(name="stored", binary=True) as cursor:
         cursor.itersize = 20_000
         cursor.execute(_as_query(f"{_STORED} ORDER BY 2"), [shop_id])
@@ -206,9 +233,12 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
                     progress(1)
                 continue
             events = sorted(row[2] for row in rows)
+            progress(len(events))
+            if len(events) > MOST_EVENTS:
+                cells.update(count_anonymous(events))
+                continue
             merged[shop_id, visitor] = events
             cells.update(count(events, window))
-            progress(len(events))
             if len(cells) + len(merged) > _FLUSH:
                 _flush(connection, shop_id, cells, merged)
     _flush(connection, shop_id, cells, merged)
@@ -220,7 +250,7 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
 
 
 def _flush(
-    connection: Connection, shop_id: int, cells: Cells, merged: dict[Visitor, list[Event]]
+    connection: Connection, shop_id: int, cells: Cells, merged: dict[journeys.Visitor, list[Event]]
 ) -> None:
     journeys.write(connection, merged)
     add_cells(connection, shop_id, cells)
@@ -242,7 +272,7 @@ def _recount_visitors(connection: Connection, shop_id: int, visitors: list[UUID]
         ),
         [shop_id, visitors],
     ).fetchall()
-    remaining: dict[Visitor, list[Event]] = defaultdict(list)
+    remaining: dict[journeys.Visitor, list[Event]] = defaultdict(list)
     if ids:
         rows = connection.execute(
             _as_query(f"{_STORED} AND e.batch_id = ANY(%s)"), [shop_id, [row[0] for row in ids]]
