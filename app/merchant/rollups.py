@@ -22,7 +22,7 @@ from app.merchant.values import Values
 
 logger = logging.getLogger(__name__)
 
-ANNOUNCEMENTS = 40  # to one transaction, each of up to 500 batches
+BATCHES = 3_000  # to one transaction, and up to as many as the last announcement has
 _LOCK = 0x7265706F7274  # "report": one process at a time counts
 MOST_EVENTS = 50_000  # of a visitor; who does more is a robot, and counts no further as a visitor
 _FLUSH = 100_000  # cells in memory while a whole shop is counted
@@ -42,7 +42,15 @@ _EVENT = f"""
 _TAKE = f"""
     WITH taken AS (
         DELETE FROM unreported_batches
-        WHERE id IN (SELECT id FROM unreported_batches ORDER BY id LIMIT %s)
+        WHERE id IN (
+            SELECT id FROM (
+                SELECT id, sum(cardinality(batch_ids)) OVER (ORDER BY id) AS total, batch_ids
+                FROM (
+                    SELECT * FROM unreported_batches ORDER BY id LIMIT %(limit)s::integer
+                ) AS oldest
+            ) AS summed
+            WHERE %(limit)s::integer IS NULL OR total - cardinality(batch_ids) < %(limit)s::integer
+        )
         RETURNING batch_ids, shop_ids, first_at, last_at
     ), fresh AS MATERIALIZED (
         SELECT unnest(shop_ids) AS shop_id, unnest(batch_ids) AS batch_id,
@@ -85,7 +93,7 @@ def count_new(connection: Connection, *, progress: Progress = lambda _: None) ->
     with connection.transaction():
         if not _is_ours(connection):
             return 0
-        taken = _count_taken(connection, ANNOUNCEMENTS)
+        taken = _count_taken(connection, BATCHES)
         if taken:
             return taken
     return _recount_dirty(connection, progress)
@@ -152,7 +160,7 @@ def _count_taken(connection: Connection, limit: int | None) -> int:
     values = Values(connection)
     cells: dict[int, Cells] = defaultdict(Counter)
     new: dict[journeys.Visitor, list[Event]] = defaultdict(list)
-    for shop_id, visitor, event in _events(values, connection.execute(_TAKE, [limit])):
+    for shop_id, visitor, event in _events(values, connection.execute(_TAKE, {"limit": limit})):
         if visitor is None:
             cells[shop_id].update(count_anonymous([event]))
         else:
