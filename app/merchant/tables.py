@@ -10,7 +10,8 @@ import orjson
 from psycopg import Connection
 
 from app.merchant.measures import STEPS
-from app.merchant.reports import NAMES, Period, Shop
+from app.merchant.reports import NAMES
+from app.merchant.scope import Period, Shop
 
 Row = Sequence[object]
 COLUMNS = (

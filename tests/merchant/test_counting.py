@@ -7,9 +7,10 @@ import psycopg
 import pytest
 
 from app.dev.seed import Seed
-from app.merchant import rollups
-from app.merchant.reports import Period, find_shop, freshness, report
+from app.merchant import counting
+from app.merchant.reports import freshness, report
 from app.merchant.rollups import count_new, forget_before
+from app.merchant.scope import Period, find_shop
 from app.store.connections import connect
 from app.worker.reporting import Reporting
 from tests.calls import SHOP
@@ -42,7 +43,7 @@ def test_what_fails_in_the_middle_is_counted_once_by_the_next_try(database, monk
         raise psycopg.OperationalError("gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr(rollups, "add_cells", fail)
+        broken.setattr(counting, "add_cells", fail)
         with pytest.raises(psycopg.OperationalError):
             count_new(database)
     assert freshness(database, find_shop(database, SHOP))["waiting"] == 2

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from app.merchant.commands import numbers_of, plain_numbers
 from app.merchant.measures import SIDE_STEPS
-from app.merchant.reports import Period, find_shop, report
+from app.merchant.reports import report
 from app.merchant.rollups import count_new, mark_dirty, rebuild
+from app.merchant.scope import Period, find_shop
 from tests.merchant.histories import CART_ADD, FUNNEL, PAGE, batch, store
 
 _shops = itertools.count()
