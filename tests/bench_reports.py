@@ -24,8 +24,9 @@ from app.dev.servers import postgres, valkey
 from app.merchant.commands import plain_numbers
 from app.merchant.period import PRESETS
 from app.merchant.plain import Plain
-from app.merchant.reports import BREAKDOWNS, Period, find_shop
+from app.merchant.reports import BREAKDOWNS
 from app.merchant.rollups import count_new
+from app.merchant.scope import Period, find_shop
 from app.shopify.session_token import make_token
 from app.store import migrate
 from app.store.connections import connect

@@ -14,9 +14,10 @@ from app.merchant.charts import duration, percent, points
 from app.merchant.measures import SIDE_STEPS
 from app.merchant.period import DEFAULT, PRESETS, read_period
 from app.merchant.plain import Plain
-from app.merchant.reports import BREAKDOWNS, Period, Shop, find_shop, freshness
+from app.merchant.reports import BREAKDOWNS, freshness
 from app.merchant.reports import report as read_report
 from app.merchant.rollups import count_new, rebuild
+from app.merchant.scope import Period, Shop, find_shop
 from app.replies import Refusal
 
 _DAY = click.DateTime(["%Y-%m-%d"])

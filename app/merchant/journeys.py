@@ -25,13 +25,19 @@ def read(connection: Connection, visitors: Collection[Visitor]) -> dict[Visitor,
             binary=True,
         ).fetchall()
         connection.execute("DROP TABLE wanted")
-    return {(shop_id, visitor): _unpack(packed) for shop_id, visitor, packed in rows}
+    return {(shop_id, visitor): unpack(packed) for shop_id, visitor, packed in rows}
 
 
 def write(connection: Connection, journeys: Mapping[Visitor, Sequence[Event]]) -> None:
-    if not journeys:
+    """A visitor without events goes."""
+    gone = [visitor for visitor, events in journeys.items() if not events]
+    for shop_id, visitor in gone:
+        connection.execute(
+            "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = %s", [shop_id, visitor]
+        )
+    rows = [(*visitor, _pack(events)) for visitor, events in journeys.items() if events]
+    if not rows:
         return
-    rows = [(*visitor, _pack(events)) for visitor, events in journeys.items()]
     with connection.transaction():
         _copy(connection, "written", "shop_id integer, visitor uuid, events bytea", rows)
         connection.execute(
@@ -53,7 +59,7 @@ def _pack(events: Sequence[Event]) -> bytes:
     return b"".join([_EVENT.pack(*event) for event in events])
 
 
-def _unpack(packed: bytes) -> list[Event]:
+def unpack(packed: bytes) -> list[Event]:
     return [Event(*fields) for fields in _EVENT.iter_unpack(packed)]
 
 

@@ -16,16 +16,8 @@ from app.merchant import access, charts, shops, tables
 from app.merchant.database import Busy, Database
 from app.merchant.measures import STEPS
 from app.merchant.period import PRESETS, read_by, read_period
-from app.merchant.reports import (
-    BREAKDOWNS,
-    NAMES,
-    Shop,
-    find_shop,
-    freshness,
-    is_empty,
-    rejected,
-    report,
-)
+from app.merchant.reports import BREAKDOWNS, NAMES, freshness, is_empty, rejected, report
+from app.merchant.scope import Shop, find_shop
 from app.replies import Refusal, json_reply
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ _PAUSE_AFTER_FAILURE = 10.0  # s
 
 
 class Reporting(threading.Thread):
-    """Counts until `stop`, at most half of the time. A fault here never holds up the storing."""
+    """Counts until `stop`, at most a quarter of the time while there is much to count, so that the
+    storing goes first. A fault here never holds that up."""
 
     def __init__(self, connect: Callable[[], Connection], stop: threading.Event) -> None:
         super().__init__(name="reporting", daemon=True)
@@ -52,6 +53,7 @@ class Reporting(threading.Thread):
                         connection.close()
             else:
                 is_failing = False
-                pause = min(time.monotonic() - started, _LONGEST_PAUSE) if counted else EVERY
+                took = time.monotonic() - started
+                pause = min(3 * took, _LONGEST_PAUSE) if counted else EVERY
         if connection is not None:
             connection.close()

@@ -7,9 +7,10 @@ import psycopg
 import pytest
 
 from app.dev.seed import Seed
-from app.merchant import rollups
-from app.merchant.reports import Period, find_shop, freshness, report
-from app.merchant.rollups import count_new
+from app.merchant import counting
+from app.merchant.reports import freshness, report
+from app.merchant.rollups import count_new, forget_before
+from app.merchant.scope import Period, find_shop
 from app.store.connections import connect
 from app.worker.reporting import Reporting
 from tests.calls import SHOP
@@ -42,7 +43,7 @@ def test_what_fails_in_the_middle_is_counted_once_by_the_next_try(database, monk
         raise psycopg.OperationalError("gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr(rollups, "add_cells", fail)
+        broken.setattr(counting, "add_cells", fail)
         with pytest.raises(psycopg.OperationalError):
             count_new(database)
     assert freshness(database, find_shop(database, SHOP))["waiting"] == 2
@@ -88,6 +89,19 @@ def test_the_workers_thread_counts_and_goes_on_after_a_failure(database, databas
     stop.set()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_what_is_kept_of_visitors_goes_with_the_events_and_the_totals_stay(database):
+    store(database, visit("old", 7), visit("both", 2), visit("both", 3, minutes=3 * 24 * 60))
+    count_all(database)
+    assert forget_before(database, NOON + timedelta(days=1)) == 2
+    assert database.execute("SELECT length(events) FROM report_journeys").fetchall() == [(3 * 32,)]
+    assert entered(database) == 2
+    store(database, visit("both", 5, minutes=4 * 24 * 60))
+    count_all(database)
+    later = Period(ONE_DAY.first + timedelta(days=1), ONE_DAY.first + timedelta(days=9))
+    shown = report(database, find_shop(database, SHOP), later, "product")
+    assert [step["visitors"] for step in shown["funnel"]] == [1, 1, 1, 1, 1, 0, 0]
 
 
 def test_the_demo_year_is_the_same_each_time_and_ends_today(database):

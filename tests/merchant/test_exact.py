@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from app.merchant.commands import numbers_of, plain_numbers
 from app.merchant.measures import SIDE_STEPS
-from app.merchant.reports import Period, find_shop, report
-from app.merchant.rollups import ANNOUNCEMENTS, count_new, mark_dirty, rebuild
+from app.merchant.reports import report
+from app.merchant.rollups import count_new, mark_dirty, rebuild
+from app.merchant.scope import Period, find_shop
 from tests.merchant.histories import CART_ADD, FUNNEL, PAGE, batch, store
 
 _shops = itertools.count()
@@ -109,7 +110,7 @@ def test_they_are_equal_after_any_history(module_database, acts, chosen, first, 
 
 def test_a_rebuild_changes_no_cell(module_database):
     database, name = module_database, "rebuilt.myshopify.com"
-    for number in range(3 * ANNOUNCEMENTS):
+    for number in range(120):
         events = [(FUNNEL[number % 7], START + timedelta(hours=number * 5 + step))
                   for step in range(4)]  # fmt: skip
         store(database, batch("abc"[number % 3], *events, shop=name, product_id=f"p{number % 4}"))

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.merchant.measures import coarse, coarse_range, rounded
-from app.merchant.reports import Period, find_shop, freshness, report
+from app.merchant.reports import freshness, report
 from app.merchant.rollups import mark_dirty, rebuild
+from app.merchant.scope import Period, find_shop
 from app.merchant.uplift import Group, Uplift
 from tests.calls import SHOP
 from tests.merchant.histories import (

@@ -9,7 +9,7 @@ import pytest
 
 from app import tracker
 from app.merchant import shops
-from app.merchant.reports import LONGEST
+from app.merchant.scope import LONGEST
 from app.shopify.session_token import make_token
 from tests.calls import CONTEXT, SECRET, SHOP, body, event, query
 from tests.merchant.histories import FUNNEL, batch, count_all, store

@@ -1,0 +1,153 @@
+"""The counts of a range, read as sums over `report_cells`."""
+
+from datetime import timedelta
+from typing import Any
+
+from psycopg import Connection
+
+from app.merchant import measures as m
+from app.merchant.scope import EPOCH, Period, Shop
+
+STEP_MEASURES = range(m.STEP, m.STEP + len(m.STEPS))
+
+
+def visitors(
+    connection: Connection, shop: Shop, period: Period, wanted: list[int]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Different visitors by measure, of the period and of the one before."""
+    first, end = period.bounds
+    earlier, _ = period.before.bounds
+    rows = connection.execute(
+        "SELECT measure, coalesce(sum(number) FILTER (WHERE previous >= %(first)s), 0),"
+        " coalesce(sum(number) FILTER (WHERE day < %(first)s), 0)"
+        " FROM report_cells WHERE shop_id = %(shop)s AND dimension = %(dimension)s"
+        " AND value_id = %(value)s AND measure = ANY(%(wanted)s)"
+        " AND previous >= %(earlier)s AND previous < %(end)s AND day < %(end)s GROUP BY measure",
+        {
+            "shop": shop.id,
+            "dimension": m.WHOLE,
+            "value": m.ALL,
+            "wanted": wanted,
+            "earlier": earlier,
+            "first": first,
+            "end": end,
+        },
+    ).fetchall()
+    now = dict.fromkeys(wanted, 0) | {measure: number for measure, number, _ in rows}
+    return now, dict.fromkeys(wanted, 0) | {measure: number for measure, _, number in rows}
+
+
+def medians(
+    connection: Connection, shop: Shop, period: Period, now: dict[int, int]
+) -> dict[int, int]:
+    """For each step (from 1) the median of seconds from the one before, in two looks."""
+    first, end = period.bounds
+
+    def numbers(measures: list[int]) -> list[tuple[int, int]]:
+        return connection.execute(
+            "SELECT measure, sum(number) FROM report_cells WHERE shop_id = %s AND dimension = %s"
+            " AND value_id = %s AND measure = ANY(%s)"
+            " AND previous >= %s AND previous < %s AND day < %s"
+            " GROUP BY measure HAVING sum(number) > 0 ORDER BY measure",
+            [shop.id, m.WHOLE, m.ALL, measures, first, end, end],
+        ).fetchall()
+
+    steps = [step for step in range(1, len(m.STEPS)) if now[m.STEP + step]]
+    middles = {step: (now[m.STEP + step] + 1) // 2 for step in steps}
+    scales = {step: m.TIME_COARSE + 1_000 * step for step in steps}
+    found = numbers([scale + number for scale in scales.values() for number in range(64)])
+    looks: dict[int, tuple[int, int, int]] = {}
+    for step in steps:
+        own = [(measure - scales[step], n) for measure, n in found if measure // 1_000 == 10 + step]
+        number, below = _middle(own, middles[step])
+        low, high = m.coarse_range(number)
+        looks[step] = (low, high, middles[step] - below)
+    fine = numbers(
+        [
+            m.TIME * step + seconds
+            for step, (low, high, _) in looks.items()
+            for seconds in range(low, high, 10 ** max(0, len(str(low)) - 3))
+        ]
+    )
+    medians = {}
+    for step in steps:
+        own = [(measure % m.TIME, n) for measure, n in fine if measure // m.TIME == step]
+        medians[step] = _middle(own, looks[step][2])[0]
+    return medians
+
+
+def _middle(numbers: list[tuple[int, int]], middle: int) -> tuple[int, int]:
+    """The first value at which so many are reached, and how many are below it."""
+    below = 0
+    for value, number in numbers:
+        if below + number >= middle:
+            return value, below
+        below += number
+    raise ValueError("the counts of times do not add up to those of visitors")
+
+
+def days(connection: Connection, shop: Shop, period: Period) -> list[dict[str, Any]]:
+    first, end = period.bounds
+    events: dict[int, int] = dict(
+        connection.execute(
+            "SELECT day, sum(number)::bigint FROM report_cells WHERE shop_id = %s"
+            " AND dimension = %s AND measure = %s AND previous >= %s AND previous < %s"
+            " GROUP BY day",
+            [shop.id, m.EVENT, m.EVENTS, first, end],
+        ).fetchall()
+    )
+    visitors: dict[int, int] = dict(
+        connection.execute(
+            "SELECT day, number FROM report_cells WHERE shop_id = %s AND dimension = %s"
+            " AND measure = %s AND value_id = %s AND previous >= %s AND previous < %s"
+            " AND day = previous",
+            [shop.id, m.WHOLE, m.ANY, m.ALL, first, end],
+        ).fetchall()
+    )
+    return [
+        {
+            "day": (EPOCH + timedelta(days=day)).isoformat(),
+            "events": events.get(day, 0),
+            "visitors": visitors.get(day, 0),
+        }
+        for day in range(first, end)
+    ]
+
+
+def events(connection: Connection, shop: Shop, period: Period) -> int:
+    first, end = period.bounds
+    row = connection.execute(
+        "SELECT coalesce(sum(number), 0)::bigint FROM report_cells WHERE shop_id = %s"
+        " AND dimension = %s AND measure = %s AND previous >= %s AND previous < %s",
+        [shop.id, m.EVENT, m.EVENTS, first, end],
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def group_sizes(
+    connection: Connection, shop: Shop, period: Period, dimension: int
+) -> dict[int, int]:
+    first, end = period.bounds
+    return dict(
+        connection.execute(
+            "SELECT value_id, sum(number) FROM report_cells WHERE shop_id = %s AND dimension = %s"
+            " AND measure = %s AND previous >= %s AND previous < %s AND day < %s"
+            " GROUP BY value_id HAVING sum(number) > 0",
+            [shop.id, dimension, m.ANY, first, end, end],
+        ).fetchall()
+    )
+
+
+def group_steps(
+    connection: Connection, shop: Shop, period: Period, dimension: int, values: list[int]
+) -> dict[int, list[int]]:
+    first, end = period.bounds
+    steps = {value: [0] * len(m.STEPS) for value in values}
+    for value, measure, number in connection.execute(
+        "SELECT value_id, measure, sum(number) FROM report_cells WHERE shop_id = %s"
+        " AND dimension = %s AND measure = ANY(%s) AND value_id = ANY(%s)"
+        " AND previous >= %s AND previous < %s AND day < %s GROUP BY value_id, measure",
+        [shop.id, dimension, list(STEP_MEASURES), values, first, end, end],
+    ):
+        steps[value][measure - m.STEP] = number
+    return steps
