@@ -7,6 +7,7 @@ from tests.calls import PATH, SECRET, body
 
 # Neither of them tells or changes anything that is somebody's.
 OPEN = {
+    "merchant.session_token": "App Bridge fetches the token there; it shows nothing of anybody",
     "health.healthz": "whoever watches the process has no secret",
     "health.readyz": "the same; it names states and numbers, no hosts and no causes",
 }

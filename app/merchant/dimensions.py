@@ -7,12 +7,4 @@ VISITOR_KEY = f"md5({VISITOR})::uuid"
 PRODUCT = "left(coalesce(b.product_id, e.properties->>'product_id'), 200)"
 VERSION = "left(b.lib_version, 200)"
 LANGUAGE = "left(lower(split_part(b.context->>'$browser_language', '-', 1)), 16)"
-
-_AGENT = "b.context->>'$raw_user_agent'"
-DEVICE = (
-    f"CASE WHEN {_AGENT} IS NULL THEN NULL"
-    f" WHEN {_AGENT} ~* 'bot|crawl|spider|headless' THEN 'bot'"
-    f" WHEN {_AGENT} ~* 'ipad|tablet|android(?!.*mobile)' THEN 'tablet'"
-    f" WHEN {_AGENT} ~* 'mobi|iphone|ipod' THEN 'phone'"
-    " ELSE 'desktop' END"
-)
+DEVICE = "b.device_class"

@@ -19,6 +19,7 @@ from app.merchant.period import PRESETS, read_by, read_period
 from app.merchant.reports import BREAKDOWNS, NAMES, freshness, is_empty, rejected, report
 from app.merchant.scope import Shop, find_shop
 from app.replies import Refusal, json_reply
+from app.store.shops import mark_installed
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ bp.after_request(access.protect)
 
 @bp.get("", provide_automatic_options=False)
 def page() -> str:
-    """The page. What it shows is what the API gives."""
+    """The page. What it shows is what the API gives. Who opens it has the app installed."""
+    with _database().writing() as connection:
+        mark_installed(connection, g.shop, datetime.now(UTC))
     shown = _shown()
     return render_template(
         "report.html",

@@ -13,6 +13,7 @@ from psycopg import Connection
 from redis import RedisError
 
 from app import commands
+from app.merchant.rollups import mark_dirty
 from app.privacy import requests
 from app.privacy.build import journals
 from app.privacy.requests import Request
@@ -87,7 +88,7 @@ def erase(
     )
     kind = requests.ERASE_SHOP if everything else requests.ERASE_CUSTOMER
     with closing(journals(settings)) as waiting, closing(commands.database(settings)) as connection:
-        work = Work(waiting)
+        work = Work(waiting, recount=mark_dirty)
         try:
             if dry_run:
                 _show(_preview(connection, work, kind, shop, subject), "Would erase")

@@ -10,6 +10,7 @@ import redis
 
 from app.intake import keys
 from app.intake.redis_client import warn_about_eviction, worker_client
+from app.merchant.rollups import mark_dirty
 from app.privacy.build import journals
 from app.privacy.work import Work
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
@@ -61,7 +62,7 @@ def run(settings: Settings) -> None:
 def _housekeeping(settings: Settings, stop: threading.Event) -> Housekeeping:
     return Housekeeping(
         lambda: connect(settings.database_url, "housekeeping"),
-        Work(journals(settings)),
+        Work(journals(settings), recount=mark_dirty),
         Retention.of(settings),
         stop,
     )
