@@ -90,11 +90,11 @@ def erase_shop(
         ("rejected_events", "shop_domain = %(shop)s AND received_at < %(before)s"),
     ):
         deleted[table] += _delete_in_steps(connection, table, condition, values, progress)
-    recount(connection, shop_id, None)
     if row and row[0] is None:
         for table, column in _tables_of_shops(connection):
             condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
             deleted[table] += _delete_in_steps(connection, table, condition, values, progress)
+    recount(connection, shop_id, None)  # last: somebody may have been counting all the while
     return +deleted
 
 

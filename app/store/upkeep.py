@@ -7,6 +7,7 @@ from typing import Self
 
 from psycopg import Connection
 
+from app.merchant.rollups import forget_before
 from app.privacy import requests
 from app.store import rejected, retention
 from app.store.partitions import create_partitions
@@ -44,6 +45,7 @@ def maintain(connection: Connection, days: Retention, progress: Progress) -> Cou
     done["partitions dropped"] = len(retention.drop_old_partitions(connection, cutoff))
     for table, rows in retention.delete_old_rows(connection, cutoff, progress).items():
         done[f"{table} deleted"] = rows
+    done["visitors forgotten in reports"] = forget_before(connection, cutoff)
     done["user agents removed"] = retention.remove_user_agents(
         connection, days.user_agents, progress
     )

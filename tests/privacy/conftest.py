@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.merchant.rollups import mark_dirty
 from app.privacy import work as work_module
 from app.privacy.build import journals
 from app.privacy.work import Work
@@ -27,6 +28,7 @@ def work(settings, database, monkeypatch, recounted):
 
     def recount(connection, shop_id, visitors):
         recounted.append(visitors)
+        mark_dirty(connection, shop_id, visitors)
 
     with closing(journals(settings)) as waiting:
         work = Work(waiting, recount=recount)

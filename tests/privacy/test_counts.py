@@ -1,0 +1,37 @@
+"""What was erased leaves the merchants' numbers too."""
+
+from app.merchant.rollups import count_new
+from tests.calls import CONTEXT, body, event
+from tests.privacy.bodies import redaction
+
+
+def post(caller, client, **options):
+    viewed = event(event="product_page:page_view")
+    caller.post(body(viewed, context={**CONTEXT, "genlook_client_id": client}), **options)
+    caller.rows()  # stored
+
+
+def journeys(database):
+    while count_new(database):
+        pass
+    return database.execute("SELECT count(*) FROM report_journeys").fetchone()[0]
+
+
+def test_a_customer_who_is_erased_is_counted_no_more(caller, database, deliver, work):
+    post(caller, "hers", customer="1")
+    post(caller, "his", customer="2")
+    assert journeys(database) == 2
+    deliver("customers/redact", redaction(1))
+    work()
+    assert journeys(database) == 1
+
+
+def test_of_a_shop_that_is_erased_no_number_stays(caller, database, deliver, work):
+    post(caller, "hers")
+    assert journeys(database) == 1
+    deliver("shop/redact")
+    work()
+    assert journeys(database) == 0
+    tables = ("report_cells", "report_values", "report_dirty", "unreported_batches")
+    for table in tables:
+        assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
