@@ -61,6 +61,7 @@ def worker_exit(server: Any, worker: Worker) -> None:
     if app:
         app.extensions["drainer"].stop()
         app.extensions["intake"].close()
+        app.extensions["reports"].close()
 
 
 def _write_error(sock: socket, status_int: int, reason: str, mesg: str) -> None:
