@@ -81,6 +81,7 @@ def worker_exit(server: Any, worker: Worker) -> None:
     if ours:
         ours.app.extensions["drainer"].stop()
         ours.app.extensions["intake"].close()
+        ours.app.extensions["reports"].close()
 
 
 def _send_error_response(

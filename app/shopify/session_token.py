@@ -4,11 +4,15 @@ Source: https://shopify.dev/docs/apps/build/authentication-authorization/session
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
+
+# The secret's length is Shopify's choice, and a developer's own.
+warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
 LEEWAY = 10  # s
 _DEST = re.compile(r"https://([a-z0-9][a-z0-9-]*\.myshopify\.com)")

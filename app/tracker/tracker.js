@@ -11,6 +11,7 @@
   const PAUSE = 1000; // ms for more events to share a batch with
   const LONGEST = 300000; // ms between retries
   const IDLE = 1800000; // ms after which a session ends
+  const HALVE = -1;
   const PREFIX = "genlook:q:";
 
   const script = document.currentScript;
@@ -105,11 +106,13 @@
     keep();
   };
 
-  /* How the reply is taken: true, the events are gone for good; else ms to wait, 0 for the usual. */
+  /* How the reply is taken: true, the events are gone for good; HALVE, they are too many at once;
+     else ms to wait, 0 for the usual. */
   const settle = async (reply) => {
     if (reply.ok) return (await reply.json()).success === true || 0;
     if (reply.status === 429) return 1000 * (Number(reply.headers.get("Retry-After")) || 60);
-    return [400, 404, 405, 413, 415].includes(reply.status) || 0; // it will never be taken
+    if (reply.status === 413) return HALVE;
+    return [400, 404, 405, 415].includes(reply.status) || 0; // it will never be taken
   };
 
   const flush = async () => {
@@ -120,7 +123,13 @@
     let result = 0;
     try { result = await settle(await post(batch, false)); } catch (_) { /* offline */ }
     sending = false;
-    if (result === true) {
+    if (result === HALVE && batch.events.length > 1) {
+      const rest = batch.events.splice(batch.events.length / 2);
+      batches.splice(1, 0, { context: batch.context, events: rest });
+      keep();
+      return plan(0);
+    }
+    if (result === true || result === HALVE) {
       failures = 0;
       resting = 0;
       done(batch, ids);
@@ -128,7 +137,7 @@
       const pause = result || Math.min(LONGEST, PAUSE * 2 ** failures++);
       resting = Date.now() + pause * (0.75 + Math.random() / 2);
     }
-    if (batches.length) plan(result === true ? 0 : PAUSE);
+    if (batches.length) plan(PAUSE * (failures && 1));
   };
 
   /* The page may be gone before the replies are here: what was sent stays kept, and is sent again

@@ -32,16 +32,16 @@ _DAYS = 60  # over which stored rows are spread, up to now
 # Text of the documented size; what stands in it makes no difference to a table's indexes.
 _FILL_BATCHES = f"""
 INSERT INTO batches (id, received_at, shop_id, client_id, session_id, current_url, context)
-SELECT i, now() - interval '{_DAYS} days' * (1 - i / %(last)s), 1 + i %% {_SHOPS},
+SELECT i, now() - interval '{_DAYS} days' * (1 - i / %(last)s::float8), 1 + i %% {_SHOPS},
     gen_random_uuid(), gen_random_uuid(), 'https://yourstore.com/products/tshirt',
     jsonb_build_object('$raw_user_agent', repeat('Mozilla/5.0 ', 12), '$host', 'yourstore.com')
-FROM generate_series(%(start)s::float8, %(end)s) AS i
+FROM generate_series(%(start)s::bigint, %(end)s) AS i
 """
 _FILL_EVENTS = f"""
 INSERT INTO events (shop_id, occurred_at, insert_key, batch_id, event, properties)
-SELECT 1 + i %% {_SHOPS}, now() - interval '{_DAYS} days' * (1 - i / %(last)s), gen_random_uuid(),
+SELECT 1 + i %% {_SHOPS}, now() - interval '{_DAYS} days' * (1 - i / %(last)s::float8), gen_random_uuid(),
     i, 'widget:button_click', '{{"product_id": "gid://shopify/Product/456"}}'
-FROM generate_series(%(start)s::float8, %(end)s) AS i, generate_series(1, {_EVENTS})
+FROM generate_series(%(start)s::bigint, %(end)s) AS i, generate_series(1, {_EVENTS})
 """
 
 

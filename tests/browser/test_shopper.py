@@ -96,6 +96,15 @@ def test_300_events_at_once_arrive_in_batches_of_50(shop, visitor):
     assert tab.complaints == []
 
 
+def test_events_too_large_for_one_request_go_in_smaller_ones(shop, visitor):
+    page = visitor().open("/")
+    page.evaluate(
+        "for (let n = 0; n < 30; n++)"
+        " genlook.track('widget:button_click', {n, pad: 'x'.repeat(25000)})"
+    )
+    assert len(shop.wait_for(30, page)) == 30
+
+
 def size(request):
     return len(json.loads(request.post_data)["events"]) if request.post_data else 0
 

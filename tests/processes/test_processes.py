@@ -7,11 +7,13 @@ import signal
 import socket
 import threading
 import time
+import urllib.request
 from contextlib import closing
 
 import pytest
 
-from tests.calls import CONTEXT, PATH, body, event, query
+from app.shopify.session_token import make_token
+from tests.calls import CONTEXT, PATH, SECRET, SHOP, body, event, query
 from tests.processes.running import wait_until
 
 SUCCESS = b'{"success":true}'
@@ -254,3 +256,11 @@ def test_a_start_without_a_secret_is_refused_in_one_message(start, line):
     assert "SHOPIFY_API_SECRET: is missing" in process.output()
     assert "PORT: " in process.output()
     assert "Traceback" not in process.output()
+
+
+def test_a_web_process_that_has_shown_a_report_stops_at_once(start_web):
+    web = start_web(SHOPIFY_API_KEY="key")
+    shown = make_token(SHOP, "key", SECRET.encode(), now=time.time(), lifetime=60)
+    with urllib.request.urlopen(f"{web.url}/app?id_token={shown}") as page:
+        assert page.status == 200
+    assert web.terminate() < 5
