@@ -180,9 +180,9 @@ def event_windows(
     while True:
         row = connection.execute(
             sql.SQL(
-                "SELECT occurred_at::text, insert_key FROM {} WHERE shop_id = %s"
-                " AND (occurred_at, insert_key) > (%s::timestamptz, %s::uuid)"
-                " ORDER BY occurred_at, insert_key OFFSET %s LIMIT 1"
+                "SELECT e.occurred_at::text, e.insert_key FROM {} AS e WHERE e.shop_id = %s"
+                " AND (e.occurred_at, e.insert_key) > (%s::timestamptz, %s::uuid)"
+                " ORDER BY e.shop_id, e.occurred_at, e.insert_key OFFSET %s LIMIT 1"
             ).format(table),
             [shop_id, *first, _WINDOW],
         ).fetchone()
@@ -252,17 +252,29 @@ def _email_events(
         for window, bounds in event_windows(connection, shop_id, partition):
             rows = connection.execute(
                 sql.SQL(
-                    "SELECT e.occurred_at::text, e.insert_key, e.batch_id, e.properties, e.extra,"
-                    " b.customer_id, b.client_id FROM {partition} AS e"
-                    " JOIN batches AS b ON b.shop_id = e.shop_id AND b.id = e.batch_id"
-                    " WHERE {window} AND e.event = %(event)s AND b.received_at < %(before)s"
-                    " AND {condition}"
-                ).format(partition=sql.Identifier(partition), window=window, condition=condition),
-                {**bounds, "event": _EMAIL_EVENT, "before": before, **values},
+                    "SELECT e.occurred_at::text, e.insert_key, e.batch_id, e.properties, e.extra"
+                    " FROM {} AS e WHERE {} AND e.event = %(event)s AND {}"
+                ).format(sql.Identifier(partition), window, condition),
+                {**bounds, "event": _EMAIL_EVENT, **values},
             ).fetchall()
-            for occurred_at, insert_key, *rest in rows:
-                yield EventKey(partition, occurred_at, insert_key), *rest
+            senders = _senders(connection, shop_id, {row[2] for row in rows}, before)
+            for occurred_at, insert_key, batch_id, properties, extra in rows:
+                if batch_id in senders:
+                    key = EventKey(partition, occurred_at, insert_key)
+                    yield key, batch_id, properties, extra, *senders[batch_id]
             progress("events", _WINDOW)
+
+
+def _senders(
+    connection: Connection, shop_id: int, ids: set[int], before: datetime
+) -> dict[int, tuple[str | None, str | None]]:
+    """Customer and client id of each of the batches that was received before."""
+    rows = connection.execute(
+        "SELECT id, customer_id, client_id FROM batches"
+        " WHERE shop_id = %s AND id = ANY(%s) AND received_at < %s",
+        [shop_id, list(ids), before],
+    )
+    return {id_: (customer_id, client_id) for id_, customer_id, client_id in rows}
 
 
 def _add(found: Found, rows: Sequence[tuple[int, str | None]]) -> None:

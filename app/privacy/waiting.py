@@ -68,7 +68,7 @@ class Journals:
 
     def forget_shop(self, shop: str) -> None:
         """Delete the keys that bear the shop's name: sets of seen ids, rate counters."""
-        found = list(self._redis.scan_iter(match=f"{{t*}}:*{shop}:*", count=1_000))
+        found = list(self._redis.scan_iter(match=f"{{t*}}:*:{shop}:*", count=1_000))
         if found:
             self._redis.delete(*found)
 

@@ -36,6 +36,7 @@ _WATCH = (
     (timedelta(hours=6), timedelta(minutes=5)),
     (timedelta(days=30), timedelta(hours=6)),
 )
+_MOST_PATIENCE = timedelta(hours=1)  # of an export, with what does not arrive
 _PATIENCE = 30.0  # s to wait for writers that have begun
 _POLL = 0.02  # s
 _RENEW_EVERY = 5.0  # s
@@ -184,9 +185,11 @@ class Work:
         subject = request.who
         before = request.requested_at
         is_his = _is_his(subject.traces(), before)
-        waits = any(map(is_his, self._journals.batches(request.shop_domain)))
-        age = datetime.now(UTC) - (request.started_at or datetime.now(UTC))
-        if waits and age < timedelta(hours=1):
+        waits = self._journals.any_spooled(before) or any(
+            map(is_his, self._journals.batches(request.shop_domain))
+        )
+        age = _age(request)
+        if age < SETTLE or (waits and age < _MOST_PATIENCE):
             requests.go_on_after(connection, request, _LOOK_AGAIN)
             return
         subject, found = self.find(connection, request.shop_domain, subject, before, step)
@@ -207,7 +210,7 @@ class Work:
         _log(request)
 
     def _settle(self, connection: Connection, request: Request) -> None:
-        age = datetime.now(UTC) - (request.started_at or datetime.now(UTC))
+        age = _age(request)
         if not request.completed_at:
             if age < SETTLE or self._still_waits(request):
                 requests.go_on_after(connection, request, _LOOK_AGAIN)
@@ -292,6 +295,12 @@ def _was_received(before: datetime) -> Callable[[Batch], bool]:
         return received_at is None or received_at < before
 
     return was_received
+
+
+def _age(request: Request) -> timedelta:
+    """For how long the request has been worked on."""
+    now = datetime.now(UTC)
+    return now - (request.started_at or now)
 
 
 def _ends(connection: Connection) -> tuple[int, int]:

@@ -36,7 +36,8 @@ def mark_returned(connection: Connection, shop: str | None = None) -> list[str]:
         " SELECT shops.id, greatest("
         "  (SELECT max(received_at) FROM (SELECT received_at FROM batches"
         "   WHERE shop_id = shops.id ORDER BY id DESC LIMIT 100) AS last_batches),"
-        "  (SELECT max(received_at) FROM rejected_events WHERE shop_domain = shops.domain)"
+        "  (SELECT max(received_at) FROM rejected_events WHERE shop_domain = shops.domain"
+        "   AND code NOT IN ('UNREADABLE_ENTRY', 'UNSTORABLE'))"  # theirs is when they were found
         " ) AS received_at FROM shops WHERE uninstalled_at IS NOT NULL"
         ") AS newest WHERE newest.id = shops.id AND newest.received_at > uninstalled_at"
         " AND coalesce(installed_at, '-infinity') <= uninstalled_at"

@@ -65,8 +65,7 @@ class Housekeeping(threading.Thread):
     def _run_once(self) -> bool:
         """Whether there was something to do, and there may be more."""
         connection = self._open()
-        if self._work.run_due(connection):
-            return True
+        busy = self._work.run_due(connection) is not None
         now = time.monotonic()
         if now - self._returned_at > _RETURNED_EVERY:
             for shop in mark_returned(connection):
@@ -79,7 +78,7 @@ class Housekeeping(threading.Thread):
             done = maintain(connection, self._days, lambda what, rows: None)
             logger.info("maintained", extra={"action": "maintained", "done": dict(done)})
             self._maintained_at = time.monotonic()
-        return False
+        return busy
 
     def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
