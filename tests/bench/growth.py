@@ -39,8 +39,8 @@ FROM generate_series(%(start)s::bigint, %(end)s) AS i
 """
 _FILL_EVENTS = f"""
 INSERT INTO events (shop_id, occurred_at, insert_key, batch_id, event, properties)
-SELECT 1 + i %% {_SHOPS}, now() - interval '{_DAYS} days' * (1 - i / %(last)s::float8), gen_random_uuid(),
-    i, 'widget:button_click', '{{"product_id": "gid://shopify/Product/456"}}'
+SELECT 1 + i %% {_SHOPS}, now() - interval '{_DAYS} days' * (1 - i / %(last)s::float8),
+    gen_random_uuid(), i, 'widget:button_click', '{{"product_id": "gid://shopify/Product/456"}}'
 FROM generate_series(%(start)s::bigint, %(end)s) AS i, generate_series(1, {_EVENTS})
 """
 
