@@ -26,6 +26,15 @@ def count_new(connection: Connection, *, progress: Progress = lambda _: None) ->
         return is_ours(connection) and count_announced(connection)
 
 
+def seconds_behind(connection: Connection) -> float:
+    """How long ago the oldest batch was stored that is not counted; 0 where none is."""
+    row = connection.execute(
+        "SELECT extract(epoch FROM clock_timestamp() - written_at) FROM unreported_batches"
+        " ORDER BY id LIMIT 1"
+    ).fetchone()
+    return float(row[0]) if row else 0.0
+
+
 def mark_dirty(connection: Connection, shop_id: int, visitors: Iterable[str] | None = None) -> None:
     """Have events that were deleted leave the counts; call it in the transaction that deletes.
 

@@ -20,6 +20,8 @@ from app.intake.keys import GROUP
 logger = logging.getLogger(__name__)
 
 READ_BATCHES = 1_000  # entries to one transaction, of 1 to 50 events each
+_MANY = 100  # entries to one transaction
+_BUSY_FOR = 10.0  # s
 _ROUNDS = 50  # of a backlog, before the worker looks after its other duties
 LINGER = 0.2  # s, for more entries to share the transaction with
 BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
@@ -52,6 +54,11 @@ class Consumer:
         self._streams = streams
         self._name = name
         self._reclaimed_at = float("-inf")
+        self._busy_at = float("-inf")
+
+    def is_busy(self) -> bool:
+        """Whether there is much to store just now."""
+        return time.monotonic() - self._busy_at < _BUSY_FOR
 
     def join_groups(self) -> None:
         """From the stream's first entry on: a group made at its end would skip what waits."""
@@ -165,6 +172,8 @@ class Consumer:
         return True
 
     def _acknowledge(self, entries: list[Entry]) -> None:
+        if len(entries) >= _MANY:
+            self._busy_at = time.monotonic()
         ids = defaultdict(list)
         for entry in entries:
             ids[entry.stream].append(entry.id)

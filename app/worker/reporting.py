@@ -9,22 +9,30 @@ from contextlib import suppress
 import psycopg
 from psycopg import Connection
 
-from app.merchant.rollups import count_new
+from app.merchant.rollups import count_new, seconds_behind
 
 logger = logging.getLogger(__name__)
 
 EVERY = 1.0  # s
+_BEHIND = 60.0  # s that counting may be behind while there is much to store
 _LONGEST_PAUSE = 5.0  # s, after a whole shop was counted anew
 _PAUSE_AFTER_FAILURE = 10.0  # s
 
 
 class Reporting(threading.Thread):
-    """Counts until `stop`, at most a quarter of the time while there is much to count, so that the
-    storing goes first. A fault here never holds that up."""
+    """Counts until `stop`. The storing goes first: while there is much to store, counting may fall
+    behind by a minute, and it takes at most a quarter of the time. A fault here never holds the
+    storing up."""
 
-    def __init__(self, connect: Callable[[], Connection], stop: threading.Event) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        is_busy: Callable[[], bool],
+        stop: threading.Event,
+    ) -> None:
         super().__init__(name="reporting", daemon=True)
         self._connect = connect
+        self._is_busy = is_busy
         self._stop_event = stop
 
     def run(self) -> None:
@@ -36,7 +44,7 @@ class Reporting(threading.Thread):
             try:
                 if connection is None or connection.closed:
                     connection = self._connect()
-                counted = count_new(connection)
+                counted = not self._may_wait(connection) and count_new(connection)
             except Exception as error:
                 pause = _PAUSE_AFTER_FAILURE
                 away = isinstance(error, psycopg.OperationalError)
@@ -57,3 +65,6 @@ class Reporting(threading.Thread):
                 pause = min(3 * took, _LONGEST_PAUSE) if counted else EVERY
         if connection is not None:
             connection.close()
+
+    def _may_wait(self, connection: Connection) -> bool:
+        return self._is_busy() and seconds_behind(connection) < _BEHIND

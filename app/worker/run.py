@@ -47,7 +47,9 @@ def run(settings: Settings) -> None:
     )
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
-        reporting = Reporting(lambda: connect(settings.database_url, "reporting"), stop)
+        reporting = Reporting(
+            lambda: connect(settings.database_url, "reporting"), consumer.is_busy, stop
+        )
         reporting.start()
         housekeeping = _housekeeping(settings, stop)
         housekeeping.start()

@@ -1,6 +1,7 @@
 """How the counts keep up with what is stored."""
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -81,7 +82,7 @@ def test_the_workers_thread_counts_and_goes_on_after_a_failure(database, databas
 
     store(database, visit("a", 1))
     stop = threading.Event()
-    thread = Reporting(connect_or_fail, stop)
+    thread = Reporting(connect_or_fail, lambda: False, stop)
     thread.start()
     wait_until(lambda: freshness(database, find_shop(database, SHOP))["waiting"] == 0)
     store(database, visit("b", 1))
@@ -89,6 +90,20 @@ def test_the_workers_thread_counts_and_goes_on_after_a_failure(database, databas
     stop.set()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_counting_waits_for_the_storing_but_not_for_ever(database, database_url, monkeypatch):
+    monkeypatch.setattr("app.worker.reporting.EVERY", 0.05)
+    store(database, visit("a", 1))
+    stop = threading.Event()
+    thread = Reporting(lambda: connect(database_url, "reporting"), lambda: True, stop)
+    thread.start()
+    time.sleep(0.5)
+    assert freshness(database, find_shop(database, SHOP))["waiting"] == 1
+    monkeypatch.setattr("app.worker.reporting._BEHIND", 0.0)
+    wait_until(lambda: entered(database) == 1)
+    stop.set()
+    thread.join(5)
 
 
 def test_what_is_kept_of_visitors_goes_with_the_events_and_the_totals_stay(database):
