@@ -13,8 +13,7 @@ from psycopg import Connection
 from redis import RedisError
 
 from app import commands
-from app.privacy import requests
-from app.privacy.build import journals
+from app.privacy import build, requests
 from app.privacy.requests import Request
 from app.privacy.subject import Subject
 from app.privacy.work import COMMAND, Work
@@ -86,8 +85,7 @@ def erase(
         customer_id=customer, emails=emails, client_ids=clients, hash_key=settings.email_hash_key
     )
     kind = requests.ERASE_SHOP if everything else requests.ERASE_CUSTOMER
-    with closing(journals(settings)) as waiting, closing(commands.database(settings)) as connection:
-        work = Work(waiting)
+    with closing(build.work(settings)) as work, closing(commands.database(settings)) as connection:
         try:
             if dry_run:
                 _show(_preview(connection, work, kind, shop, subject), "Would erase")

@@ -19,7 +19,7 @@ from app.privacy.addresses import in_text
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 500  # entries
+_AT_ONCE = 100  # entries, of up to 1 MiB each
 
 _ESCAPES = {b"t": b"\t", b"n": b"\n", b"r": b"\r"}
 

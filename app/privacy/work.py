@@ -57,6 +57,9 @@ class Work:
         self._journals = journals
         self._recount = recount
 
+    def close(self) -> None:
+        self._journals.close()
+
     def run_due(
         self, connection: Connection, *, id_: int | None = None, progress: Progress | None = None
     ) -> Request | None:

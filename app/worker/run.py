@@ -10,8 +10,7 @@ import redis
 
 from app.intake import keys
 from app.intake.redis_client import warn_about_eviction, worker_client
-from app.privacy.build import journals
-from app.privacy.work import Work
+from app.privacy import build
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.upkeep import Retention
 from app.store.writer import Writer
@@ -56,7 +55,7 @@ def run(settings: Settings) -> None:
 def _housekeeping(settings: Settings, stop: threading.Event) -> Housekeeping:
     return Housekeeping(
         lambda: connect(settings.database_url, "housekeeping"),
-        Work(journals(settings)),
+        build.work(settings),
         Retention.of(settings),
         stop,
     )

@@ -7,9 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from app.privacy import build
 from app.privacy import work as work_module
-from app.privacy.build import journals
-from app.privacy.work import Work
 from app.store.shops import mark_returned
 from tests.calls import SECRET, SHOP
 
@@ -28,8 +27,8 @@ def work(settings, database, monkeypatch, recounted):
     def recount(connection, shop_id, visitors):
         recounted.append(visitors)
 
-    with closing(journals(settings)) as waiting:
-        work = Work(waiting, recount=recount)
+    with closing(build.work(settings)) as work:
+        work._recount = recount
 
         def run(most=20):
             mark_returned(database)
