@@ -55,8 +55,9 @@ def find(
         _add(found, rows)
     if subject.emails:
         traces = subject.traces()
+        # Beyond ASCII, and where JSON escapes something, the texts are compared below alone.
         condition = sql.SQL(
-            "(concat(e.properties::text, e.extra::text) ~ '[^\\x01-\\x7f]' OR EXISTS ("
+            "(concat(e.properties::text, e.extra::text) ~ '[^\\x01-\\x5b\\x5d-\\x7f]' OR EXISTS ("
             "SELECT 1 FROM unnest(%(emails)s::text[]) AS address WHERE"
             " strpos(lower(concat(e.properties::text, e.extra::text)), lower(address)) > 0))"
         )
