@@ -175,7 +175,7 @@ def test_a_batch_whose_context_is_bad_takes_only_its_own_events_along(caller, re
     caller.post(body(event(), event()))
     (poisoned, fields), *_ = redis_client.xrange(STREAM, count=1)
     redis_client.xdel(STREAM, poisoned)
-    redis_client.xadd(STREAM, {**fields, b"batch": fields[b"batch"] + b"}"})
+    redis_client.xadd(STREAM, {**fields, b"batch": fields[b"batch"].replace(b"{", b"}{")})
     caller.post(body())
     assert len(caller.rows()) == 1
     assert [row["code"] for row in caller.rejected()] == ["UNSTORABLE"] * 2
