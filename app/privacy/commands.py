@@ -16,7 +16,7 @@ from app import commands
 from app.privacy import build, requests
 from app.privacy.requests import Request
 from app.privacy.subject import Subject
-from app.privacy.work import COMMAND, Work
+from app.privacy.work import Work
 from app.shopify.app_proxy import is_shop
 
 _PATIENCE = 60.0  # s; after that the worker goes on
@@ -106,7 +106,7 @@ def _preview(
 
 def _erase(connection: Connection, work: Work, kind: str, shop: str, subject: Subject) -> None:
     id_ = requests.add(
-        connection, kind, shop, subject, source=COMMAND, requested_at=datetime.now(UTC)
+        connection, kind, shop, subject, source=requests.COMMAND, requested_at=datetime.now(UTC)
     )
     progress = commands.progress()
     deadline = time.monotonic() + _PATIENCE
