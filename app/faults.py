@@ -3,19 +3,16 @@ nothing of what anybody sent."""
 
 from typing import Any
 
-from config.settings import Settings, SettingsError
+from config.settings import Settings
 
 _KEPT = ("action", "shop", "topic", "request")  # of a log line's fields
 
 
 def report_to_sentry(settings: Settings) -> None:
-    """SettingsError where the package is missing."""
     if not settings.sentry_dsn:
         return
-    try:
-        import sentry_sdk
-    except ModuleNotFoundError:
-        raise SettingsError("SENTRY_DSN: needs the package: pip install '.[sentry]'.") from None
+    import sentry_sdk  # of the optional extra; the settings have looked for it
+
     sentry_sdk.init(
         settings.sentry_dsn,
         include_local_variables=False,

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -129,6 +130,8 @@ def load_settings() -> Settings:
     except EnvValidationError as error:
         messages = cast("dict[str, list[str]]", error.error_messages)
         faults += [f"{name}: {' '.join(texts)}" for name, texts in messages.items()]
+    if settings.sentry_dsn and not find_spec("sentry_sdk"):
+        faults.append("SENTRY_DSN: needs a package that is not installed: pip install '.[sentry]'.")
     if settings.hash_emails and not settings.email_hash_key:
         faults.append("EMAIL_HASH_KEY: is missing, HASH_EMAILS needs it: a long random text.")
     if faults:

@@ -13,12 +13,10 @@ from psycopg import Connection
 from redis import RedisError
 
 from app import commands
-from app.merchant.rollups import mark_dirty
-from app.privacy import requests
-from app.privacy.build import journals
+from app.privacy import build, requests
 from app.privacy.requests import Request
 from app.privacy.subject import Subject
-from app.privacy.work import COMMAND, Work
+from app.privacy.work import Work
 from app.shopify.app_proxy import is_shop
 
 _PATIENCE = 60.0  # s; after that the worker goes on
@@ -87,8 +85,7 @@ def erase(
         customer_id=customer, emails=emails, client_ids=clients, hash_key=settings.email_hash_key
     )
     kind = requests.ERASE_SHOP if everything else requests.ERASE_CUSTOMER
-    with closing(journals(settings)) as waiting, closing(commands.database(settings)) as connection:
-        work = Work(waiting, recount=mark_dirty)
+    with closing(build.work(settings)) as work, closing(commands.database(settings)) as connection:
         try:
             if dry_run:
                 _show(_preview(connection, work, kind, shop, subject), "Would erase")
@@ -109,7 +106,7 @@ def _preview(
 
 def _erase(connection: Connection, work: Work, kind: str, shop: str, subject: Subject) -> None:
     id_ = requests.add(
-        connection, kind, shop, subject, source=COMMAND, requested_at=datetime.now(UTC)
+        connection, kind, shop, subject, source=requests.COMMAND, requested_at=datetime.now(UTC)
     )
     progress = commands.progress()
     deadline = time.monotonic() + _PATIENCE

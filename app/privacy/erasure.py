@@ -7,7 +7,8 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from app.privacy.search import EventKey, Found, Progress, event_windows, partitions
+from app.privacy.search import EventKey, Found
+from app.privacy.windows import Progress, event_windows, partitions
 
 # Told, in the transaction that deletes, whose counts are out of date: the shop's id, and the client
 # ids (session ids where those are missing) of its visitors, or None for all of them.

@@ -5,7 +5,8 @@ from typing import Any
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
-from app.privacy.search import Found, event_windows, partitions
+from app.privacy.search import Found
+from app.privacy.windows import event_windows, partitions
 
 _EVENTS = sql.SQL(
     "SELECT e.event, e.occurred_at, b.received_at,"

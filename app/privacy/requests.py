@@ -16,6 +16,8 @@ ERASE_CUSTOMER = "erase_customer"
 ERASE_SHOP = "erase_shop"
 EXPORT_CUSTOMER = "export_customer"
 
+COMMAND = "command"  # the source of what was asked for by hand
+
 DONE = "done"
 INSTALLED_AGAIN = "installed again"  # nothing was erased
 

@@ -1,10 +1,6 @@
-"""Finding in Postgres what is of a shopper.
+"""Finding in Postgres what is of a shopper. What was received from `before` on does not count."""
 
-Tables are walked in windows along their keys, a short statement each: no index is there for this
-alone, and nothing is locked. What was received from `before` on does not count.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -12,15 +8,10 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection, sql
 
-from app.privacy.addresses import in_text, in_value
+from app.privacy import windows
+from app.privacy.addresses import in_value
 from app.privacy.subject import Subject, Traces
-from app.privacy.waiting import Sender, client_in_context, client_in_text, sender_of_line
-from app.store.rejected import UNREADABLE, UNSTORABLE
-
-Progress = Callable[[str, int], None]  # what is done, and how many rows more of it
-
-_WINDOW = 20_000  # rows
-_REJECTED_AT_ONCE = 200  # rows, of up to 256 KiB each
+from app.privacy.windows import Progress, batch_windows, event_windows, partitions
 
 _EMAIL_EVENT = "widget:email_collected"
 
@@ -55,8 +46,9 @@ def find(
         _add(found, rows)
     if subject.emails:
         traces = subject.traces()
+        # Beyond ASCII, and where JSON escapes something, the texts are compared below alone.
         condition = sql.SQL(
-            "(concat(e.properties::text, e.extra::text) ~ '[^\\x01-\\x7f]' OR EXISTS ("
+            "(concat(e.properties::text, e.extra::text) ~ '[^\\x01-\\x5b\\x5d-\\x7f]' OR EXISTS ("
             "SELECT 1 FROM unnest(%(emails)s::text[]) AS address WHERE"
             " strpos(lower(concat(e.properties::text, e.extra::text)), lower(address)) > 0))"
         )
@@ -117,98 +109,6 @@ def find_late_of_shop(
     return Found(batch_ids={row[0] for row in batches}, rejected_ids=[row[0] for row in rejected])
 
 
-def find_rejected(
-    connection: Connection,
-    shop: str,
-    traces: Traces,
-    before: datetime,
-    *,
-    after: int,
-    progress: Progress,
-) -> list[int]:
-    """The ids of rejected events that are of him or hold his address."""
-    ids = [
-        row[0]
-        for row in connection.execute(
-            "SELECT id FROM rejected_events WHERE shop_domain = %s AND id > %s", [shop, after]
-        )
-    ]
-    found = []
-    for start in range(0, len(ids), _REJECTED_AT_ONCE):
-        rows = connection.execute(
-            "SELECT id, code, customer_id, context, payload FROM rejected_events"
-            " WHERE id = ANY(%s) AND (received_at < %s OR code = ANY(%s))",
-            [ids[start : start + _REJECTED_AT_ONCE], before, [UNREADABLE, UNSTORABLE]],
-        ).fetchall()
-        for id_, code, customer_id, context, payload in rows:
-            known = _rejected_sender(code, customer_id, context, payload)
-            if traces.own(known.customer_id, known.client_id) or traces.mentioned(
-                chain(in_text(payload), in_value(context))
-            ):
-                found.append(id_)
-        progress("rejected_events", len(rows))
-    return found
-
-
-def browsers_in_rejected(
-    connection: Connection, shop: str, customer_id: str, before: datetime
-) -> set[str]:
-    """The client ids that came with a customer in what was rejected."""
-    rows = connection.execute(
-        "SELECT context, payload FROM rejected_events"
-        " WHERE shop_domain = %s AND customer_id = %s AND received_at < %s",
-        [shop, customer_id, before],
-    )
-    clients = (client_in_context(context) or client_in_text(payload) for context, payload in rows)
-    return set(filter(None, clients))
-
-
-def partitions(connection: Connection) -> list[str]:
-    rows = connection.execute(
-        "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-        " WHERE inhparent = 'events'::regclass ORDER BY relname"
-    )
-    return [row[0] for row in rows]
-
-
-def event_windows(
-    connection: Connection, shop_id: int, partition: str
-) -> Iterator[tuple[sql.Composed, dict[str, Any]]]:
-    """Conditions on `e` that walk over a shop's events in a partition, and their values."""
-    table = sql.Identifier(partition)
-    first: tuple[Any, Any] = ("-infinity", "00000000-0000-0000-0000-000000000000")
-    while True:
-        row = connection.execute(
-            sql.SQL(
-                "SELECT e.occurred_at::text, e.insert_key FROM {} AS e WHERE e.shop_id = %s"
-                " AND (e.occurred_at, e.insert_key) > (%s::timestamptz, %s::uuid)"
-                " ORDER BY e.shop_id, e.occurred_at, e.insert_key OFFSET %s LIMIT 1"
-            ).format(table),
-            [shop_id, *first, _WINDOW],
-        ).fetchone()
-        last = row or ("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
-        condition = sql.SQL(
-            "e.shop_id = %(shop_id)s"
-            " AND (e.occurred_at, e.insert_key) > (%(after_at)s::timestamptz, %(after_key)s::uuid)"
-            " AND (e.occurred_at, e.insert_key) <= (%(to_at)s::timestamptz, %(to_key)s::uuid)"
-        ).format()
-        yield (
-            condition,
-            {
-                "shop_id": shop_id,
-                **{
-                    "after_at": first[0],
-                    "after_key": first[1],
-                    "to_at": last[0],
-                    "to_key": last[1],
-                },
-            },
-        )
-        if row is None:
-            return
-        first = (row[0], row[1])
-
-
 def _batches(
     connection: Connection,
     shop_id: int,
@@ -219,15 +119,7 @@ def _batches(
 ) -> list[tuple[int, str | None]]:
     """Ids and client ids of a shop's batches for which the condition holds."""
     found: list[tuple[int, str | None]] = []
-    after = 0
-    while True:
-        last, number = connection.execute(
-            "SELECT max(id), count(*) FROM (SELECT id FROM batches"
-            " WHERE shop_id = %s AND id > %s ORDER BY id LIMIT %s) AS next",
-            [shop_id, after, _WINDOW],
-        ).fetchone() or (None, 0)
-        if not number:
-            return found
+    for after, last, number in batch_windows(connection, shop_id):
         found += connection.execute(
             sql.SQL(
                 "SELECT id, client_id FROM batches WHERE shop_id = %(shop)s"
@@ -237,7 +129,7 @@ def _batches(
             {"shop": shop_id, "after": after, "last": last, "before": before, **values},
         ).fetchall()
         progress("batches", number)
-        after = last
+    return found
 
 
 def _email_events(
@@ -262,7 +154,7 @@ def _email_events(
                 if batch_id in senders:
                     key = EventKey(partition, occurred_at, insert_key)
                     yield key, batch_id, properties, extra, *senders[batch_id]
-            progress("events", _WINDOW)
+            progress("events", windows.SIZE)
 
 
 def _senders(
@@ -291,16 +183,6 @@ def _add_email_event(found: Found, row: tuple[Any, ...], traces: Traces) -> None
     else:  # another customer has given his address
         found.events.append(key)
         found.others.add(batch_id)
-
-
-def _rejected_sender(code: str, customer_id: str | None, context: Any, payload: str) -> Sender:
-    if code in (UNSTORABLE, UNREADABLE):
-        for line in payload.encode().splitlines():
-            try:
-                return sender_of_line(line.removeprefix(b"batch "))
-            except (ValueError, IndexError):
-                continue
-    return Sender(None, customer_id, client_in_context(context) or client_in_text(payload))
 
 
 def _silent(*_: object) -> None:

@@ -1,35 +1,22 @@
 """What still waits in the stream and in this machine's spool, before it is in Postgres."""
 
 import logging
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-import orjson
 from redis import Redis
 
 from app.intake import keys
-from app.intake.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch, UnreadableEntry
+from app.intake.batch import Batch, UnreadableEntry
 from app.intake.spool import Spool
 from app.intake.spooled import waits_since_before
-from app.privacy.addresses import in_text
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 500  # entries
-
-_ESCAPES = {b"t": b"\t", b"n": b"\n", b"r": b"\r"}
-
-
-class Sender(NamedTuple):
-    """Of whom a batch is. `received_at` is None where that cannot be told."""
-
-    received_at: datetime | None
-    customer_id: str | None
-    client_id: str | None
+_AT_ONCE = 100  # entries, of up to 1 MiB each
 
 
 class Journals:
@@ -106,61 +93,3 @@ class Journals:
                 "the spool of this machine cannot be searched",
                 extra={"action": "spool_not_searched", "cause": type(error).__name__},
             )
-
-
-def sender(batch: Batch) -> Sender:
-    """Who sent a batch, read from its line, or where no event was valid, from what was rejected."""
-    if batch.line:
-        try:
-            return sender_of_line(batch.line)
-        except (ValueError, IndexError):  # the worker will keep it as rejected
-            return Sender(None, None, None)
-    rejected = orjson.loads(batch.rejected)
-    context = orjson.loads(rejected["context"] or b"{}")
-    texts = [item["payload"] for item in rejected["items"]]
-    return Sender(
-        datetime.fromisoformat(rejected["received_at"]),
-        rejected["customer_id"],
-        client_in_context(context) or next(filter(None, map(client_in_text, texts)), None),
-    )
-
-
-def sender_of_line(line: bytes) -> Sender:
-    """ValueError, IndexError: it is not the line of a batch."""
-    cells = _cells(line)
-    received_at, customer_id, client_id = (
-        cells[BATCH_COLUMNS.index(name)] for name in ("received_at", "customer_id", "client_id")
-    )
-    return Sender(datetime.fromisoformat(received_at or ""), customer_id or None, client_id or None)
-
-
-def addresses(batch: Batch) -> Iterator[str]:
-    """The e-mail addresses that a batch holds, normalized, and hashed ones."""
-    for line in batch.events.values():
-        cells = _cells(line)
-        for name in ("properties", "extra"):
-            yield from in_text(cells[EVENT_COLUMNS.index(name)] or "{}")
-    if batch.rejected:
-        for item in orjson.loads(batch.rejected)["items"]:
-            yield from in_text(item["payload"])
-
-
-def client_in_context(context: Any) -> str | None:
-    client = context.get("genlook_client_id") if isinstance(context, dict) else None
-    return client if isinstance(client, str) else None
-
-
-def client_in_text(text: str) -> str | None:
-    """From a body that could not be used, perhaps not even read."""
-    match = re.search(r'"genlook_client_id"\s*:\s*"([^"\\]+)"', text)
-    return match[1] if match else None
-
-
-def _cells(line: bytes) -> list[str | None]:
-    """A line of COPY's text format as values."""
-    return [
-        None
-        if cell == rb"\N"
-        else re.sub(rb"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), cell).decode()
-        for cell in line.split(b"\t")
-    ]

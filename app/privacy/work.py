@@ -9,22 +9,22 @@ ever more seldom, by digests alone. Each such look is cheap: it begins where the
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 from psycopg import Connection
 from redis import RedisError
 
-from app.intake.batch import Batch
-from app.privacy import erasure, requests, search
+from app.privacy import erasure, rejected, requests, search, writers
 from app.privacy.erasure import Recount
 from app.privacy.export import export
 from app.privacy.requests import Request
-from app.privacy.search import Found, Progress
-from app.privacy.subject import Subject, Traces
-from app.privacy.waiting import Journals, addresses, sender
-from app.store import shops
+from app.privacy.returned import is_back
+from app.privacy.search import Found
+from app.privacy.senders import addresses, is_his_of, sender, was_received_before
+from app.privacy.subject import Subject
+from app.privacy.waiting import Journals
+from app.privacy.windows import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +37,7 @@ _WATCH = (
     (timedelta(days=30), timedelta(hours=6)),
 )
 _MOST_PATIENCE = timedelta(hours=1)  # of an export, with what does not arrive
-_PATIENCE = 30.0  # s to wait for writers that have begun
-_POLL = 0.02  # s
 _RENEW_EVERY = 5.0  # s
-_WRITERS = ["genlook web", "genlook worker", "genlook command"]
-
-
-COMMAND = "command"  # a request's source
-
-
-class WritersBusy(Exception):
-    """A transaction that has begun does not end."""
 
 
 class Work:
@@ -56,6 +46,9 @@ class Work:
     ) -> None:
         self._journals = journals
         self._recount = recount
+
+    def close(self) -> None:
+        self._journals.close()
 
     def run_due(
         self, connection: Connection, *, id_: int | None = None, progress: Progress | None = None
@@ -71,9 +64,11 @@ class Work:
             raise  # Postgres is away: the request is due again when its lease is over
         except Exception as error:
             logger.log(
-                logging.WARNING if isinstance(error, RedisError | WritersBusy) else logging.ERROR,
+                logging.WARNING
+                if isinstance(error, RedisError | writers.WritersBusy)
+                else logging.ERROR,
                 "a privacy request is not done yet, will try again",
-                exc_info=not isinstance(error, RedisError | WritersBusy),
+                exc_info=not isinstance(error, RedisError | writers.WritersBusy),
                 extra={
                     "action": "privacy_waits",
                     "request": request.id,
@@ -91,13 +86,13 @@ class Work:
         known = self._with_waiting_browsers(shop, subject, before)
         if known.customer_id:
             known = known.with_found(
-                search.browsers_in_rejected(connection, shop, known.customer_id, before), []
+                rejected.browsers_in_rejected(connection, shop, known.customer_id, before), []
             )
         found = Found()
         if shop_id is not None:
             found = search.find(connection, shop_id, known, before, step)
             known = known.with_found(found.browsers, found.batch_ids)
-        found.rejected_ids = search.find_rejected(
+        found.rejected_ids = rejected.find_rejected(
             connection, shop, known.traces(), before, after=0, progress=step
         )
         return known, found
@@ -108,14 +103,16 @@ class Work:
         """What an erasure of a shopper would delete. redis.RedisError."""
         known, found = self.find(connection, shop, subject, before, step)
         number = erasure.count(connection, _shop_id(connection, shop) or 0, found, step)
-        is_his = _is_his(known.traces(), before)
+        is_his = is_his_of(known.traces(), before)
         number["waiting_batches"] = sum(map(is_his, self._journals.batches(shop)))
         return number
 
     def count_shop(self, connection: Connection, shop: str, before: datetime) -> Counter[str]:
         """The same for a shop."""
         number = erasure.count_shop(connection, shop, _shop_id(connection, shop) or 0)
-        number["waiting_batches"] = sum(map(_was_received(before), self._journals.batches(shop)))
+        number["waiting_batches"] = sum(
+            map(was_received_before(before), self._journals.batches(shop))
+        )
         return number
 
     def _run(self, connection: Connection, request: Request, step: Progress) -> None:
@@ -123,14 +120,18 @@ class Work:
             self._export(connection, request, step)
             return
         is_first = request.batches_to is None
-        if is_first and request.kind == requests.ERASE_SHOP and self._is_back(connection, request):
+        if (
+            is_first
+            and request.kind == requests.ERASE_SHOP
+            and is_back(connection, self._journals, request)
+        ):
             requests.complete(connection, request, requests.INSTALLED_AGAIN)
             requests.go_on_after(connection, request, None)
             _log(request)
             return
         # A writer that has begun holds numbers of batches that are not to be seen yet.
-        ends = _ends(connection)
-        _wait_for_writers(connection)
+        ends = writers.ends(connection)
+        writers.wait_for_writers(connection)
         if is_first:
             self._erase_all(connection, request, step)
         else:
@@ -174,7 +175,7 @@ class Work:
                 )
                 found.batch_ids |= more.batch_ids
                 request.traces = traces.with_browsers(found.browsers).as_json()
-            found.rejected_ids = search.find_rejected(
+            found.rejected_ids = rejected.find_rejected(
                 connection, shop, request.late, before,
                 after=request.rejected_to or 0, progress=step,
             )  # fmt: skip
@@ -184,7 +185,7 @@ class Work:
     def _export(self, connection: Connection, request: Request, step: Progress) -> None:
         subject = request.who
         before = request.requested_at
-        is_his = _is_his(subject.traces(), before)
+        is_his = is_his_of(subject.traces(), before)
         waits = self._journals.any_spooled(before) or any(
             map(is_his, self._journals.batches(request.shop_domain))
         )
@@ -220,26 +221,6 @@ class Work:
         pause = next((pause for until, pause in _WATCH if age < until), None)
         requests.go_on_after(connection, request, pause)
 
-    def _is_back(self, connection: Connection, request: Request) -> bool:
-        """Whether the shop has installed the app again since it uninstalled it."""
-        shop = request.shop_domain
-        if request.source == COMMAND:  # the operator knows
-            return False
-        since = shops.uninstalled_at(connection, shop)
-        if since is None:
-            known = connection.execute(
-                "SELECT 1 FROM shops WHERE domain = %s AND uninstalled_at IS NOT NULL", [shop]
-            ).fetchone()
-            return known is not None  # it was uninstalled, and is not any more
-        if shops.mark_returned(connection, shop):
-            return True
-        received = [sender(batch).received_at for batch in self._journals.batches(shop)]
-        last = max(filter(None, received), default=None)
-        if last is None or last <= since:
-            return False
-        shops.mark_installed(connection, shop, last)
-        return True
-
     def _with_waiting_browsers(self, shop: str, subject: Subject, before: datetime) -> Subject:
         if not subject.customer_id:
             return subject
@@ -255,9 +236,9 @@ class Work:
 
     def _remove_waiting(self, request: Request) -> Counter[str]:
         is_meant = (
-            _was_received(request.requested_at)
+            was_received_before(request.requested_at)
             if request.kind == requests.ERASE_SHOP
-            else _is_his(request.late, request.requested_at)
+            else is_his_of(request.late, request.requested_at)
         )
         return Counter({"waiting_batches": self._journals.remove(request.shop_domain, is_meant)})
 
@@ -268,62 +249,17 @@ class Work:
             return True
         if request.kind == requests.ERASE_SHOP or not request.late.emails:
             return False
-        was_received = _was_received(request.requested_at)
+        was_received = was_received_before(request.requested_at)
         return any(
             was_received(batch) and request.late.mentioned(addresses(batch))
             for batch in self._journals.batches(request.shop_domain)
         )
 
 
-def _is_his(traces: Traces, before: datetime) -> Callable[[Batch], bool]:
-    was_received = _was_received(before)
-
-    def is_his(batch: Batch) -> bool:
-        if not was_received(batch):
-            return False
-        _, customer_id, client_id = sender(batch)
-        return traces.own(customer_id, client_id) or (
-            customer_id is None and traces.mentioned(addresses(batch))
-        )
-
-    return is_his
-
-
-def _was_received(before: datetime) -> Callable[[Batch], bool]:
-    def was_received(batch: Batch) -> bool:
-        received_at = sender(batch).received_at
-        return received_at is None or received_at < before
-
-    return was_received
-
-
 def _age(request: Request) -> timedelta:
     """For how long the request has been worked on."""
     now = datetime.now(UTC)
     return now - (request.started_at or now)
-
-
-def _ends(connection: Connection) -> tuple[int, int]:
-    """The highest numbers of a batch and of a rejected event that anybody has drawn."""
-    row = connection.execute(
-        "SELECT (SELECT last_value FROM batch_ids),"
-        " coalesce(pg_sequence_last_value(pg_get_serial_sequence('rejected_events', 'id')), 0)"
-    ).fetchone()
-    return row or (0, 0)
-
-
-def _wait_for_writers(connection: Connection) -> None:
-    """Until every transaction has ended that had begun."""
-    started = connection.execute("SELECT clock_timestamp()").fetchone()
-    deadline = time.monotonic() + _PATIENCE
-    while connection.execute(
-        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid() AND application_name = ANY(%s) AND xact_start < %s LIMIT 1",
-        [_WRITERS, started and started[0]],
-    ).fetchone():
-        if time.monotonic() > deadline:
-            raise WritersBusy
-        time.sleep(_POLL)
 
 
 def _shop_id(connection: Connection, shop: str) -> int | None:

@@ -47,7 +47,7 @@ def take(connection: Connection, delivery: Delivery, now: datetime, hash_key: by
 
 
 def delete_expired(connection: Connection) -> int:
-    """Shopify repeats a delivery for two days at most."""
+    """Shopify repeats a delivery for hours, at most for days."""
     return connection.execute(
         "DELETE FROM webhook_deliveries WHERE received_at < now() - interval '30 days'"
     ).rowcount

@@ -61,6 +61,7 @@ class Housekeeping(threading.Thread):
                 self._close()
             self._stopping.wait(pause)
         self._close()
+        self._work.close()
 
     def _run_once(self) -> bool:
         """Whether there was something to do, and there may be more."""

@@ -10,9 +10,7 @@ import redis
 
 from app.intake import keys
 from app.intake.redis_client import warn_about_eviction, worker_client
-from app.merchant.rollups import mark_dirty
-from app.privacy.build import journals
-from app.privacy.work import Work
+from app.privacy import build
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.upkeep import Retention
 from app.store.writer import Writer
@@ -64,7 +62,7 @@ def run(settings: Settings) -> None:
 def _housekeeping(settings: Settings, stop: threading.Event) -> Housekeeping:
     return Housekeeping(
         lambda: connect(settings.database_url, "housekeeping"),
-        Work(journals(settings), recount=mark_dirty),
+        build.work(settings),
         Retention.of(settings),
         stop,
     )

@@ -110,6 +110,14 @@ def test_a_missing_or_empty_secret_stops_the_start(environment, secret):
     assert "SHOPIFY_API_SECRET" in complaint()
 
 
+def test_what_a_setting_needs_besides_is_told(environment, monkeypatch):
+    monkeypatch.setattr("config.settings.find_spec", lambda name: None)
+    environment(**REQUIRED, HASH_EMAILS="yes", SENTRY_DSN="https://x@sentry.io/1")
+    message = complaint()
+    assert "EMAIL_HASH_KEY: is missing" in message
+    assert "pip install '.[sentry]'" in message
+
+
 def test_neither_secrets_nor_passwords_are_shown(environment):
     environment(**REQUIRED)
     shown = repr(load_settings())

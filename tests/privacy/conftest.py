@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 
 from app.merchant.rollups import mark_dirty
+from app.privacy import build
 from app.privacy import work as work_module
-from app.privacy.build import journals
-from app.privacy.work import Work
 from app.store.shops import mark_returned
 from tests.calls import SECRET, SHOP
 
@@ -30,8 +29,8 @@ def work(settings, database, monkeypatch, recounted):
         recounted.append(visitors)
         mark_dirty(connection, shop_id, visitors)
 
-    with closing(journals(settings)) as waiting:
-        work = Work(waiting, recount=recount)
+    with closing(build.work(settings)) as work:
+        work._recount = recount
 
         def run(most=20):
             mark_returned(database)

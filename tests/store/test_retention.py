@@ -87,7 +87,10 @@ def test_raw_user_agents_go_earlier_than_the_rest(three_years, database, caller,
     assert all(row["context"]["$host"] == "yourstore.com" for row in caller.rows())
 
 
-def test_a_partition_in_use_is_left_for_the_next_time(three_years, database, database_url):
+def test_a_partition_in_use_is_left_for_the_next_time(
+    three_years, database, database_url, monkeypatch
+):
+    monkeypatch.setattr(retention, "_LOCK_TIMEOUT", "20ms")
     with connect(database_url, "tests") as reader, reader.transaction():
         reader.execute("SELECT count(*) FROM events")
         assert retention.drop_old_partitions(database, NOW - timedelta(days=395)) == []

@@ -1,0 +1,36 @@
+"""Waiting for whoever is writing just now: what they write is not to be seen yet."""
+
+import time
+
+from psycopg import Connection
+
+_PATIENCE = 30.0  # s
+_POLL = 0.02  # s
+_NAMES = ["genlook web", "genlook worker", "genlook command"]
+
+
+class WritersBusy(Exception):
+    """A transaction that has begun does not end."""
+
+
+def ends(connection: Connection) -> tuple[int, int]:
+    """The highest numbers of a batch and of a rejected event that anybody has drawn."""
+    row = connection.execute(
+        "SELECT (SELECT last_value FROM batch_ids),"
+        " coalesce(pg_sequence_last_value(pg_get_serial_sequence('rejected_events', 'id')), 0)"
+    ).fetchone()
+    return row or (0, 0)
+
+
+def wait_for_writers(connection: Connection) -> None:
+    """Until every transaction has ended that had begun."""
+    started = connection.execute("SELECT clock_timestamp()").fetchone()
+    deadline = time.monotonic() + _PATIENCE
+    while connection.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND application_name = ANY(%s) AND xact_start < %s LIMIT 1",
+        [_NAMES, started and started[0]],
+    ).fetchone():
+        if time.monotonic() > deadline:
+            raise WritersBusy
+        time.sleep(_POLL)
