@@ -222,6 +222,34 @@ def shared_web(start_web):
     return start_web(WEB_CONCURRENCY="1", FORWARDED_ALLOW_IPS="*")
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (PATH, 200),
+        (f"{PATH}/", 200),
+        (PATH.replace("tracking", "%74racking"), 200),
+        (f"{PATH}//", 404),
+        (f"{PATH}%2F", 200),
+        (f"{PATH}/more", 404),
+    ],
+)
+def test_paths_are_one_resource_with_and_without_a_slash_and_never_redirect(
+    shared_web, path, status
+):
+    with connect(shared_web) as connection:
+        connection.request("POST", f"{path}?{query()}", json.dumps(body()).encode())
+        assert connection.getresponse().status == status
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_other_methods_are_refused(shared_web, method):
+    with connect(shared_web) as connection:
+        connection.request(method, f"{PATH}?{query()}")
+        reply = connection.getresponse()
+        assert (reply.status, reply.headers["Allow"]) == (405, "POST")
+        assert json.loads(reply.read())["code"] == "METHOD_NOT_ALLOWED"
+
+
 def test_bodies_in_chunks_are_taken_within_the_limits(shared_web, redis_client):
     def chunked(raw):
         chunks = b"".join(
