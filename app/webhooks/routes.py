@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import psycopg
 from flask import Blueprint, Response, current_app, request
+from gunicorn.http.errors import ParseException
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from app.replies import SUCCESS, Refusal, json_reply
@@ -28,7 +29,10 @@ def receive_webhook() -> Response:
     delivers again later."""
     settings: Settings = current_app.extensions["settings"]
     request.max_content_length = _LIMIT
-    raw = request.get_data(cache=False)
+    try:
+        raw = request.get_data(cache=False)
+    except (OSError, ParseException) as error:
+        raise Refusal(400, "BAD_REQUEST", "The body did not arrive whole.") from error
     headers = {name.lower(): value for name, value in request.headers}
     if not is_signed(raw, headers, settings.shopify_api_secrets):
         current_app.extensions["intake"].outcomes.count({"webhook:bad_signature": 1})

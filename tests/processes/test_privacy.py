@@ -53,6 +53,17 @@ def deliver(web, topic, payload, id_, secret=SECRET):
     return status, time.monotonic() - started
 
 
+def test_a_body_that_does_not_arrive_is_no_fault(start_web):
+    web = start_web(WEB_CONCURRENCY="1")
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    with closing(connection):
+        connection.putrequest("POST", "/webhooks")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders(b"zz\r\nno chunk\r\n")
+        assert connection.getresponse().status == 400
+    assert "Traceback" not in web.output()
+
+
 def outcomes(database):
     return [row[0] for row in database.execute("SELECT outcome FROM privacy_requests")]
 
