@@ -1,4 +1,4 @@
-"""The app as gunicorn's ASGI worker calls it.
+"""The app as gunicorn's ASGI worker calls it (config/gunicorn.py).
 
 The endpoint's requests run on the event loop, each in a greenlet (app/loop.py), and without Flask's
 own dispatch, which would cost as much as all that they do. All other requests go through Flask on
@@ -16,7 +16,6 @@ from urllib.parse import unquote_to_bytes
 
 from flask import Flask
 
-from app import create_app as create_flask_app
 from app import loop
 from app.replies import HEADERS, Reply
 from app.tracking.body import WIRE_LIMIT
@@ -28,11 +27,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _DRAIN = 4 * 1024 * 1024  # bytes
-
-
-def create_app() -> "Server":
-    """What gunicorn serves. SettingsError where the environment is not complete."""
-    return Server(create_flask_app())
 
 
 class Server:

@@ -8,11 +8,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from flask import Flask
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from app import logs
+from app.asgi import Server
 from app.replies import HEADERS, envelope
 from config.settings import SettingsError, load_settings
 
@@ -66,19 +68,20 @@ access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
 
 
 def post_worker_init(worker: Worker) -> None:
-    """What the run before this one left in the spool is given back from the start on."""
+    """Serve the Flask app on the loop; give back what the run before left in the spool."""
     # Nearly all that a request makes is freed without the collector: what stays is not looked at
     # again, and the rest seldom (a tenth of the process's time).
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
-    server: Any = worker.asgi  # type: ignore[attr-defined]
-    server.app.extensions["drainer"].start()
+    app: Flask = worker.asgi  # type: ignore[attr-defined]
+    worker.asgi = Server(app)  # type: ignore[attr-defined]
+    app.extensions["drainer"].start()
 
 
 def worker_exit(server: Any, worker: Worker) -> None:
     """The requests are answered: give back what still waits, and close the connections."""
-    ours: Any = getattr(worker, "asgi", None)  # none where it could not be loaded
-    if ours:
+    ours = getattr(worker, "asgi", None)
+    if isinstance(ours, Server):  # else it could not be loaded
         ours.app.extensions["drainer"].stop()
         ours.app.extensions["intake"].close()
         ours.app.extensions["reports"].close()

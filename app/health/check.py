@@ -16,7 +16,7 @@ from app.health.status import gather
 from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.store import migrate
-from app.store.connections import REQUEST_POOL_SIZE, connect
+from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE, connect
 from config.settings import Settings
 
 OK, WARN, FIX = "ok", "warn", "fix"
@@ -25,7 +25,7 @@ _LEAST_POSTGRES = 150_000
 _LEAST_REDIS = (7, 0)
 _MOST_CLOCK_SKEW = 5.0  # s
 _WORKER_SILENCE = 60.0  # s
-_WORKER_CONNECTIONS = 2  # storing, and housekeeping
+_WORKER_CONNECTIONS = 3  # storing, housekeeping, reporting
 _COMMAND_CONNECTIONS = 2  # a release, and somebody who looks
 
 
@@ -104,7 +104,7 @@ def _connections(connection: Connection, settings: Settings) -> Iterator[Finding
             "  WHERE datname = current_database()), -1))",
         )
     )
-    web = settings.web_concurrency * REQUEST_POOL_SIZE
+    web = settings.web_concurrency * (REQUEST_POOL_SIZE + REPORT_POOL_SIZE)
     needed = web + _WORKER_CONNECTIONS + _COMMAND_CONNECTIONS
     text = (
         f"{allowed} connections are allowed; one web machine needs {web}, a worker"

@@ -9,6 +9,7 @@ from psycopg.errors import _WaitTimeout
 from psycopg_pool import ConnectionPool
 
 REQUEST_POOL_SIZE = 3  # connections of each web process
+REPORT_POOL_SIZE = 2
 REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
 REQUEST_TIME = 0.6  # s that it may use it, whatever it does with it
 REQUEST_STATEMENT_TIMEOUT = 2_000  # ms; the server's own end for what nobody waits for any more
@@ -83,7 +84,7 @@ def report_pool(database_url: str) -> ConnectionPool[Connection]:
         database_url,
         kwargs=_OPTIONS | {"application_name": "genlook reports"},
         min_size=0,
-        max_size=2,
+        max_size=REPORT_POOL_SIZE,
         max_waiting=32,
         timeout=5.0,
         max_idle=60,
