@@ -1,6 +1,6 @@
 """How fast a merchant's page is with millions of events, beside a plain count of the same.
 
-    python -m tests.bench_reports --events 5000000
+    python -m tests.bench.merchant_page --events 5000000
 
 fills a database of its own (once, it takes minutes), then asks for the page while events go on
 being stored and counted, and prints what it has measured.
