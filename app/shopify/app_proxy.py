@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote_to_bytes, urlencode
 
 _ONCE = ("shop", "timestamp", "path_prefix", "signature")
 _AT_MOST_ONCE = ("logged_in_customer_id",)
@@ -44,7 +44,7 @@ def verify(query: bytes, secrets: Sequence[bytes], *, now: float, max_age: int) 
 
     `now` is Unix seconds, `max_age` seconds either way.
     """
-    values = _parse(query.decode("latin-1"))
+    values = _parse(query)
     for name in _ONCE:
         if name not in values:
             return Verdict(f"missing:{name}")
@@ -78,16 +78,16 @@ def is_shop(text: str) -> bool:
     return len(text) <= _LONGEST_SHOP and _SHOP.fullmatch(text) is not None
 
 
-def _parse(query: str) -> dict[str, list[str]]:
-    """urllib's parse_qsl with blank values kept, at half its cost."""
+def _parse(query: bytes) -> dict[str, list[str]]:
+    """urllib's parse_qsl with blank values kept, in latin-1, at half its cost."""
     values: dict[str, list[str]] = {}
-    for part in query.replace("+", " ").split("&"):
+    for part in query.replace(b"+", b" ").split(b"&"):
         if not part:
             continue
-        key, _, value = part.partition("=")
-        if "%" in part:
-            key, value = unquote(key, "latin-1"), unquote(value, "latin-1")
-        values.setdefault(key, []).append(value)
+        key, _, value = part.partition(b"=")
+        if b"%" in part:
+            key, value = unquote_to_bytes(key), unquote_to_bytes(value)
+        values.setdefault(key.decode("latin-1"), []).append(value.decode("latin-1"))
     return values
 
 

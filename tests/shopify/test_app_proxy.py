@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from app.shopify.app_proxy import sign, verify
+from app.shopify.app_proxy import _parse, sign, verify
 
 VECTORS = json.loads(Path(__file__).with_name("app_proxy.json").read_text())["vectors"]
 MARKERS = ("shop=", "timestamp=", "path_prefix=", "logged_in_customer_id=")
@@ -99,6 +99,17 @@ def test_another_secret_does_not_verify(pairs, secret):
 @example(b"&".join([b"shop=a.myshopify.com"] * 3))
 def test_no_query_raises(query):
     assert not verify(query, [b"hush"], now=NOW, max_age=90).valid
+
+
+@given(st.lists(st.sampled_from([*b"&=+%a2f;", 0xFF])).map(bytes))
+@example(b"a=%ff&a=+%2B&&=b&c&d=%zz&%=%4")
+def test_a_query_is_parsed_as_the_standard_library_does(query):
+    expected = {}
+    for key, value in parse_qsl(
+        query.decode("latin-1"), keep_blank_values=True, encoding="latin-1"
+    ):
+        expected.setdefault(key, []).append(value)
+    assert _parse(query) == expected
 
 
 @given(st.binary(max_size=60), st.text(max_size=30))
