@@ -187,7 +187,7 @@ def test_nothing_is_written_but_the_spool_and_the_roles_own_schema(
             count = sql.SQL("SELECT count(*) FROM {}.events").format(sql.Identifier(role))
             assert admin.execute(count).fetchone() == (1,)
             deliver(web, "shop/redact", {"shop_domain": SHOP}, "x")
-            wait_until(lambda: admin.execute(count).fetchone() == (0,), 15)
+            wait_until(lambda: admin.execute(count).fetchone() == (0,), 40)
         wait_until(lambda: '"action": "maintained"' in processes[2].output())
         for process in processes[1:]:
             assert process.terminate() < 25
