@@ -71,6 +71,10 @@ def remove_user_agents(connection: Connection, days: int, progress: Progress) ->
     """
     removed = 0
     now = datetime.now(UTC)
+    if not connection.execute(
+        "SELECT 1 FROM batches WHERE received_at < %s LIMIT 1", [now - timedelta(days=days)]
+    ).fetchone():
+        return 0
     for age in range(days, days + _DAYS_ONE_BY_ONE + 1):
         is_last = age == days + _DAYS_ONE_BY_ONE
         since = "-infinity" if is_last else (now - timedelta(days=age + 1)).isoformat()

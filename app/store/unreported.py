@@ -18,9 +18,9 @@ def announce(connection: Connection, batches: Sequence[tuple[int, Batch]]) -> li
         " SELECT array_agg(nextval('batch_ids')), %s::integer[], %s::timestamptz[],"
         " %s::timestamptz[] FROM generate_series(1, %s) RETURNING batch_ids",
         [
-            [shop_id for shop_id, _ in batches],
-            [first for first, _ in spans],
-            [last for _, last in spans],
+            _array(b"%d" % shop_id for shop_id, _ in batches),
+            _array(first for first, _ in spans),
+            _array(last for _, last in spans),
             len(batches),
         ],
     ).fetchone()
@@ -28,7 +28,11 @@ def announce(connection: Connection, batches: Sequence[tuple[int, Batch]]) -> li
     return ids
 
 
-def _span(lines: Iterable[bytes]) -> tuple[str, str]:
+def _array(values: Iterable[bytes]) -> str:
+    """Of numbers or times, which need no quotes; psycopg would look at each."""
+    return "{" + b",".join(values).decode() + "}"
+
+
+def _span(lines: Iterable[bytes]) -> tuple[bytes, bytes]:
     """The first and the last `occurred_at`, which a line begins with: ISO 8601 in UTC."""
-    times = [line.split(b"\t", 1)[0] for line in (min(lines), max(lines))]
-    return times[0].decode(), times[1].decode()
+    return min(lines).partition(b"\t")[0], max(lines).partition(b"\t")[0]

@@ -52,7 +52,7 @@ def run(rounds, seconds, only, quick, data):
             contenders.remove(EXPRESS)
         results = compare(contenders, servers, folder, rounds, seconds, quick=quick)
         steady = half_load(OURS, servers, folder, seconds)
-        worker = growth.worker_against_copy(servers, folder, batches=20_000)
+        worker = growth.worker_against_copy(servers, folder, batches=50_000)
     report.show(results, steady, worker)
 
 
