@@ -26,6 +26,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+_LIMIT = 4 * 1024 * 1024  # bytes of any other request; its route may allow less
 _DRAIN = 4 * 1024 * 1024  # bytes
 
 
@@ -45,11 +46,12 @@ class Server:
         if not self._has_threads:
             running.set_default_executor(ThreadPoolExecutor(self._threads, "request"))
             self._has_threads = True
-        body = await _read(receive)
+        path = _path(scope)
+        is_endpoint = scope["method"] == "POST" and path.removesuffix("/") in self._paths
+        body = await _read(receive, WIRE_LIMIT if is_endpoint else _LIMIT)
         if body is None:
             return  # the caller went away
-        path = _path(scope)
-        if scope["method"] == "POST" and path.removesuffix("/") in self._paths:
+        if is_endpoint:
             encoding = b",".join(v for k, v in scope["headers"] if k == b"content-encoding")
             reply = await loop.run(
                 partial(
@@ -95,15 +97,15 @@ async def _send(send: Send, message: Message) -> None:
     await send(message)
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """The body as sent, or a little more of it than is allowed; None where it broke off."""
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    """The body as sent, or a little more of it than `limit` bytes; None where it broke off."""
     message = await receive()
     body: bytes = message.get("body", b"")
-    unread = WIRE_LIMIT + _DRAIN  # who still sends does not listen: take some of the rest
+    unread = limit + _DRAIN  # who still sends does not listen: take some of the rest
     while message.get("more_body"):
         message = await receive()
         chunk = message.get("body", b"")
-        if len(body) <= WIRE_LIMIT:
+        if len(body) <= limit:
             body += chunk
         unread -= len(chunk)
         if unread < 0:

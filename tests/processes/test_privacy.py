@@ -100,6 +100,12 @@ def load():
         thread.join()
 
 
+def test_a_webhook_of_a_megabyte_is_taken(start_web):
+    orders = {"orders_to_redact": list(range(150_000)), "shop_domain": SHOP}
+    web = start_web()
+    assert deliver(web, "customers/redact", orders, "large")[0] == 200
+
+
 def test_one_customer_of_many_is_forgotten_under_load_though_the_worker_is_killed(
     start_web, start_worker, database, load, redis_client
 ):

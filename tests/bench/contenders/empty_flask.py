@@ -18,7 +18,7 @@ async def app(scope, receive, send):
     def start_response(status, headers, _=None):
         head.update(status=int(status[:3]), headers=_encoded(headers))
 
-    environ = _environ(scope, _path(scope), await _read(receive))
+    environ = _environ(scope, _path(scope), await _read(receive, 2**20))
     body = b"".join(flask_app(environ, start_response))
     await send(head)
     await send({"type": "http.response.body", "body": body})
