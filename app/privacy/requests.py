@@ -37,6 +37,7 @@ class Request:
     due_at: datetime | None
     attempts: int
     started_at: datetime | None
+    searched_at: datetime | None
     batches_to: int | None
     rejected_to: int | None
     erased: dict[str, int]
@@ -116,10 +117,12 @@ def remember(connection: Connection, request: Request, subject: Subject, traces:
 def searched(connection: Connection, request: Request, batches_to: int, rejected_to: int) -> None:
     """All of what was there is searched; from now on only what comes after."""
     request.batches_to, request.rejected_to = batches_to, rejected_to
-    connection.execute(
-        "UPDATE privacy_requests SET batches_to = %s, rejected_to = %s, traces = %s WHERE id = %s",
+    row = connection.execute(
+        "UPDATE privacy_requests SET batches_to = %s, rejected_to = %s, traces = %s,"
+        " searched_at = coalesce(searched_at, now()) WHERE id = %s RETURNING searched_at",
         [batches_to, rejected_to, Jsonb(request.traces), request.id],
-    )
+    ).fetchone()
+    request.searched_at = row[0] if row else None
 
 
 def count(connection: Connection, request: Request, erased: Counter[str]) -> None:

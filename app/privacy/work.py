@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 SETTLE = timedelta(seconds=8)  # a journal that failed is tried again after 5 s at most
 _LOOK_AGAIN = timedelta(seconds=1)
-# How long ago a request began, and how soon it is looked at again after it is done.
+# How long ago a request's first search was, and how soon it is looked at again after it is done.
 _WATCH = (
     (timedelta(minutes=10), timedelta(seconds=15)),
     (timedelta(hours=6), timedelta(minutes=5)),
@@ -189,7 +189,7 @@ class Work:
         waits = self._journals.any_spooled(before) or any(
             map(is_his, self._journals.batches(request.shop_domain))
         )
-        age = _age(request)
+        age = _since(request.started_at)
         if age < SETTLE or (waits and age < _MOST_PATIENCE):
             requests.go_on_after(connection, request, _LOOK_AGAIN)
             return
@@ -211,7 +211,8 @@ class Work:
         _log(request)
 
     def _settle(self, connection: Connection, request: Request) -> None:
-        age = _age(request)
+        # Not since it began: the first search alone may take long, and so may a lease.
+        age = _since(request.searched_at)
         if not request.completed_at:
             if age < SETTLE or self._still_waits(request):
                 requests.go_on_after(connection, request, _LOOK_AGAIN)
@@ -256,10 +257,9 @@ class Work:
         )
 
 
-def _age(request: Request) -> timedelta:
-    """For how long the request has been worked on."""
+def _since(time_: datetime | None) -> timedelta:
     now = datetime.now(UTC)
-    return now - (request.started_at or now)
+    return now - (time_ or now)
 
 
 def _shop_id(connection: Connection, shop: str) -> int | None:

@@ -16,7 +16,7 @@ class WritersBusy(Exception):
 def ends(connection: Connection) -> tuple[int, int]:
     """The highest numbers of a batch and of a rejected event that anybody has drawn."""
     row = connection.execute(
-        "SELECT (SELECT last_value FROM batch_ids),"
+        "SELECT coalesce(pg_sequence_last_value('batch_ids'), 0),"
         " coalesce(pg_sequence_last_value(pg_get_serial_sequence('rejected_events', 'id')), 0)"
     ).fetchone()
     return row or (0, 0)

@@ -1,7 +1,9 @@
 """Forgetting a shopper: every trace of him, and nothing of anybody else."""
 
 import threading
+import time
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
@@ -258,6 +260,32 @@ def test_a_writer_that_has_begun_is_waited_for(caller, deliver, work, settings, 
     work()
     writer.join()
     assert caller.rows() == []
+
+
+def test_the_first_batch_of_all_is_found_though_it_arrives_after_the_search(
+    caller, deliver, work, database, settings, redis_client
+):
+    caller.post(by(HERS, event()), customer=ANN)
+    [(_, fields)] = redis_client.xrange("{t0}:stream")  # as a worker holds it
+    deliver("customers/redact", redaction(int(ANN)))
+    work()
+    with connect(settings.database_url, "worker") as connection:
+        Writer(statement_timeout=10_000).write(connection, [Batch.from_entry(fields)])
+    database.execute("UPDATE privacy_requests SET due_at = now()")
+    work()
+    assert caller.rows() == []
+
+
+def test_a_search_that_began_long_ago_is_repeated_before_the_request_is_done(
+    deliver, work, database, monkeypatch
+):
+    deliver("customers/redact", redaction(int(ANN)))
+    database.execute("UPDATE privacy_requests SET started_at = now() - interval '1 minute'")
+    monkeypatch.setattr(work_module, "SETTLE", timedelta(seconds=1))
+    looks = work(2)
+    assert [look.completed_at for look in looks] == [None, None]
+    time.sleep(1)
+    assert work(1)[0].outcome == "done"
 
 
 def test_hashed_addresses_are_stored_and_found(calling, settings, deliver, caller, work, found):

@@ -20,6 +20,7 @@ CREATE TABLE privacy_requests (
     due_at       timestamptz DEFAULT now(),  -- when to go on; null: nothing is left to do
     attempts     integer NOT NULL DEFAULT 0, -- that failed in a row
     started_at   timestamptz,
+    searched_at  timestamptz,           -- when all that was stored had been searched
     batches_to   bigint,                -- up to this batch all is searched
     rejected_to  bigint,                -- up to this rejected event all is searched
     erased       jsonb NOT NULL DEFAULT '{}',  -- number of rows by table
