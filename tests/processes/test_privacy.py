@@ -156,7 +156,8 @@ def read_only(spool):
         f"mount --bind {spool} {spool}",
         "mount -o remount,ro,bind /",
         "mount -o remount,ro,bind /dev/shm",
-        f"(touch {spool}/x && rm {spool}/x && ! touch /tmp/x /dev/shm/x) 2>/dev/null",
+        # By the process's id, for two of them begin at the same moment.
+        f"(touch {spool}/$$ && rm {spool}/$$ && ! touch /tmp/$$ /dev/shm/$$) 2>/dev/null",
     ]
     return f"unshare --mount sh -c '{' && '.join(mounts)} && exec \"$@\"' sh"
 
