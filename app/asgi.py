@@ -52,7 +52,7 @@ class Server:
         if body is None:
             return  # the caller went away
         if is_endpoint:
-            encoding = b",".join(v for k, v in scope["headers"] if k == b"content-encoding")
+            encoding = b",".join([v for k, v in scope["headers"] if k == b"content-encoding"])
             reply = await loop.run(
                 partial(
                     self._endpoint.answer, scope["query_string"], encoding.decode("latin-1"), body

@@ -125,9 +125,9 @@ class Batch:
             batch.line = _batch_line(received_at, customer_id, context)
         ahead = _clock_ahead(events, received_at)
         for event in events:
-            key = insert_key(event.insert_id)
+            key, key_cell, id_cell = _identity(event.insert_id)
             if key not in batch.events:
-                batch.events[key] = _event_line(event, key, ahead)
+                batch.events[key] = _event_line(event, key_cell, id_cell, ahead)
         batch.repeats = len(events) - len(batch.events)
         if rejected:
             batch.rejected_count = len(rejected)
@@ -173,12 +173,14 @@ def _complete(line: bytes) -> bytes:
     return line + b"\t\\N" * missing
 
 
-def insert_key(insert_id: str) -> bytes:
-    """16 bytes that stand for an id within its shop, in Redis and in Postgres: a UUID's own, a
-    digest of any other."""
-    if _UUID.fullmatch(insert_id):
-        return bytes.fromhex(insert_id.replace("-", ""))
-    return digest(insert_id)
+def _identity(insert_id: str) -> tuple[bytes, bytes, bytes]:
+    """The insert key, 16 bytes that stand for an id within its shop in Redis and in Postgres: a
+    UUID's own, a digest of any other; and the cells `insert_key` and `insert_id`."""
+    text = insert_id.encode()
+    if _UUID.fullmatch(insert_id):  # the id is its own key, and stored once
+        return bytes.fromhex(insert_id.replace("-", "")), text, _NULL
+    key = digest(insert_id)
+    return key, key.hex().encode(), text.replace(b"\\", b"\\\\")
 
 
 def digest(text: str) -> bytes:
@@ -197,7 +199,7 @@ def _clock_ahead(events: list[Event], received_at: datetime) -> timedelta:
     return ahead if ahead > _CLOCK_TOLERANCE else timedelta()
 
 
-def _event_line(event: Event, key: bytes, ahead: timedelta) -> bytes:
+def _event_line(event: Event, key_cell: bytes, id_cell: bytes, ahead: timedelta) -> bytes:
     # Neither names, times and keys nor JSON hold anything that COPY takes for its own, but for the
     # backslash; nor does an id, which has no control characters.
     sent = _NULL
@@ -205,20 +207,16 @@ def _event_line(event: Event, key: bytes, ahead: timedelta) -> bytes:
     if ahead:
         sent = event.timestamp.isoformat().encode()
         occurred_at = event.timestamp - min(ahead, event.timestamp - _EARLIEST)
-    key, insert_id = key.hex().encode(), event.insert_id.encode()
-    if insert_id.replace(b"-", b"") == key:  # the id is its own key, and stored once
-        key, insert_id = insert_id, _NULL
-    else:
-        insert_id = insert_id.replace(b"\\", b"\\\\")
-    return b"%b\t%b\t%b\t%b\t%b\t%b\t%b" % (
-        occurred_at.isoformat().encode(),
-        key,
+    cells = (
+        orjson.dumps(occurred_at)[1:-1],  # as isoformat(), at a third of its cost
+        key_cell,
         sent,
         event.name.encode(),
-        insert_id,
+        id_cell,
         _json(event.properties),
         _json(event.extra),
     )
+    return b"\t".join(cells)
 
 
 def _json(text: bytes) -> bytes:

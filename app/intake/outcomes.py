@@ -30,6 +30,8 @@ class Outcomes:
 
     def take(self) -> dict[str, int]:
         """All that waits; the caller carries it on or gives it back with `count`."""
+        if not self._pending:
+            return {}
         with self._lock:
             pending, self._pending = self._pending, Counter()
         return {name: number for name, number in pending.items() if number}

@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.intake import keys
-from app.intake.batch import Batch, Context, Event, Rejected, UnreadableEntry, insert_key
+from app.intake.batch import Batch, Context, Event, Rejected, UnreadableEntry, digest
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
 from app.intake.pause import Pause
@@ -94,8 +94,8 @@ def test_rejected_events_travel_with_the_batch(stream, redis_client):
 def test_seen_ids_are_digests_in_a_set_that_expires(stream, redis_client):
     stream.append(batch("a"))
     [key] = redis_client.keys("{t0}:seen:*")
-    assert redis_client.smembers(key) == {insert_key("a")}
-    assert len(insert_key("a")) == 16
+    assert redis_client.smembers(key) == {digest("a")}
+    assert len(digest("a")) == 16
     assert WINDOW < redis_client.ttl(key) <= WINDOW * 3 / 2
 
 

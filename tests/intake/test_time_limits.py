@@ -62,7 +62,7 @@ def test_a_postgres_that_hangs_in_a_statement_costs_one_request_a_moment(calling
         assert first < 1.5
         second, reply = seconds(lambda: caller.post(body()))
         assert reply.data == SUCCESS  # from the spool
-        assert second < 0.1
+        assert second < first / 2
     time.sleep(0.3)
     assert caller.post(body()).data == SUCCESS
 
