@@ -1,5 +1,6 @@
 """gunicorn: what, and why. The Procfile hands it to gunicorn with --config."""
 
+import asyncio
 import gc
 import os
 import sys
@@ -11,7 +12,6 @@ from typing import Any
 from flask import Flask
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.glogging import Logger
-from gunicorn.workers.base import Worker
 
 from app import logs
 from app.asgi import Server
@@ -67,18 +67,28 @@ logger_class = _Logger
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
 
 
-def post_worker_init(worker: Worker) -> None:
+async def _listen(worker: Any) -> None:
+    """gunicorn's `backlog` again: asyncio has made 100 of it, and whoever connects while so many
+    wait is heard a second later."""
+    while not worker.servers:
+        await asyncio.sleep(0)
+    for listener in worker.sockets:
+        listener.sock.listen(worker.cfg.backlog)
+
+
+def post_worker_init(worker: Any) -> None:
     """Serve the Flask app on the loop; give back what the run before left in the spool."""
     # Nearly all that a request makes is freed without the collector: what stays is not looked at
     # again, and the rest seldom (a tenth of the process's time).
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
-    app: Flask = worker.asgi  # type: ignore[attr-defined]
-    worker.asgi = Server(app)  # type: ignore[attr-defined]
+    app: Flask = worker.asgi
+    worker.asgi = Server(app)
+    worker.listening = worker.loop.create_task(_listen(worker))
     app.extensions["drainer"].start()
 
 
-def worker_exit(server: Any, worker: Worker) -> None:
+def worker_exit(server: Any, worker: Any) -> None:
     """The requests are answered: give back what still waits, and close the connections."""
     ours = getattr(worker, "asgi", None)
     if isinstance(ours, Server):  # else it could not be loaded

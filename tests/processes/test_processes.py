@@ -1,5 +1,6 @@
 """The processes themselves: started, used, stopped and killed."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -275,6 +276,17 @@ def test_a_body_that_never_ends_costs_no_batch(shared_web, redis_client):
     head = f"POST {PATH}?{query()} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n"
     raw_reply(shared_web, head.encode() + b'{"events":')
     assert post(shared_web, body()) == (200, SUCCESS)
+
+
+def test_connections_beyond_a_hundred_wait_in_the_queue(start_web):
+    web = start_web(WEB_CONCURRENCY="1")
+    assert post(web, body(event())) == (200, SUCCESS)
+    with contextlib.ExitStack() as stack:
+        os.killpg(web.process.pid, signal.SIGSTOP)
+        stack.callback(os.killpg, web.process.pid, signal.SIGCONT)
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=0.5))
+    assert post(web, body(event())) == (200, SUCCESS)
 
 
 @pytest.mark.parametrize("line", ["release", "web", "worker"])
