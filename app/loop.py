@@ -6,30 +6,71 @@ times as much as the request itself: they take turns at every reply of Redis.
 """
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 T = TypeVar("T")
 
+_MOST_IDLE = 100
+
 
 class _Request(greenlet):
-    """The code of one request."""
+    """The code of one request after the other: a new greenlet's stack is a mapping of memory, made
+    and taken back by the system, which costs more than many a request."""
+
+    is_over = False
+    outcome: Any = None
+    failure: BaseException | None = None
+
+    def run(self, call: Callable[[], Any]) -> None:
+        assert self.parent is not None  # noqa: S101
+        while True:
+            try:
+                self.outcome = call()
+            except GreenletExit:
+                raise
+            except BaseException as error:  # noqa: BLE001  # it belongs to who has called `run`
+                self.failure = error
+            self.is_over = True
+            call = self.parent.switch()
+            self.is_over = False
+
+    def take(self) -> Any:
+        outcome, failure = self.outcome, self.failure
+        self.outcome = self.failure = None
+        if failure is not None:
+            raise failure
+        return outcome
+
+
+class _Idle(threading.local):
+    """Those of a thread that wait for their next request."""
+
+    def __init__(self) -> None:
+        self.requests: list[_Request] = []
+
+
+_idle = _Idle()
 
 
 async def run(call: Callable[[], T]) -> T:
     """Call what may use `wait`. Whatever it raises is raised here."""
-    request = _Request(call)
-    outcome: Any = request.switch()
-    while not request.dead:
+    idle = _idle.requests
+    request = idle.pop() if idle else _Request()
+    outcome: Any = request.switch(call)
+    while not request.is_over:
         try:
             value = await outcome
         except BaseException as error:  # noqa: BLE001  # it belongs to the one who waits
             outcome = request.throw(error)
         else:
             outcome = request.switch(value)
-    return cast(T, outcome)
+    if len(idle) < _MOST_IDLE:
+        idle.append(request)
+    return cast(T, request.take())
 
 
 def is_on_loop() -> bool:

@@ -1,7 +1,9 @@
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from greenlet import getcurrent
 
 from app.loop import is_on_loop, offload, run, wait
 
@@ -68,6 +70,33 @@ def test_a_request_that_is_cancelled_cleans_up():
 
     asyncio.run(cancel())
     assert cleaned == [True]
+
+
+def test_requests_one_after_the_other_share_a_greenlet_whatever_became_of_them():
+    seen = []
+
+    def request():
+        seen.append(getcurrent())
+        wait(asyncio.sleep(0))
+        if len(seen) == 1:
+            raise KeyError("the first")
+        return len(seen)
+
+    async def three():
+        with pytest.raises(KeyError, match="the first"):
+            await run(request)
+        return [await run(request), await run(request)]
+
+    assert asyncio.run(three()) == [2, 3]
+    assert seen[0] is seen[1] is seen[2]
+
+
+def test_threads_share_none():
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(2):
+            assert asyncio.run(run(lambda: wait(asyncio.sleep(0, "here")))) == "here"
+            there = run(lambda: wait(asyncio.sleep(0, "there")))
+            assert other.submit(asyncio.run, there).result() == "there"
 
 
 def test_what_blocks_runs_on_a_thread_of_its_own_only_on_the_loop():

@@ -125,7 +125,7 @@ def _goals(medians, latencies, worker):
             if empty:
                 goal("web time a batch, against the empty route", ours["web"] / empty["web"], 2)
             disk = min(row["bytes"] for row in rows.values())
-            goal("bytes on disk an event, against the flat table", ours["bytes"] / disk, 0.33)
+            goal("bytes on disk an event, against the flat table", ours["bytes"] / disk, 1 / 3)
         goal(f"largest web process at {events} a batch, MB", max(ours["memory"]), 80)
     if latencies:
         ratio = statistics.median(each["p99"] / each["p50"] for each in latencies)
