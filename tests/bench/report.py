@@ -32,7 +32,7 @@ def show(results, steady, worker):
     goals = _goals(medians, latencies, worker)
     click.echo("\nGoals, from the medians at 16 connections")
     for text, value, limit, fits in goals:
-        click.echo(f"  {'met ' if fits else 'MISS'} {text}: {value:.2f} (goal {limit})")
+        click.echo(f"  {'met ' if fits else 'MISS'} {text}: {value:.2f} (goal {limit:.3g})")
     save(
         "bench.json",
         {
@@ -112,7 +112,7 @@ def _goals(medians, latencies, worker):
         goal(
             f"processor time an event at {events} a batch, against the best, {best}",
             ours["cpu"] / rows[best]["cpu"],
-            round(limit, 2),
+            limit,
         )
         if "Express" in rows and events > 1:
             goal(
