@@ -56,7 +56,7 @@ class Seed:
         self, shop: str, *, until: datetime, products: int = len(PRODUCTS), number: int = 20
     ) -> None:
         self._shop = shop
-        self._first = (until - timedelta(days=DAYS)).replace(hour=0, minute=0, second=0)
+        self._first = (until - timedelta(days=DAYS - 1)).replace(hour=0, minute=0, second=0)
         self._until = until
         self._products = [f"gid://shopify/Product/{1001 + number}" for number in range(products)]
         self._weights = [1 / (number + 2) for number in range(products)]

@@ -65,7 +65,8 @@ def go_on(url, rate):
     """Store and count about `rate` new events a second until the process is ended."""
     writer = Writer(statement_timeout=600_000)
     now = datetime.now(UTC)
-    batches = Seed(SHOP, until=now, products=500, number=int(now.timestamp())).batches(
+    yesterday = (now - timedelta(days=1)).replace(hour=23, minute=59)
+    batches = Seed(SHOP, until=yesterday, products=500, number=int(now.timestamp())).batches(
         100_000_000, days=1
     )
     with connect(url, "bench") as connection:
