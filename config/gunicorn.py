@@ -1,21 +1,17 @@
 """gunicorn: what, and why. The Procfile hands it to gunicorn with --config."""
 
-import asyncio
 import gc
 import os
 import sys
-from collections.abc import Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.glogging import Logger
 
 from app import logs
 from app.asgi import Server
-from app.replies import HEADERS, envelope
+from app.protocol import install, listen  # `protocol` itself is a setting of gunicorn's
 from config.settings import SettingsError, load_settings
 
 try:
@@ -66,14 +62,7 @@ logger_class = _Logger
 # Should somebody switch the access log on after all: no query string in it.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
 
-
-async def _listen(worker: Any) -> None:
-    """gunicorn's `backlog` again: asyncio has made 100 of it, and whoever connects while so many
-    wait is heard a second later."""
-    while not worker.servers:
-        await asyncio.sleep(0)
-    for listener in worker.sockets:
-        listener.sock.listen(worker.cfg.backlog)
+install()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -84,7 +73,7 @@ def post_worker_init(worker: Any) -> None:
     gc.set_threshold(20_000, 50, 100)
     app: Flask = worker.asgi
     worker.asgi = Server(app)
-    worker.listening = worker.loop.create_task(_listen(worker))
+    worker.listening = worker.loop.create_task(listen(worker))
     app.extensions["drainer"].start()
 
 
@@ -95,32 +84,3 @@ def worker_exit(server: Any, worker: Any) -> None:
         ours.app.extensions["drainer"].stop()
         ours.app.extensions["intake"].close()
         ours.app.extensions["reports"].close()
-
-
-def _send_error_response(
-    self: ASGIProtocol, status: int, message: str, extra_headers: Sequence[tuple[str, str]] = ()
-) -> None:
-    """gunicorn answers what it cannot read with plain text, sometimes with 501; ours is JSON."""
-    status = 400 if status == 501 else status
-    reason = HTTPStatus(status).phrase
-    body = envelope(reason.upper().replace(" ", "_"), "The request is not valid HTTP.")
-    headers = {
-        "Connection": "close",
-        "Content-Type": "application/json",
-        "Content-Length": len(body),
-        **HEADERS,
-    }
-    lines = [f"HTTP/1.1 {status} {reason}", *(f"{n}: {v}" for n, v in headers.items())]
-    head = "\r\n".join(lines) + "\r\n\r\n"
-    self._safe_write(head.encode() + body)  # type: ignore[attr-defined]
-
-
-def _eof_received(self: Any) -> bool:
-    """Who has said all and still listens gets a reply; asyncio would close the connection."""
-    self._keepalive = False
-    body = self._body_receiver
-    return self._current_request is not None and (body is None or body._complete)
-
-
-ASGIProtocol._send_error_response = _send_error_response  # type: ignore[attr-defined]
-ASGIProtocol.eof_received = _eof_received  # type: ignore[method-assign]
