@@ -1,7 +1,6 @@
 """ISO 8601 date-times as browsers and widgets send them."""
 
 import re
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 _FORM = re.compile(
@@ -34,8 +33,10 @@ def parse_timestamp(text: str) -> datetime:
     lies outside of the years 1 to 9999.
     """
     if _is_plain(text):
-        with suppress(ValueError):
+        try:
             return datetime.fromisoformat(text)
+        except ValueError:
+            pass  # told below, in our words
     match = _FORM.fullmatch(text)
     if match is None:
         raise ValueError("must be an ISO 8601 date and time, such as 2024-01-15T10:30:00Z")
