@@ -1,59 +1,75 @@
-/* Genlook tracker. genlook.track(event, properties), genlook.set({product_id, variant_id,
-   widget_enabled}). Sends nothing and keeps nothing before Shopify's customer privacy API allows
-   analytics. Never throws. An event keeps its id over all retries, so that sending it again is
-   safe; what could not be sent waits in localStorage for the next page. */
+/* genlook.track(event, properties), genlook.set({product_id, variant_id, widget_enabled}).
+   Never throws. Sends and keeps nothing while Shopify's customer privacy API does not allow it. An
+   event keeps its id over all retries: sending it again is safe. What was not sent waits in
+   localStorage for the next page. */
 (() => {
   "use strict";
   const VERSION = "1.0.0";
   const MAX_EVENTS = 50; // to a batch
-  const MAX_WAITING = 1000; // events kept
+  const MAX_WAITING = 1000; // events; the oldest go first
   const KEEPALIVE = 60000; // bytes; the browser's own limit is 64 KiB for all at once
   const PAUSE = 1000; // ms for more events to share a batch with
+  const TIMEOUT = 20000; // ms for a reply
   const LONGEST = 300000; // ms between retries
   const IDLE = 1800000; // ms after which a session ends
+  const ABANDONED = 3600000; // ms of silence after which a page is taken for dead
   const HALVE = -1;
   const PREFIX = "genlook:q:";
+  const CLIENT = "genlook_client_id", SESSION = "genlook_session";
 
-  const script = document.currentScript;
+  const quietly = (action) => (...given) => {
+    try { return action(...given); } catch (_) { return undefined; }
+  };
+  const copy = (value) => JSON.parse(JSON.stringify(value));
+  const read = quietly((key) => JSON.parse(localStorage.getItem(key)));
+  const save = quietly((key, text) => { localStorage.setItem(key, text); return true; });
+  const remove = quietly((key) => localStorage.removeItem(key));
+  const uuid = () => quietly(() => crypto.randomUUID())() ||
+    "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (c) =>
+      (c ^ ((Math.random() * 16) >> (c / 4))).toString(16)); // a page without https
+  const idsOf = (events) => new Set(events.map((event) => event.$insert_id));
+  const bytes = (value) => new Blob([JSON.stringify(value)]).size;
+
+  const script = document.currentScript || document.querySelector('script[src*="/public/tracker.js"]');
   const data = (script && script.dataset) || {};
-  const endpoint = new URL("tracking/events", script ? script.src : location.href).href;
+  const endpoint = ((script && script.src) || location.origin + "/apps/proxy_genlook-x/public/")
+    .replace(/\/[^/?#]*([?#].*)?$/, "/tracking/events");
   const page = {
     product_id: data.productId, variant_id: data.variantId, widget_enabled: true,
     lib_version: data.libVersion || VERSION,
   };
 
-  const quietly = (action) => (...given) => {
-    try { return action(...given); } catch (_) { return undefined; }
-  };
-  const uuid = () =>
-    (crypto.randomUUID && crypto.randomUUID()) ||
-    "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (c) =>
-      (c ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (c / 4)))).toString(16));
-  const read = quietly((key) => JSON.parse(localStorage.getItem(key)));
-  const write = quietly((key, value) => localStorage.setItem(key, JSON.stringify(value)));
-
   const pageview = uuid();
   const own = PREFIX + pageview;
   const memory = {}; // where there is no storage
-  let early = []; // before anybody has said yes or no
+  let early = []; // [event, where], before anybody has said yes or no
   let batches = []; // [{context, events}], as kept under `own`
-  let timer, failures = 0, sending = false, resting = 0;
+  let tail, tailKey; // the last batch, and its context as text
+  let timer, due, failures = 0, resting = 0;
+  let open = false, asked = false, sending = false, changed = false;
+  let stored = false; // what waits is in localStorage
+  let left = false; // the page is hidden or gone: whoever comes next may take what waits
 
+  // undefined: the API is not there yet
   const allowed = quietly(() => window.Shopify.customerPrivacy.analyticsProcessingAllowed());
 
   const clientId = () => {
-    memory.client = read("genlook_client_id") || memory.client || uuid();
-    write("genlook_client_id", memory.client);
+    const kept = quietly(() => localStorage.getItem(CLIENT))();
+    memory.client = kept || memory.client || uuid();
+    if (!kept) save(CLIENT, memory.client);
     return memory.client;
   };
   const sessionId = () => {
-    const now = Date.now();
-    const kept = read("genlook_session") || memory.session;
-    memory.session = kept && now - kept.at < IDLE ? { id: kept.id, at: now } : { id: uuid(), at: now };
-    write("genlook_session", memory.session);
-    return memory.session.id;
+    const at = Date.now();
+    let kept = read(SESSION) || memory.session;
+    if (!kept || !(at - kept.at < IDLE)) kept = { id: uuid() };
+    if (!(at - kept.at < IDLE / 100)) {
+      memory.session = { id: kept.id, at };
+      save(SESSION, JSON.stringify(memory.session));
+    }
+    return kept.id;
   };
-  const context = () => ({
+  const place = () => ({
     $current_url: location.href,
     $pathname: location.pathname,
     $host: location.host,
@@ -66,126 +82,191 @@
     $screen_height: screen.height,
     $viewport_width: innerWidth,
     $viewport_height: innerHeight,
-    $session_id: sessionId(),
     $pageview_id: pageview,
-    genlook_client_id: clientId(),
     genlook_product_id: page.product_id,
     genlook_variant_id: page.variant_id,
     genlook_lib_version: page.lib_version,
     genlook_widget_enabled: page.widget_enabled,
   });
 
-  const waiting = () => batches.reduce((sum, batch) => sum + batch.events.length, 0);
-  const keep = () => (batches.length ? write(own, batches) : quietly(() => localStorage.removeItem(own))());
+  const store = () => {
+    changed = false;
+    if (!batches.length) remove(own);
+    stored = batches.length && save(own, JSON.stringify({ left, at: Date.now(), batches }));
+  };
+  const keep = () => { // once for all that a task adds
+    if (!changed) Promise.resolve().then(store);
+    changed = true;
+  };
 
-  const add = (event) => {
-    const now = context();
+  const add = (event, where) => {
+    back();
+    const context = Object.assign(where, { $session_id: sessionId(), genlook_client_id: clientId() });
+    const key = JSON.stringify(context);
     const last = batches[batches.length - 1];
-    if (last && last.events.length < MAX_EVENTS && JSON.stringify(last.context) === JSON.stringify(now))
-      last.events.push(event);
-    else batches.push({ context: now, events: [event] });
-    if (waiting() > MAX_WAITING) batches.shift();
+    if (last && last === tail && key === tailKey && last.events.length < MAX_EVENTS) last.events.push(event);
+    else batches.push(tail = { context, events: [event] });
+    tailKey = key;
+    limit();
+  };
+  const limit = () => {
+    const waiting = batches.reduce((sum, batch) => sum + batch.events.length, 0);
+    if (waiting > MAX_WAITING) batches.shift();
     keep();
-    plan(waiting() >= MAX_EVENTS ? 0 : PAUSE);
+    plan(waiting >= MAX_EVENTS ? 0 : PAUSE);
   };
 
   const plan = (delay) => {
+    const at = Math.max(Date.now() + delay, resting);
+    if (timer && due <= at) return;
     clearTimeout(timer);
-    timer = setTimeout(flush, Math.max(delay, resting - Date.now()));
+    due = at;
+    timer = setTimeout(flush, at - Date.now());
   };
 
-  const post = (batch, keepalive) =>
-    fetch(endpoint, {
-      method: "POST", body: JSON.stringify(batch), keepalive, credentials: "same-origin",
-      headers: { "Content-Type": "application/json" },
-    });
-
-  const done = (batch, sent) => {
-    batch.events = batch.events.filter((event) => !sent.has(event.$insert_id));
-    batches = batches.filter((one) => one.events.length);
-    keep();
-  };
-
-  /* How the reply is taken: true, the events are gone for good; HALVE, they are too many at once;
-     else ms to wait, 0 for the usual. */
+  // true: taken; HALVE: one event of it is refused, or all together; else ms to wait, 0 the usual
   const settle = async (reply) => {
     if (reply.ok) return (await reply.json()).success === true || 0;
-    if (reply.status === 429) return 1000 * (Number(reply.headers.get("Retry-After")) || 60);
-    if (reply.status === 413) return HALVE;
-    return [400, 404, 405, 415].includes(reply.status) || 0; // it will never be taken
+    if (reply.status === 429) {
+      const wait = Number(reply.headers.get("Retry-After"));
+      return 1000 * (wait >= 1 ? Math.min(wait, 3600) : 60);
+    }
+    return reply.status === 400 || reply.status === 413 ? HALVE : 0;
+  };
+  const post = async (batch, keepalive) => {
+    const stop = new AbortController();
+    const late = setTimeout(() => stop.abort(), TIMEOUT);
+    try {
+      return await settle(await fetch(endpoint, {
+        method: "POST", body: JSON.stringify(batch), keepalive, credentials: "same-origin",
+        headers: { "Content-Type": "application/json" }, signal: stop.signal,
+      }));
+    } catch (_) { // offline, late, or not our reply
+      return 0;
+    } finally {
+      clearTimeout(late);
+    }
+  };
+  const yielded = () => { // another page has taken what waited
+    if (left && stored && !read(own)) batches = [];
+  };
+  const done = (ids) => {
+    yielded();
+    for (const batch of batches) batch.events = batch.events.filter((event) => !ids.has(event.$insert_id));
+    batches = batches.filter((batch) => batch.events.length);
+    keep();
   };
 
   const flush = async () => {
-    if (sending || !batches.length || !allowed()) return;
+    timer = 0;
+    if (sending || left || !batches.length || !allowed()) return;
     sending = true;
-    const batch = batches[0];
-    const ids = new Set(batch.events.map((event) => event.$insert_id));
-    let result = 0;
-    try { result = await settle(await post(batch, false)); } catch (_) { /* offline */ }
+    const batch = batches[0], ids = idsOf(batch.events);
+    const result = await post(batch, false);
     sending = false;
-    if (result === HALVE && batch.events.length > 1) {
+    if (result === HALVE && ids.size > 1) {
       const rest = batch.events.splice(batch.events.length / 2);
-      batches.splice(1, 0, { context: batch.context, events: rest });
-      keep();
-      return plan(0);
-    }
-    if (result === true || result === HALVE) {
-      failures = 0;
-      resting = 0;
-      done(batch, ids);
+      if (batches[0] === batch) batches.splice(1, 0, { context: batch.context, events: rest });
+    } else if (result === true || result === HALVE) {
+      failures = resting = 0;
+      done(ids);
     } else {
       const pause = result || Math.min(LONGEST, PAUSE * 2 ** failures++);
-      resting = Date.now() + pause * (0.75 + Math.random() / 2);
-    }
-    if (batches.length) plan(PAUSE * (failures && 1));
-  };
-
-  /* The page may be gone before the replies are here: what was sent stays kept, and is sent again
-     from the next page. */
-  const leave = quietly(() => {
-    if (!allowed()) return;
-    let room = KEEPALIVE;
-    for (const batch of batches) {
-      room -= new Blob([JSON.stringify(batch)]).size;
-      if (room < 0) return;
-      const ids = new Set(batch.events.map((event) => event.$insert_id));
-      post(batch, true).then(settle).then((result) => result === true && done(batch, ids), () => {});
-    }
-  });
-
-  /* What other pages have left behind. One of them may still be open and send it too: the ids tell. */
-  const inherit = quietly(() => {
-    for (const key of Object.keys(localStorage)) {
-      if (!key.startsWith(PREFIX) || key === own) continue;
-      const left = read(key) || [];
-      localStorage.removeItem(key);
-      batches.push(...left.filter((batch) => batch.events && batch.events.length));
+      resting = Date.now() + pause * (1 + Math.random() / 4);
     }
     keep();
+    if (batches.length && !left) plan(0);
+  };
+
+  // The replies may come too late: what is sent stays kept, and is sent again by the next page.
+  const leave = quietly(() => {
+    if (left || !allowed()) return;
+    left = true;
+    clearTimeout(timer);
+    timer = 0;
+    store();
+    if (stored && Date.now() < resting) return;
+    let room = KEEPALIVE;
+    for (const { context, events } of batches) {
+      room -= bytes({ context, events: [] });
+      const some = events.filter((event) => room > 0 && (room -= bytes(event) + 1) > 0);
+      const ids = idsOf(some);
+      if (some.length) post({ context, events: some }, true).then((result) => result === true && done(ids));
+    }
+  });
+  const back = () => {
+    if (!left) return;
+    yielded();
+    left = false;
+    keep();
+    if (batches.length) plan(0);
+  };
+
+  // What pages that are gone have left behind
+  const inherit = quietly(() => {
+    const known = new Set();
+    for (const batch of batches) batch.events.forEach((event) => known.add(event.$insert_id));
+    for (const key of Object.keys(localStorage)) {
+      if (!key.startsWith(PREFIX) || key === own) continue;
+      const entry = read(key) || {};
+      if (!entry.left && Math.abs(Date.now() - entry.at) < ABANDONED) continue;
+      remove(key);
+      quietly(() => entry.batches.forEach(({ context, events }) => {
+        events = events.filter((event) => event.$insert_id && !known.has(event.$insert_id));
+        events.forEach((event) => known.add(event.$insert_id));
+        if (context && events.length) batches.unshift({ context, events });
+        limit();
+      }))();
+    }
     if (batches.length) plan(0);
   });
 
   const decide = quietly(() => {
-    if (!allowed()) return;
-    inherit();
-    early.splice(0).forEach(quietly(add));
+    const yes = allowed();
+    if (yes) {
+      open = true;
+      inherit();
+      early.splice(0).forEach((given) => add(...given));
+    } else if (yes === false) {
+      open = false;
+      batches = [];
+      memory.client = memory.session = 0;
+      quietly(() => Object.keys(localStorage).forEach((key) =>
+        (key === CLIENT || key === SESSION || key.startsWith(PREFIX)) && remove(key)))();
+    }
   });
+  // Shopify's own script, which brings the API, may come after this one.
+  const ask = quietly(() => {
+    if (allowed() === undefined && !asked && window.Shopify && window.Shopify.loadFeatures) {
+      asked = true;
+      window.Shopify.loadFeatures([{ name: "consent-tracking-api", version: "0.1" }], () => decide());
+    }
+    decide();
+  });
+  const listen = () => {
+    ask();
+    if (early.length && allowed() === undefined) setTimeout(listen, PAUSE);
+  };
 
   const track = quietly((event, properties) => {
-    const one = { event, properties: properties || {}, timestamp: new Date().toISOString(), $insert_id: uuid() };
-    JSON.stringify(one); // what cannot be sent is not kept
-    if (allowed()) add(one);
-    else if (early.length < MAX_EVENTS) early.push(one);
+    const one = copy({ event, properties: properties || {}, timestamp: new Date().toISOString(), $insert_id: uuid() });
+    if (!open) decide();
+    if (open && allowed()) add(one, place());
+    else if (early.length < MAX_EVENTS && early.push([one, place()]) === 1) listen();
   });
 
   quietly(() => {
-    document.addEventListener("visitorConsentCollected", decide);
+    document.addEventListener("visitorConsentCollected", () => {
+      if (allowed() === false) early = [];
+      decide();
+    });
     addEventListener("pagehide", leave);
-    document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && leave());
-    addEventListener("online", () => { resting = 0; plan(0); });
-    if (window.Shopify && window.Shopify.loadFeatures && !window.Shopify.customerPrivacy)
-      window.Shopify.loadFeatures([{ name: "consent-tracking-api", version: "0.1" }], decide);
-    decide();
+    addEventListener("pageshow", quietly(back));
+    document.addEventListener("visibilitychange", quietly(() =>
+      document.visibilityState === "hidden" ? leave() : back()));
+    addEventListener("online", quietly(() => { resting = 0; back(); plan(0); }));
+    addEventListener("load", ask);
+    ask();
   })();
-  window.genlook = { track, set: quietly((values) => Object.assign(page, values)) };
+  window.genlook = { track, set: quietly((values) => Object.assign(page, copy(values))) };
 })();
