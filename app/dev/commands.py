@@ -180,8 +180,9 @@ def _run_processes(
 
     python = [sys.executable, "-m"]
     web, storefront = f"http://127.0.0.1:{port}", ["--port", str(storefront_port)]
+    gunicorn = [*python, "gunicorn", "--config", "config/gunicorn.py"]
     commands = {
-        "web": [*python, "gunicorn", "--config", "config/gunicorn.py", "app:create_app()"],
+        "web": [*gunicorn, "--bind", f"127.0.0.1:{port}", "app:create_app()"],
         "worker": [*FLASK, "worker"],
         "storefront": [*python, "app.dev.storefront", *storefront, "--target", web],
         **{name: ["tail", "-n", "0", "-F", str(log)] for name, log in logs.items()},
@@ -199,9 +200,12 @@ def _run_processes(
 def _seed(database_url: str, events: int) -> None:
     from app.dev.seed import seed
 
-    click.echo(f"Filling {DEV_SHOP} with a year of about {events:,} events")
-    with connect(database_url, "seed") as connection:
-        stored = seed(connection, DEV_SHOP, events)
+    filling = f"Filling {DEV_SHOP} with a year of about {events:,} events"
+    with (
+        connect(database_url, "seed") as connection,
+        click.progressbar(length=events, label=filling) as bar,
+    ):
+        stored = seed(connection, DEV_SHOP, events, bar.update)
     if stored:
         click.echo(f"{stored:,} events stored; the worker counts them for the merchant's page")
     else:

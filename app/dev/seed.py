@@ -2,8 +2,9 @@
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from math import cos, pi
 
 import orjson
@@ -11,6 +12,7 @@ from psycopg import Connection
 
 from app.intake.batch import Batch, Context, Event
 from app.store.writer import Writer
+from app.tracking.user_agent import device
 
 DAYS = 365
 EVENTS_PER_VISIT = 2.7  # on average, as `_visit` draws them
@@ -121,6 +123,7 @@ class Seed:
                         "product_id": product,
                         "lib_version": version,
                         "current_url": f"https://{self._shop}/products/{number}",
+                        **device(agent),
                     },
                     orjson.dumps(context),
                 ),
@@ -155,9 +158,9 @@ class Seed:
         return Event(name, f"seed-{self._seed}-{self._number}", at, b"{}", b"{}")
 
 
-def seed(connection: Connection, shop: str, events: int) -> int:
-    """Store about so many events of the last year; returns how many were new, 0 where the shop has
-    its year already."""
+def seed(connection: Connection, shop: str, events: int, progress: Callable[[int], object]) -> int:
+    """Store about so many events of the last year, all or none; returns how many, 0 where the shop
+    has its year already. `progress` is called with the number of events that have come along."""
     if connection.execute(
         "SELECT 1 FROM events JOIN shops ON shops.id = shop_id"
         " WHERE domain = %s AND insert_id LIKE 'seed-%%' LIMIT 1",
@@ -165,11 +168,11 @@ def seed(connection: Connection, shop: str, events: int) -> int:
     ).fetchone():
         return 0
     writer = Writer(statement_timeout=60_000)
+    year = Seed(shop, until=datetime.now(UTC)).batches(events)
     stored = 0
-    together: list[Batch] = []
-    for batch in Seed(shop, until=datetime.now(UTC)).batches(events):
-        together.append(batch)
-        if len(together) == BATCHES_AT_ONCE:
-            stored += writer.write(connection, together)
-            together = []
-    return stored + (writer.write(connection, together) if together else 0)
+    with connection.transaction():
+        while together := list(islice(year, BATCHES_AT_ONCE)):
+            new = writer.write(connection, together)
+            progress(new)
+            stored += new
+    return stored

@@ -66,6 +66,14 @@ def points(share: float | None) -> str:
 
 
 def change(now: int, before: int) -> str:
+    """Against the period before, in words."""
     if not before:
-        return "none before" if now else NOTHING
-    return f"{100 * (now - before) / before:+.0f} %".replace("-", "\N{MINUS SIGN}")
+        return "none in the period before"
+    change = f"{100 * (now - before) / before:+.0f} %".replace("-", "\N{MINUS SIGN}")
+    return f"{change} against {before:,} in the period before"
+
+
+def window(hours: int) -> str:
+    if hours == 1:
+        return "1 hour"
+    return "7 days" if hours == 168 else f"{hours} hours"

@@ -50,6 +50,7 @@ def page() -> str:
         breakdowns=BREAKDOWNS,
         windows=shops.WINDOWS,
         charts=charts,
+        now=datetime.now(UTC),
         chosen=request.args,
         link=_link,
         names_of=_GROUP_NAMES,

@@ -135,6 +135,8 @@ class BatchSchema(Schema):
     class Meta:
         unknown = EXCLUDE
 
+    error_messages = {"type": "must be an object"}  # noqa: RUF012 - as Schema declares it
+
     events = EventsField(required=True)
     context = ContextField(required=True)
 

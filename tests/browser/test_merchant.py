@@ -93,6 +93,66 @@ def test_free_days_groups_and_settings(year, visitor, database):
     assert tab.complaints == []
 
 
+def chosen(page):
+    return page.inner_text(".ranges [aria-current]")
+
+
+def test_the_skip_link_leads_to_the_numbers_and_fetches_nothing(year, visitor):
+    page = visitor().open("/admin")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement.id") == "numbers"
+    page.go_back()
+    page.wait_for_timeout(300)
+    assert asked == []
+
+
+def test_of_two_quick_clicks_the_last_counts(year, visitor):
+    page = visitor().open("/admin")
+
+    def late(route):
+        page.wait_for_timeout(500)
+        route.continue_()
+
+    page.route("**/app?*range=90*", late)
+    page.evaluate(
+        "for (const n of ['90', '7']) document.querySelector(`a[href*='range=${n}']`).click()"
+    )
+    page.wait_for_timeout(1500)
+    assert chosen(page) == "7 days"
+    assert "range=7" in page.url
+    page.click("text=90 days")  # the page still answers
+    page.wait_for_url("**range=90*")
+    assert chosen(page) == "90 days"
+
+
+def test_what_was_open_and_in_focus_stays_so(year, visitor):
+    page = visitor().open("/admin")
+    page.click("summary")
+    page.focus("#days button")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**from=*")
+    assert page.evaluate("document.activeElement.textContent") == "Show"
+    assert page.locator("details tbody").is_visible()
+    page.focus("#settings button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#main[aria-busy=false]")
+    assert page.evaluate("document.activeElement.textContent") == "Save and count anew"
+
+
+def test_a_printed_page_shows_all_days(year, visitor):
+    page = visitor().open("/admin?range=90")
+    page.click("summary")
+    page.emulate_media(media="print")
+    assert page.evaluate(
+        "(e => e.scrollHeight <= e.clientHeight)(document.querySelector('details .scroll'))"
+    )
+
+
 def test_tables_and_events_are_downloaded(year, visitor):
     page = visitor(accept_downloads=True).open("/admin")
     for link, start in (("a:has-text('CSV of the funnel')", "step,event,name"),

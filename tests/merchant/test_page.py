@@ -1,4 +1,5 @@
 import csv
+import html
 import io
 import json
 import re
@@ -110,6 +111,21 @@ def test_a_shop_that_never_sent_anything_is_told_how_to(merchant):
     assert page.status_code == 200
     assert "Nothing has arrived yet" in page.text
     assert f"https://{SHOP}/apps/proxy_genlook-x/public/tracking/events" in page.text
+
+
+def test_its_sample_is_of_now_wherever_the_merchant_is(merchant, database):
+    database.execute("INSERT INTO shops (domain) VALUES (%s)", [SHOP])
+    save(merchant, time_zone="Pacific/Auckland", window_hours=24)
+    sample = re.search(r'"timestamp":"(.*?)"', html.unescape(merchant("/app").text))[1]
+    assert abs(datetime.fromisoformat(sample) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_words_fit_the_numbers(merchant, history):
+    save(merchant, time_zone="UTC", window_hours=1)
+    page = merchant("/app").text
+    assert "within 1 hour of" in page
+    assert "none in the period before" in page
+    assert "width:0.00%" not in page
 
 
 def test_what_was_rejected_is_shown_with_its_reason(merchant):

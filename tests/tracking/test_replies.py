@@ -117,6 +117,8 @@ def test_a_batch_without_a_usable_event_is_refused(caller, document, paths):
     assert reply.json["success"] is False
     assert reply.json["code"] == "VALIDATION_FAILED"
     assert [detail["path"] for detail in reply.json["details"]] == paths
+    assert all(detail["message"].startswith("must ") or "larger" in detail["message"]
+               or "required" in detail["message"] for detail in reply.json["details"])  # fmt: skip
     assert caller.rows() == []
     assert caller.rejected()
 

@@ -21,20 +21,44 @@
     problem.scrollIntoView({ block: "nearest" });
   };
 
+  // Only the hash differs: that is the browser's own affair.
+  const bare = (address) => new URL(address, location.href).href.replace(/#.*/, "");
+  let shown = bare(location.href);
+  let latest = 0;
+
+  const selectorOf = (element) => {
+    const href = element.getAttribute("href");
+    if (href) return `a[href="${CSS.escape(href)}"]`;
+    const form = element.form ? `#${element.form.id} ` : "";
+    return form + element.localName + (element.name ? `[name=${element.name}]` : "");
+  };
+
+  const show = (page) => {
+    const old = document.getElementById("main");
+    const isOpen = old.querySelector("details").open;
+    const focused = old.contains(document.activeElement) && selectorOf(document.activeElement);
+    old.replaceWith(page.getElementById("main"));
+    document.querySelector("details").open = isOpen;
+    prepare();
+    if (focused) document.querySelector(focused)?.focus();
+  };
+
+  // Of several at once the last one counts.
   const swap = async (address, { keep = true } = {}) => {
-    const main = document.getElementById("main");
-    main.setAttribute("aria-busy", "true");
+    const number = ++latest;
+    const busy = (is) => document.getElementById("main").setAttribute("aria-busy", is);
+    busy(true);
     try {
-      const page = new DOMParser().parseFromString(await (await ask(address)).text(), "text/html");
-      const focused = document.activeElement?.getAttribute("href") ?? "";
-      main.replaceWith(page.getElementById("main"));
+      const text = await (await ask(address)).text();
+      if (number !== latest) return;
+      show(new DOMParser().parseFromString(text, "text/html"));
       const url = new URL(address, location.href);
       if (localToken) url.searchParams.set("id_token", localToken);
       if (keep) history.pushState(null, "", url);
-      prepare();
-      if (focused) document.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+      shown = bare(location.href);
     } catch (error) {
-      main.setAttribute("aria-busy", "false");
+      if (number !== latest) return;
+      busy(false);
       complain(error.message);
     }
   };
@@ -90,6 +114,8 @@
     for (const [name, value] of new FormData(form)) url.searchParams.set(name, value);
     swap(url);
   });
-  addEventListener("popstate", () => swap(location.href, { keep: false }));
+  addEventListener("popstate", () => {
+    if (bare(location.href) !== shown) swap(location.href, { keep: false });
+  });
   prepare();
 })();

@@ -1,0 +1,29 @@
+import pytest
+
+from app.dev.seed import seed
+from tests.calls import SHOP
+
+
+def stored(database):
+    return database.execute("SELECT count(*) FROM tracked_events").fetchone()[0]
+
+
+def test_a_year_that_was_broken_off_leaves_nothing_and_comes_whole_the_next_time(database):
+    def break_off(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        seed(database, SHOP, 2_000, break_off)
+    assert stored(database) == 0
+    come = []
+    number = seed(database, SHOP, 2_000, come.append)
+    assert 1_500 < number == sum(come) == stored(database)
+    assert seed(database, SHOP, 2_000, come.append) == 0
+
+
+def test_its_visitors_have_devices_browsers_and_systems(database):
+    seed(database, SHOP, 2_000, lambda _: None)
+    shown = database.execute("SELECT DISTINCT device_class, browser, os FROM batches").fetchall()
+    assert ("mobile", "Safari", "iOS") in shown
+    assert {device for device, _, _ in shown} == {"desktop", "mobile", "tablet"}
+    assert all(browser and system for _, browser, system in shown)
