@@ -11,6 +11,7 @@ from app.store.connections import connect, report_pool
 
 READ_TIMEOUT = 20_000  # ms
 _EXPORTS = 1  # at once in a process; each holds a connection for as long as it takes
+_EXPORT_WAIT = 2.0  # s; who asks for the next as soon as he has one is a little early
 
 
 class Busy(Exception):
@@ -48,7 +49,7 @@ class Database:
     @contextmanager
     def exporting(self) -> Iterator[Connection]:
         """A connection outside of the pool, for as long as it takes. Busy."""
-        if not self._exports.acquire(blocking=False):
+        if not self._exports.acquire(timeout=_EXPORT_WAIT):
             raise Busy
         try:
             with connect(self._url, "export") as connection:

@@ -3,6 +3,7 @@ import html
 import io
 import json
 import re
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -98,6 +99,16 @@ def test_a_second_export_at_once_has_to_wait(merchant, history):
     assert merchant("/app/api/events").status_code == 503
     first.close()
     assert merchant("/app/api/events").status_code == 200
+
+
+def test_one_export_after_the_other_is_served(merchant, history):
+    first = merchant.client.get(
+        "/app/api/events", headers={"Authorization": f"Bearer {token()}"}, buffered=False
+    )
+    ending = threading.Timer(0.3, first.close)  # its last byte has come, its end has not
+    ending.start()
+    assert merchant("/app/api/events").status_code == 200
+    ending.join()
 
 
 def test_a_shop_sees_only_itself(merchant, history):
@@ -225,7 +236,8 @@ def test_a_merchant_chooses_his_time_zone_and_window(merchant, history, database
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"time_zone": "Mars/Olympus", "window_hours": 24}, {"time_zone": "UTC", "window_hours": 5},
+    [{"time_zone": "Mars/Olympus", "window_hours": 24},
+     {"time_zone": "localtime", "window_hours": 24}, {"time_zone": "UTC", "window_hours": 5},
      {"time_zone": ["UTC"], "window_hours": 24}, {}, []],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(merchant, wrong):
