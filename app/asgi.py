@@ -1,14 +1,12 @@
 """The app as gunicorn's ASGI worker calls it (config/gunicorn.py).
 
-The endpoint's requests run on the event loop, each in a greenlet (app/loop.py), and without Flask's
-own dispatch, which would cost as much as all that they do. All other requests go through Flask on
-threads, where they may block.
+The endpoint's requests that have not taken the shorter way (app/protocol.py) run on the event loop,
+each in a greenlet (app/loop.py); all others go through Flask, on threads, where they may block.
 Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -20,7 +18,6 @@ from app import loop
 from app.replies import HEADERS, Reply
 from app.tracking.body import WIRE_LIMIT
 from app.tracking.endpoint import Endpoint
-from config.settings import Settings
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -33,29 +30,26 @@ _DRAIN = 4 * 1024 * 1024  # bytes
 class Server:
     def __init__(self, app: Flask) -> None:
         self.app = app
-        self._endpoint: Endpoint = app.extensions["endpoint"]
-        self._paths = {rule.rule for rule in app.url_map.iter_rules("tracking.receive_events")}
-        settings: Settings = app.extensions["settings"]
-        self._threads = settings.web_threads
-        self._has_threads = False  # not before gunicorn's fork
+        self.endpoint: Endpoint = app.extensions["endpoint"]
+        rules = {rule.rule for rule in app.url_map.iter_rules("tracking.receive_events")}
+        self.endpoint_paths = {rule + slash for rule in rules for slash in ("", "/")}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"{scope['type']} is not served here")
         running = asyncio.get_running_loop()
-        if not self._has_threads:
-            running.set_default_executor(ThreadPoolExecutor(self._threads, "request"))
-            self._has_threads = True
         path = _path(scope)
-        is_endpoint = scope["method"] == "POST" and path.removesuffix("/") in self._paths
+        is_endpoint = scope["method"] == "POST" and path in self.endpoint_paths
         body = await _read(receive, WIRE_LIMIT if is_endpoint else _LIMIT)
         if body is None:
             return  # the caller went away
         if is_endpoint:
-            encoding = b",".join([v for k, v in scope["headers"] if k == b"content-encoding"])
+            encoding = b",".join(
+                [v for k, v in scope["headers"] if k == b"content-encoding"]
+            ).lower()
             reply = await loop.run(
                 partial(
-                    self._endpoint.answer, scope["query_string"], encoding.decode("latin-1"), body
+                    self.endpoint.answer, scope["query_string"], encoding.decode("latin-1"), body
                 )
             )
             await send(_head(reply))

@@ -8,6 +8,7 @@ times as much as the request itself: they take turns at every reply of Redis.
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -32,18 +33,32 @@ class _Request(greenlet):
                 self.outcome = call()
             except GreenletExit:
                 raise
-            except BaseException as error:  # noqa: BLE001  # it belongs to who has called `run`
+            except BaseException as error:  # noqa: BLE001  # it belongs to who has called `start`
                 self.failure = error
             self.is_over = True
             call = self.parent.switch()
             self.is_over = False
 
-    def take(self) -> Any:
+    def go_on(self, done: "Done", awaited: Any) -> None:
+        """It waits for `awaited`, or is over."""
+        if not self.is_over:
+            future = asyncio.ensure_future(awaited)
+            future.add_done_callback(partial(self._resume, done))
+            return
         outcome, failure = self.outcome, self.failure
         self.outcome = self.failure = None
-        if failure is not None:
-            raise failure
-        return outcome
+        if len(_idle.requests) < _MOST_IDLE:
+            _idle.requests.append(self)
+        done(outcome, failure)
+
+    def _resume(self, done: "Done", future: asyncio.Future[Any]) -> None:
+        try:
+            value = future.result()
+        except BaseException as error:  # noqa: BLE001  # it belongs to the one who waits
+            awaited = self.throw(error)
+        else:
+            awaited = self.switch(value)
+        self.go_on(done, awaited)
 
 
 class _Idle(threading.local):
@@ -55,22 +70,29 @@ class _Idle(threading.local):
 
 _idle = _Idle()
 
+Done = Callable[[Any, BaseException | None], object]
+
+
+def start(call: Callable[[], Any], done: Done) -> None:
+    """Call what may use `wait`, and then `done` with what it returned or raised."""
+    request = _idle.requests.pop() if _idle.requests else _Request()
+    request.go_on(done, request.switch(call))
+
 
 async def run(call: Callable[[], T]) -> T:
-    """Call what may use `wait`. Whatever it raises is raised here."""
-    idle = _idle.requests
-    request = idle.pop() if idle else _Request()
-    outcome: Any = request.switch(call)
-    while not request.is_over:
-        try:
-            value = await outcome
-        except BaseException as error:  # noqa: BLE001  # it belongs to the one who waits
-            outcome = request.throw(error)
+    """The same for a coroutine. Where it is cancelled, the call goes on to its end."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def done(outcome: T, failure: BaseException | None) -> None:
+        if future.done():
+            return
+        if failure is None:
+            future.set_result(outcome)
         else:
-            outcome = request.switch(value)
-    if len(idle) < _MOST_IDLE:
-        idle.append(request)
-    return cast(T, request.take())
+            future.set_exception(failure)
+
+    start(call, done)
+    return await future
 
 
 def is_on_loop() -> bool:
@@ -81,7 +103,7 @@ def is_on_loop() -> bool:
 def wait(awaitable: Awaitable[T]) -> T:
     """The awaitable's value, or what it raises, for a caller on the loop."""
     parent = getcurrent().parent
-    assert parent is not None  # noqa: S101  # `run` is the parent of every request
+    assert parent is not None  # noqa: S101  # who has started or resumed it
     return cast(T, parent.switch(awaitable))
 
 

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ def post_worker_init(worker: Any) -> None:
     gc.set_threshold(20_000, 50, 100)
     app: Flask = worker.asgi
     worker.asgi = Server(app)
+    threads = ThreadPoolExecutor(_settings.web_threads, "request")
+    worker.loop.set_default_executor(threads)
     worker.listening = worker.loop.create_task(listen(worker))
     app.extensions["drainer"].start()
 
