@@ -51,8 +51,9 @@ def authenticate() -> Response | None:
 
 def protect(reply: Response) -> Response:
     """After each request: who may put the page into a frame, on every reply with HTML."""
+    path = request.path.rstrip("/")
     if reply.mimetype == "text/html":
-        shop = g.get("shop") or (_claimed_shop() if request.path.rstrip("/") == BOUNCE else "")
+        shop = g.get("shop") or (_claimed_shop() if path in (PAGE, BOUNCE) else "")
         framed_by = f"https://{shop} {ADMIN}" if shop else "'none'"
         reply.headers["Content-Security-Policy"] = (
             f"frame-ancestors {framed_by}; base-uri 'none'; object-src 'none'; form-action 'self'"

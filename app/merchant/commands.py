@@ -86,7 +86,7 @@ def rebuild_(domain: str | None) -> None:
                 with click.progressbar(length=total, label=f"{name} {total:,} events") as bar:
                     rebuild(connection, shop_id, bar.update)
             except psycopg.Error as error:
-                raise click.ClickException(f"Stopped, nothing changed: {error}") from error
+                raise click.ClickException(f"Stopped at {name}, safe to repeat: {error}") from error
     click.echo(f"{len(shops)} shops counted anew.")
 
 
@@ -113,7 +113,10 @@ def check(domain: str, range_: str, first: datetime | None, last: datetime | Non
     for name in differing:
         click.echo(f"{name}: the report has {counted[name]}, the plain count {plain[name]}")
     if differing:
-        raise click.ClickException(f"They differ. Run `flask report rebuild --shop {domain}`.")
+        raise click.ClickException(
+            "They differ. Days whose events are deleted by retention keep their numbers; for others"
+            f" run `flask report rebuild --shop {domain}`."
+        )
     click.echo(f"{len(plain)} groups of numbers are equal.")
 
 
@@ -171,7 +174,7 @@ def _period(shop: Shop, range_: str, first: datetime | None, last: datetime | No
     days = {"from": first, "to": last}
     args = {name: f"{day:%Y-%m-%d}" for name, day in days.items() if day}
     try:
-        return read_period({"range": range_} | args, shop.today())
+        return read_period({"range": range_} | args, shop.today)
     except Refusal as refusal:
         raise click.ClickException(refusal.message) from refusal
 
@@ -198,4 +201,6 @@ def _echo_uplift(uplift: dict[str, Any]) -> None:
 
 
 def _echo_group(name: str, group: dict[str, Any]) -> None:
+    # What a shopper's browser sent must not steer the terminal.
+    name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
     click.echo(f"{name[:40]:<40}{group['visitors']:>9,}  {' '.join(map(str, group['steps']))}")

@@ -1,7 +1,8 @@
 """From announcements to counts, within the caller's transaction."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from psycopg import Connection
 
@@ -12,7 +13,6 @@ from app.merchant.stored import TAKE, read_events
 from app.merchant.values import Values
 
 BATCHES = 3_000  # at once, and up to as many as the last announcement has
-MOST_EVENTS = 50_000  # of a visitor; who does more is a robot, and counts no further as a visitor
 _LOCK = 0x7265706F7274  # "report": one process at a time counts
 _DEFAULT_WINDOW = 24  # hours
 
@@ -24,6 +24,17 @@ def is_ours(connection: Connection, *, wait: bool = False) -> bool:
         return True
     row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone()
     return bool(row and row[0])
+
+
+@contextmanager
+def its_turn(connection: Connection) -> Iterator[None]:
+    """Wait until no other process counts. For a transaction whose snapshot must be younger than
+    that: within it the wait would come after the snapshot."""
+    connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+    try:
+        yield
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
 
 
 def count_announced(connection: Connection) -> bool:
@@ -68,13 +79,18 @@ def _merge(
     """Put the new events into their visitors' journeys, and the difference into the cells."""
     windows = {shop_id: window_of(connection, shop_id) for shop_id in {shop for shop, _ in new}}
     known = journeys.read(connection, new.keys())
-    merged = {}
+    merged: dict[journeys.Visitor, journeys.Journey] = {}
     for visitor, events in new.items():
         shop_id, old = visitor[0], known.get(visitor, [])
-        if len(old) + len(events) > MOST_EVENTS:
+        if old is None:
             cells[shop_id].update(count_anonymous(events))
             continue
-        merged[visitor] = sorted(old + events)
-        cells[shop_id].update(count(merged[visitor], windows[shop_id]))
         cells[shop_id].subtract(count(old, windows[shop_id]))
+        all_events = sorted([*old, *events])
+        if len(all_events) > journeys.MOST_EVENTS:
+            merged[visitor] = None
+            cells[shop_id].update(count_anonymous(all_events))
+        else:
+            merged[visitor] = all_events
+            cells[shop_id].update(count(all_events, windows[shop_id]))
     journeys.write(connection, merged)

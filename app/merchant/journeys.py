@@ -9,11 +9,15 @@ from psycopg import Connection
 from app.merchant.measures import Event
 
 Visitor = tuple[int, UUID | None]  # shop, digest
+# None: of a robot, who has sent more than MOST_EVENTS; they count as events only, all of them.
+Journey = Sequence[Event] | None
+
+MOST_EVENTS = 50_000
 
 _EVENT = struct.Struct("<q6i")
 
 
-def read(connection: Connection, visitors: Collection[Visitor]) -> dict[Visitor, list[Event]]:
+def read(connection: Connection, visitors: Collection[Visitor]) -> dict[Visitor, Journey]:
     """The known ones of the visitors with their events in the order of time."""
     if not visitors:
         return {}
@@ -28,14 +32,18 @@ def read(connection: Connection, visitors: Collection[Visitor]) -> dict[Visitor,
     return {(shop_id, visitor): unpack(packed) for shop_id, visitor, packed in rows}
 
 
-def write(connection: Connection, journeys: Mapping[Visitor, Sequence[Event]]) -> None:
+def write(connection: Connection, journeys: Mapping[Visitor, Journey]) -> None:
     """A visitor without events goes."""
-    gone = [visitor for visitor, events in journeys.items() if not events]
+    gone = [visitor for visitor, events in journeys.items() if events is not None and not events]
     for shop_id, visitor in gone:
         connection.execute(
             "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = %s", [shop_id, visitor]
         )
-    rows = [(*visitor, _pack(events)) for visitor, events in journeys.items() if events]
+    rows = [
+        (*visitor, _pack(events or ()))
+        for visitor, events in journeys.items()
+        if events is None or events
+    ]
     if not rows:
         return
     with connection.transaction():
@@ -59,8 +67,8 @@ def _pack(events: Sequence[Event]) -> bytes:
     return b"".join([_EVENT.pack(*event) for event in events])
 
 
-def unpack(packed: bytes) -> list[Event]:
-    return [Event(*fields) for fields in _EVENT.iter_unpack(packed)]
+def unpack(packed: bytes) -> Journey:
+    return [Event(*fields) for fields in _EVENT.iter_unpack(packed)] if packed else None
 
 
 def _copy(

@@ -9,17 +9,20 @@ from typing import Any
 
 from psycopg import Connection
 
+from app.merchant import journeys
 from app.merchant.measures import CART_ADD, STEPS
 
 _CARTS = (STEPS[-1], CART_ADD)
 
 _TRACKED = """
-    SELECT coalesce(nullif(client_id, ''), nullif(session_id, '')) AS visitor, event,
+    SELECT CASE WHEN {visitor} <> ALL(%(robots)s::text[]) THEN {visitor} END AS visitor, event,
         occurred_at AS at, (occurred_at AT TIME ZONE %(zone)s)::date AS day,
         ((occurred_at - %(window)s) AT TIME ZONE %(zone)s)::date AS earliest
     FROM tracked_events WHERE shop_domain = %(shop)s AND ({where})
-    AND occurred_at >= %(first)s::timestamp AT TIME ZONE %(zone)s
-    AND occurred_at < (%(last)s + 1)::timestamp AT TIME ZONE %(zone)s + %(window)s"""
+    AND occurred_at >= %(first)s::timestamp AT TIME ZONE %(zone)s - {margin}
+    AND occurred_at < (%(last)s + 1)::timestamp AT TIME ZONE %(zone)s + %(window)s + {margin}"""
+_VISITOR = "coalesce(nullif(client_id, ''), nullif(session_id, ''))"
+_MARGIN = "interval '3 hours'"  # where clocks go back at midnight, it comes twice
 
 
 class Plain:
@@ -36,14 +39,20 @@ class Plain:
     ) -> None:
         """From `first` to `last`, both included; `where` is a condition on tracked_events."""
         self._connection = connection
-        self._tracked = _TRACKED.format(where=where)
+        self._tracked = _TRACKED.format(where=where, visitor=_VISITOR, margin=_MARGIN)
         self._values = {
             "shop": shop,
             "zone": time_zone,
             "window": f"{window_hours} hours",
             "first": first,
             "last": last,
+            "most": journeys.MOST_EVENTS,
         }
+        robots = self._all(
+            f"SELECT {_VISITOR} AS visitor FROM tracked_events WHERE shop_domain = %(shop)s"
+            f" AND {_VISITOR} IS NOT NULL GROUP BY visitor HAVING count(*) > %(most)s"
+        )
+        self._values["robots"] = [visitor for (visitor,) in robots]
 
     def funnel(self) -> list[tuple[int, int | None]]:
         """For each step how many visitors, and the median of seconds from the step before."""
@@ -83,7 +92,7 @@ class Plain:
         condition = "event = ANY(%(names)s)" if names else "true"
         row = self._one(
             f"SELECT count(DISTINCT visitor) FROM ({self._tracked}) AS tracked"
-            f" WHERE day <= %(last)s AND {condition}",
+            f" WHERE day BETWEEN %(first)s AND %(last)s AND {condition}",
             names=list(names),
         )
         return int(row[0])
@@ -92,7 +101,8 @@ class Plain:
         """Each day's events and visitors, days without any left out."""
         return self._all(
             "SELECT day, count(*), count(DISTINCT visitor) FROM"
-            f" ({self._tracked}) AS tracked WHERE day <= %(last)s GROUP BY day ORDER BY day"
+            f" ({self._tracked}) AS tracked WHERE day BETWEEN %(first)s AND %(last)s"
+            " GROUP BY day ORDER BY day"
         )
 
     def _attempts(self, steps: list[tuple[str, ...]]) -> str:

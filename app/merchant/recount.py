@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from app.merchant import dimensions, journeys
 from app.merchant.cells import add_cells
-from app.merchant.counting import MOST_EVENTS, count_announced, is_ours, mark_counted, window_of
+from app.merchant.counting import count_announced, is_ours, mark_counted, window_of
 from app.merchant.measures import Cells, Event, count, count_anonymous
 from app.merchant.stored import STORED, read_events
 from app.merchant.values import Values
@@ -23,7 +23,7 @@ def is_dirty(connection: Connection) -> bool:
     return connection.execute("SELECT 1 FROM report_dirty LIMIT 1").fetchone() is not None
 
 
-def recount_dirty(connection: Connection, progress: Progress, *, wait: bool = False) -> bool:
+def recount_dirty(connection: Connection, progress: Progress) -> bool:
     """Count all that is dirty anew; whether it was this process's turn.
 
     One snapshot for all of it: what is announced in it is counted first, and what is deleted
@@ -31,7 +31,7 @@ def recount_dirty(connection: Connection, progress: Progress, *, wait: bool = Fa
     """
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        if not is_ours(connection, wait=wait):
+        if not is_ours(connection):
             return False
         while count_announced(connection):
             pass
@@ -44,7 +44,7 @@ def recount_dirty(connection: Connection, progress: Progress, *, wait: bool = Fa
             if shop_id not in whole:
                 visitors[shop_id].add(visitor)
         for shop_id, its_visitors in visitors.items():
-            _recount_visitors(connection, shop_id, sorted(its_visitors))
+            _recount_visitors(connection, shop_id, sorted(its_visitors), progress)
     return True
 
 
@@ -54,7 +54,7 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
     window = window_of(connection, shop_id)
     values = Values(connection)
     cells: Cells = Counter()
-    merged: dict[journeys.Visitor, list[Event]] = {}
+    merged: dict[journeys.Visitor, journeys.Journey] = {}
     with connection.cursor(name="stored", binary=True) as cursor:
         cursor.itersize = 20_000
         cursor.execute(f"{STORED} ORDER BY 2".encode(), [shop_id])
@@ -66,19 +66,27 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
                 continue
             events = sorted(row[2] for row in rows)
             progress(len(events))
-            if len(events) > MOST_EVENTS:
-                cells.update(count_anonymous(events))
-                continue
-            merged[shop_id, visitor] = events
-            cells.update(count(events, window))
+            merged[shop_id, visitor] = _kept(events)
+            cells.update(_cells_of(events, window))
             if len(cells) + len(merged) > _FLUSH:
                 _flush(connection, shop_id, cells, merged)
     _flush(connection, shop_id, cells, merged)
     mark_counted(connection, [shop_id])
 
 
+def _kept(events: list[Event]) -> journeys.Journey:
+    return events if len(events) <= journeys.MOST_EVENTS else None
+
+
+def _cells_of(events: list[Event], window: int) -> Cells:
+    return count_anonymous(events) if _kept(events) is None else count(events, window)
+
+
 def _flush(
-    connection: Connection, shop_id: int, cells: Cells, merged: dict[journeys.Visitor, list[Event]]
+    connection: Connection,
+    shop_id: int,
+    cells: Cells,
+    merged: dict[journeys.Visitor, journeys.Journey],
 ) -> None:
     journeys.write(connection, merged)
     add_cells(connection, shop_id, cells)
@@ -86,12 +94,17 @@ def _flush(
     cells.clear()
 
 
-def _recount_visitors(connection: Connection, shop_id: int, visitors: list[UUID]) -> None:
+def _recount_visitors(
+    connection: Connection, shop_id: int, visitors: list[UUID], progress: Progress
+) -> None:
     window = window_of(connection, shop_id)
     keys = [(shop_id, visitor) for visitor in visitors]
     cells: Cells = Counter()
-    for events in journeys.read(connection, keys).values():
-        cells.subtract(count(events, window))
+    for counted in journeys.read(connection, keys).values():
+        if counted is None:  # nobody knows any more what there was of a robot
+            _recount_shop(connection, shop_id, progress)
+            return
+        cells.subtract(count(counted, window))
     journeys.delete(connection, shop_id, visitors)
     ids = connection.execute(
         "SELECT b.id FROM batches b WHERE b.shop_id = %s"
@@ -107,6 +120,6 @@ def _recount_visitors(connection: Connection, shop_id: int, visitors: list[UUID]
             remaining[shop_id, visitor].append(event)
     for events in remaining.values():
         events.sort()
-        cells.update(count(events, window))
-    journeys.write(connection, remaining)
+        cells.update(_cells_of(events, window))
+    journeys.write(connection, {visitor: _kept(events) for visitor, events in remaining.items()})
     add_cells(connection, shop_id, cells)

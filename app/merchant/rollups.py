@@ -5,13 +5,14 @@ announcement is taken away in the transaction that counts it: so each is counted
 whatever the order of commits, and a crash at any point changes nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
 from psycopg import Connection
 
-from app.merchant import journeys
-from app.merchant.counting import count_announced, is_ours
+from app.merchant import dimensions, journeys
+from app.merchant.counting import count_announced, is_ours, its_turn
 from app.merchant.recount import Progress, is_dirty, recount_dirty
 
 
@@ -51,15 +52,18 @@ def mark_dirty(connection: Connection, shop_id: int, visitors: Iterable[str] | N
         )
 
 
-def forget_before(connection: Connection, moment: datetime) -> int:
-    """Drop what is kept of single visitors' events before `moment`; returns how many visitors it
-    was kept of. For when the events themselves are gone: the days' totals hold nothing of a
-    visitor, and stay, until a rebuild counts what is still stored.
+def forget_deleted(connection: Connection, partitions_begin: datetime) -> int:
+    """Drop what is kept of single visitors' events that are no longer stored; returns how many
+    visitors it was kept of. The days' totals hold nothing of a visitor, and stay, until a rebuild
+    counts what is still stored.
+
+    Of what happened before the partitions begin, only what is in the DEFAULT one is stored.
     """
-    oldest = int(moment.timestamp() * 1_000_000)
+    oldest = int(partitions_begin.timestamp() * 1_000_000)
     forgotten = 0
     with connection.transaction():
         is_ours(connection, wait=True)
+        stored = _stored_in_default(connection, partitions_begin)
         with connection.cursor(name="journeys", binary=True) as cursor:
             cursor.itersize = 20_000
             cursor.execute("SELECT shop_id, visitor, events FROM report_journeys")
@@ -67,14 +71,36 @@ def forget_before(connection: Connection, moment: datetime) -> int:
                 kept = {}
                 for shop_id, visitor, packed in rows:
                     events = journeys.unpack(packed)
-                    if events[0].at < oldest:
-                        kept[shop_id, visitor] = [event for event in events if event.at >= oldest]
+                    if not events or events[0].at >= oldest:
+                        continue
+                    still = stored[shop_id, visitor]
+                    remaining = [e for e in events if e.at >= oldest or e.at in still]
+                    if len(remaining) < len(events):
+                        kept[shop_id, visitor] = remaining
                 journeys.write(connection, kept)
                 forgotten += len(kept)
     return forgotten
 
 
+def _stored_in_default(
+    connection: Connection, before: datetime
+) -> defaultdict[journeys.Visitor, set[int]]:
+    """When each visitor's events happened, in microseconds."""
+    stored: defaultdict[journeys.Visitor, set[int]] = defaultdict(set)
+    rows = connection.execute(
+        f"SELECT b.shop_id, {dimensions.VISITOR_KEY},"
+        " (extract(epoch FROM e.occurred_at) * 1000000)::bigint FROM events_default e"
+        " JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id"
+        " WHERE e.occurred_at < %s".encode(),
+        [before],
+    )
+    for shop_id, visitor, at in rows:
+        stored[shop_id, visitor].add(at)
+    return stored
+
+
 def rebuild(connection: Connection, shop_id: int, progress: Progress = lambda _: None) -> None:
     """Count a shop anew from what is stored; readers see the old numbers until it is done."""
     mark_dirty(connection, shop_id)
-    recount_dirty(connection, progress, wait=True)
+    with its_turn(connection):
+        recount_dirty(connection, progress)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
@@ -93,10 +94,9 @@ def api_events() -> Response:
     try:
         connection = stack.enter_context(_database().exporting())
         shop = find_shop(connection, g.shop) or _unknown_shop()
-        rows = tables.raw_events(connection, shop, read_period(request.args, shop.today()))
-        lines: Iterator[str] | Iterator[bytes] = (
-            tables.as_csv(rows) if kind == "csv" else tables.as_ndjson(rows)
-        )
+        rows = tables.raw_events(connection, shop, read_period(request.args, shop.today))
+        lines: Iterator[Any] = tables.as_csv(rows) if kind == "csv" else tables.as_ndjson(rows)
+        lines = chain([next(lines)], lines)  # what fails at once is told by the status
     except BaseException:
         stack.close()
         raise
@@ -148,7 +148,7 @@ def _shown() -> dict[str, Any]:
     by = read_by(request.args)
     with _database().reading() as connection:
         shop = find_shop(connection, g.shop) or _unknown_shop()
-        period = read_period(request.args, shop.today())
+        period = read_period(request.args, shop.today)
         shown: dict[str, Any] = {
             "report": report(connection, shop, period, by),
             "freshness": freshness(connection, shop),

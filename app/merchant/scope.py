@@ -1,8 +1,7 @@
 """Which shop and which days a report is about."""
 
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 
 from psycopg import Connection
 
@@ -16,9 +15,7 @@ class Shop:
     domain: str
     time_zone: str = "UTC"
     window_hours: int = 24
-
-    def today(self) -> date:
-        return datetime.now(ZoneInfo(self.time_zone)).date()
+    today: date = field(default_factory=lambda: datetime.now(UTC).date())  # in its time zone
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,8 @@ class Period:
 def find_shop(connection: Connection, domain: str) -> Shop | None:
     """None where it has never sent anything."""
     row = connection.execute(
-        "SELECT shops.id, domain, coalesce(time_zone, 'UTC'), coalesce(window_hours, 24)"
+        "SELECT shops.id, domain, coalesce(time_zone, 'UTC'), coalesce(window_hours, 24),"
+        " (now() AT TIME ZONE coalesce(time_zone, 'UTC'))::date"
         " FROM shops LEFT JOIN report_shops ON shop_id = shops.id WHERE domain = %s",
         [domain],
     ).fetchone()

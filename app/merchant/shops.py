@@ -41,5 +41,9 @@ def _is_known(connection: Connection, time_zone: str) -> bool:
     could be counted any more."""
     if time_zone not in available_timezones():
         return False
-    query = "SELECT FROM pg_timezone_names WHERE name = %s"
+    # CET and the like would be taken for an abbreviation, which has no summer time.
+    query = (
+        "SELECT FROM pg_timezone_names WHERE name = %s AND (name IN ('UTC', 'GMT')"
+        " OR name NOT IN (SELECT abbrev FROM pg_timezone_abbrevs))"
+    )
     return connection.execute(query, [time_zone]).fetchone() is not None

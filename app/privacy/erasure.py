@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
+from app.merchant.dimensions import VISITOR
 from app.privacy.search import EventKey, Found
 from app.privacy.windows import Progress, event_windows, partitions
 
@@ -156,11 +157,12 @@ def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
 def _delete_batches(connection: Connection, shop_id: int, ids: list[int], recount: Recount) -> int:
     with connection.transaction():
         rows = connection.execute(
-            "DELETE FROM batches WHERE shop_id = %s AND id = ANY(%s)"
-            " RETURNING coalesce(client_id, session_id)",
+            sql.SQL(
+                "DELETE FROM batches b WHERE shop_id = %s AND id = ANY(%s) RETURNING {}"
+            ).format(sql.SQL(VISITOR)),
             [shop_id, ids],
         ).fetchall()
-        recount(connection, shop_id, {visitor for (visitor,) in rows if visitor})
+        recount(connection, shop_id, _visitors(rows))
     return len(rows)
 
 
@@ -169,15 +171,23 @@ def _delete_emptied(
 ) -> int:
     """Those of the batches that have no event any more."""
     visitors = connection.execute(
-        "SELECT coalesce(client_id, session_id) FROM batches WHERE shop_id = %s AND id = ANY(%s)",
+        sql.SQL("SELECT {} FROM batches b WHERE shop_id = %s AND id = ANY(%s)").format(
+            sql.SQL(VISITOR)
+        ),
         [shop_id, list(ids)],
     ).fetchall()
-    recount(connection, shop_id, {visitor for (visitor,) in visitors if visitor})
+    recount(connection, shop_id, _visitors(visitors))
     return connection.execute(
         "DELETE FROM batches WHERE shop_id = %(shop)s AND id = ANY(%(ids)s) AND id NOT IN"
         " (SELECT batch_id FROM events WHERE shop_id = %(shop)s AND batch_id = ANY(%(ids)s))",
         {"shop": shop_id, "ids": list(ids)},
     ).rowcount
+
+
+def _visitors(rows: list[tuple[str | None]]) -> set[str] | None:
+    """None where one is of nobody: his events are in the whole shop's counts alone."""
+    visitors = {visitor for (visitor,) in rows}
+    return None if None in visitors else {visitor for visitor in visitors if visitor}
 
 
 def _delete_in_steps(

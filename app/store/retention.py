@@ -50,7 +50,7 @@ def delete_old_rows(connection: Connection, cutoff: datetime, progress: Progress
     deleted: Counter[str] = Counter()
     deleted["events"] = _delete_from_default(connection, cutoff, progress)
     # No event of an older batch can be left: it would be in a partition that is gone by now.
-    first = min((start for _, start, _ in _partitions(connection)), default=cutoff)
+    first = partitions_begin(connection) or cutoff
     orphaned = min(cutoff, first - _CLOCK_TOLERANCE)
     while True:
         number = connection.execute(
@@ -120,6 +120,11 @@ def _delete_from_default(connection: Connection, cutoff: datetime, progress: Pro
         if len(rows) < _AT_ONCE:
             return deleted
         after = rows[-1][:3]
+
+
+def partitions_begin(connection: Connection) -> datetime | None:
+    """The first month's; what happened before is in the DEFAULT partition, if it is stored."""
+    return min((start for _, start, _ in _partitions(connection)), default=None)
 
 
 def _partitions(connection: Connection) -> list[tuple[str, datetime, datetime]]:

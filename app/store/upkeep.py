@@ -7,7 +7,7 @@ from typing import Self
 
 from psycopg import Connection
 
-from app.merchant.rollups import forget_before
+from app.merchant.rollups import forget_deleted
 from app.privacy import requests
 from app.store import rejected, retention
 from app.store.partitions import create_partitions
@@ -45,7 +45,9 @@ def maintain(connection: Connection, days: Retention, progress: Progress) -> Cou
     done["partitions dropped"] = len(retention.drop_old_partitions(connection, cutoff))
     for table, rows in retention.delete_old_rows(connection, cutoff, progress).items():
         done[f"{table} deleted"] = rows
-    done["visitors forgotten in reports"] = forget_before(connection, cutoff)
+    done["visitors forgotten in reports"] = forget_deleted(
+        connection, retention.partitions_begin(connection) or cutoff
+    )
     done["user agents removed"] = retention.remove_user_agents(
         connection, days.user_agents, progress
     )

@@ -1,5 +1,6 @@
 """GET …/public/tracker.js: what a shop's page loads to send its events."""
 
+import gzip
 import hashlib
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from app.shopify.app_proxy import verify
 from config.settings import Settings
 
 SCRIPT = Path(__file__).with_name("tracker.js").read_bytes()
+_COMPRESSED = gzip.compress(SCRIPT, mtime=0)
 _ETAG = hashlib.sha256(SCRIPT).hexdigest()[:20]
 _MAX_AGE = 60 * 60  # s; a release reaches every shopper within it
 
@@ -33,7 +35,11 @@ def tracker() -> Response:
     if not verdict.valid:
         raise Refusal(401, "INVALID_SIGNATURE", "The request is not signed by Shopify's app proxy.")
     reply = Response(SCRIPT, content_type="text/javascript; charset=utf-8")
-    reply.set_etag(_ETAG)
+    if request.accept_encodings.quality("gzip"):
+        reply.data = _COMPRESSED
+        reply.headers["Content-Encoding"] = "gzip"
+    reply.vary.add("Accept-Encoding")
+    reply.set_etag(_ETAG, weak=True)  # one for both forms
     reply.headers["Cache-Control"] = f"public, max-age={_MAX_AGE}"
     reply.headers["X-Content-Type-Options"] = "nosniff"
     reply.make_conditional(request)

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from app.dev.seed import Seed
-from app.merchant import counting
+from app.merchant import counting, journeys
 from app.merchant.reports import freshness, report
-from app.merchant.rollups import count_new, forget_before
+from app.merchant.rollups import count_new, forget_deleted, rebuild
 from app.merchant.scope import Period, find_shop
 from app.store.connections import connect
 from app.worker.reporting import Reporting
@@ -109,7 +109,10 @@ def test_counting_waits_for_the_storing_but_not_for_ever(database, database_url,
 def test_what_is_kept_of_visitors_goes_with_the_events_and_the_totals_stay(database):
     store(database, visit("old", 7), visit("both", 2), visit("both", 3, minutes=3 * 24 * 60))
     count_all(database)
-    assert forget_before(database, NOON + timedelta(days=1)) == 2
+    next_day = NOON + timedelta(days=1)
+    assert forget_deleted(database, next_day) == 0  # it is still stored, in the DEFAULT partition
+    database.execute("DELETE FROM events WHERE occurred_at < %s", [next_day])
+    assert forget_deleted(database, next_day) == 2
     assert database.execute("SELECT length(events) FROM report_journeys").fetchall() == [(3 * 32,)]
     assert entered(database) == 2
     store(database, visit("both", 5, minutes=4 * 24 * 60))
@@ -117,6 +120,42 @@ def test_what_is_kept_of_visitors_goes_with_the_events_and_the_totals_stay(datab
     later = Period(ONE_DAY.first + timedelta(days=1), ONE_DAY.first + timedelta(days=9))
     shown = report(database, find_shop(database, SHOP), later, "product")
     assert [step["visitors"] for step in shown["funnel"]] == [1, 1, 1, 1, 1, 0, 0]
+
+
+def test_a_robots_events_count_as_events_only_also_after_a_rebuild(database, monkeypatch):
+    monkeypatch.setattr(journeys, "MOST_EVENTS", 10)
+    store(database, visit("robot", 7), visit("a", 2))
+    count_all(database)
+    assert entered(database) == 2
+    store(database, visit("robot", 4, minutes=30))
+    count_all(database)
+    for _ in range(2):
+        shown = report(database, find_shop(database, SHOP), ONE_DAY, "product")
+        assert shown["funnel"][0]["visitors"] == 1
+        assert shown["events"]["now"] == 13
+        rebuild(database, find_shop(database, SHOP).id)
+    store(database, visit("robot", 1, minutes=50))
+    count_all(database)
+    assert entered(database) == 1
+
+
+def test_a_rebuild_beside_a_worker_waits_for_it(database, database_url):
+    store(database, visit("a", 3))
+    shop_id = find_shop(database, SHOP).id
+    with connect(database_url, "worker") as worker, connect(database_url, "rebuild") as other:
+        with worker.transaction():
+            counting.is_ours(worker)
+            counting.count_announced(worker)
+            rebuilding = threading.Thread(target=rebuild, args=(other, shop_id))
+            rebuilding.start()
+            wait_until(
+                lambda: database.execute(
+                    "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory'"
+                ).fetchone()
+            )
+        rebuilding.join(10)
+    assert freshness(database, find_shop(database, SHOP))["is_recounting"] is False
+    assert entered(database) == 1
 
 
 def test_the_demo_year_is_the_same_each_time_and_ends_today(database):

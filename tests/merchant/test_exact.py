@@ -1,11 +1,15 @@
 """The page's numbers are those of a plain count over `tracked_events`, whatever has happened."""
 
 import itertools
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
+from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.merchant import journeys, tables
 from app.merchant.commands import numbers_of, plain_numbers
 from app.merchant.measures import SIDE_STEPS
 from app.merchant.reports import report
@@ -15,12 +19,13 @@ from tests.merchant.histories import CART_ADD, FUNNEL, PAGE, batch, store
 
 _shops = itertools.count()
 
-START = datetime(2026, 3, 27, tzinfo=UTC)  # with the change to summer time in it
+START = datetime(2026, 3, 27, tzinfo=UTC)
+STARTS = [START, datetime(2026, 10, 22, tzinfo=UTC)]  # with summer time's begin and end in them
 names = st.sampled_from((*FUNNEL, *FUNNEL, PAGE, CART_ADD, *SIDE_STEPS, "widget:zoomed"))
 # Close together, so that they fall on the same minute, on both sides of midnight and of the window.
 times = st.one_of(
-    st.integers(0, 5 * 24 * 12).map(lambda n: START + timedelta(minutes=5 * n)),
-    st.integers(0, 3 * 24 * 60 * 60).map(lambda n: START + timedelta(seconds=n)),
+    st.integers(0, 5 * 24 * 12).map(lambda n: timedelta(minutes=5 * n)),
+    st.integers(0, 3 * 24 * 60 * 60).map(lambda n: timedelta(seconds=n)),
 )
 visitors = st.sampled_from(["a", "b", "c", None])
 stored = st.tuples(
@@ -38,16 +43,19 @@ acts = st.one_of(
     st.tuples(st.just("erase"), visitors),
 )
 settings_of_shops = st.tuples(
-    st.sampled_from(["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kathmandu"]),
+    st.sampled_from(
+        ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kathmandu", "Atlantic/Azores"]
+    ),
     st.sampled_from([1, 24, 72]),
 )
 
 
-def perform(database, shop, acts):
+def perform(database, shop, acts, start):
     sent = []
     for act, *arguments in acts:
         if act == "store":
             visitor, events, product, version = arguments
+            events = [(name, start + after) for name, after in events]
             sent.append(batch(visitor, *events, shop=shop, product_id=product, lib_version=version))
             store(database, sent[-1])
         elif act == "again" and sent:
@@ -79,9 +87,16 @@ def settle(database):
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(st.lists(acts, min_size=1, max_size=8), settings_of_shops, st.integers(-1, 4),
-       st.integers(0, 4))  # fmt: skip
-def test_they_are_equal_after_any_history(module_database, acts, chosen, first, length):
+@given(st.lists(acts, min_size=1, max_size=8), settings_of_shops, st.sampled_from(STARTS),
+       st.integers(-1, 4), st.integers(0, 4), st.sampled_from([50_000, 10]))  # fmt: skip
+def test_they_are_equal_after_any_history(
+    module_database, acts, chosen, start, first, length, most
+):
+    with patch.object(journeys, "MOST_EVENTS", most):
+        compare_after(module_database, acts, chosen, start, first, length)
+
+
+def compare_after(module_database, acts, chosen, start, first, length):
     database, name = module_database, f"shop-{next(_shops)}.myshopify.com"
     database.execute("INSERT INTO shops (domain) VALUES (%s)", [name])
     time_zone, window_hours = chosen
@@ -90,13 +105,16 @@ def test_they_are_equal_after_any_history(module_database, acts, chosen, first, 
         " SELECT id, %s, %s FROM shops WHERE domain = %s",
         [time_zone, window_hours, name],
     )
-    perform(database, name, acts)
+    perform(database, name, acts, start)
     settle(database)
     shop = find_shop(database, name)
-    day = START.date() + timedelta(days=first)
+    day = start.date() + timedelta(days=first)
     period = Period(day, day + timedelta(days=length))
     counted = report(database, shop, period, "product")
     assert numbers_of(counted) == plain_numbers(database, shop, period)
+    days = counted["days"]
+    exported = Counter(map(str, exported_days(database, shop, period)))
+    assert {day["day"]: day["events"] for day in days if day["events"]} == exported
     before = plain_numbers(database, shop, period.before)
     assert [step["before"] for step in counted["funnel"]] == [n for n, _ in before["funnel"]]
     for by, column in (("product", "product_id"), ("version", "lib_version")):
@@ -106,6 +124,13 @@ def test_they_are_equal_after_any_history(module_database, acts, chosen, first, 
             plain = plain_numbers(database, shop, period, where)
             assert group["steps"] == [number for number, _ in plain["funnel"]]
             assert group["visitors"] == plain["visitors"]
+
+
+def exported_days(database, shop, period):
+    with database.transaction():
+        rows = iter(tables.raw_events(database, shop, period))
+        column = next(rows).index("occurred_at")
+        return [row[column].astimezone(ZoneInfo(shop.time_zone)).date() for row in list(rows)]
 
 
 def test_a_rebuild_changes_no_cell(module_database):

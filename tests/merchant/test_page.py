@@ -1,4 +1,5 @@
 import csv
+import gzip
 import html
 import io
 import json
@@ -237,7 +238,8 @@ def test_a_merchant_chooses_his_time_zone_and_window(merchant, history, database
 @pytest.mark.parametrize(
     "wrong",
     [{"time_zone": "Mars/Olympus", "window_hours": 24},
-     {"time_zone": "localtime", "window_hours": 24}, {"time_zone": "UTC", "window_hours": 5},
+     {"time_zone": "localtime", "window_hours": 24}, {"time_zone": "CET", "window_hours": 24},
+     {"time_zone": "UTC", "window_hours": 5},
      {"time_zone": ["UTC"], "window_hours": 24}, {}, []],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(merchant, wrong):
@@ -261,6 +263,12 @@ def test_the_tracker_is_served_to_signed_requests_and_may_be_kept(merchant):
         path, query_string=query(), headers={"If-None-Match": reply.headers["ETag"]}
     )
     assert again.status_code == 304
+    packed = merchant.client.get(
+        path, query_string=query(), headers={"Accept-Encoding": "br, gzip"}
+    )
+    assert gzip.decompress(packed.data) == tracker.SCRIPT
+    assert len(packed.data) < 4_000
+    assert packed.headers["Vary"] == "Accept-Encoding"
     refused = merchant.client.get(path, query_string=query(secret="wrong"))
     assert refused.status_code == 401
     assert refused.headers["Cache-Control"] == "private, no-store"

@@ -1,7 +1,11 @@
 """What was erased leaves the merchants' numbers too."""
 
+import pytest
+
+from app.merchant.reports import report
 from app.merchant.rollups import count_new
-from tests.calls import CONTEXT, body, event
+from app.merchant.scope import Period, find_shop
+from tests.calls import CONTEXT, SHOP, body, event
 from tests.privacy.bodies import redaction
 
 
@@ -24,6 +28,23 @@ def test_a_customer_who_is_erased_is_counted_no_more(caller, database, deliver, 
     deliver("customers/redact", redaction(1))
     work()
     assert journeys(database) == 1
+
+
+@pytest.mark.parametrize("context", [{"genlook_client_id": "", "$session_id": "s"}, {}])
+def test_whoever_has_no_client_id_is_counted_no_more_either(
+    caller, database, deliver, work, context
+):
+    viewed = event(event="product_page:page_view")
+    caller.post(body(viewed, context=context), customer="1")
+    post(caller, "his", customer="2")
+    journeys(database)
+    deliver("customers/redact", redaction(1))
+    work()
+    assert journeys(database) == 1
+    shop = find_shop(database, SHOP)
+    day = database.execute("SELECT occurred_at::date FROM tracked_events").fetchone()[0]
+    shown = report(database, shop, Period(day, day), "product")
+    assert (shown["events"]["now"], shown["visitors"]["now"]) == (1, 1)
 
 
 def test_of_a_shop_that_is_erased_no_number_stays(caller, database, deliver, work):
