@@ -6,7 +6,8 @@ Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -19,12 +20,15 @@ from app.replies import HEADERS, Reply
 from app.tracking.body import WIRE_LIMIT
 from app.tracking.endpoint import Endpoint
 
+logger = logging.getLogger(__name__)
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _LIMIT = 4 * 1024 * 1024  # bytes of any other request; its route may allow less
 _DRAIN = 4 * 1024 * 1024  # bytes
+_STALLED = 60  # s
 
 
 class Server:
@@ -56,7 +60,14 @@ class Server:
             await send({"type": "http.response.body", "body": reply.body})
         else:
             environ = _environ(scope, path, body)
-            await running.run_in_executor(None, self._stream, environ, send, running)
+            gone = asyncio.ensure_future(_end(receive))
+            hand_on = partial(_hand_on, send, gone)
+            try:
+                await running.run_in_executor(None, self._stream, environ, hand_on, running)
+            except _GoneAwayError as error:
+                logger.info("a reply was not taken", extra={"action": "gone", "cause": str(error)})
+            finally:
+                gone.cancel()
 
     def _respond(self, environ: dict[str, Any]) -> tuple[Message, Iterable[bytes]]:
         head: Message = {"type": "http.response.start"}
@@ -68,12 +79,15 @@ class Server:
         return head, self.app.wsgi_app(environ, start_response)  # type: ignore[arg-type]
 
     def _stream(
-        self, environ: dict[str, Any], send: Send, running: asyncio.AbstractEventLoop
+        self,
+        environ: dict[str, Any],
+        send: Callable[[Message], Coroutine[Any, Any, None]],
+        running: asyncio.AbstractEventLoop,
     ) -> None:
         """On a thread: hand the reply on piece by piece, as fast as the caller takes it."""
 
         def hand_on(message: Message) -> None:
-            asyncio.run_coroutine_threadsafe(_send(send, message), running).result()
+            asyncio.run_coroutine_threadsafe(send(message), running).result()
 
         head, chunks = self._respond(environ)
         try:
@@ -87,8 +101,27 @@ class Server:
                 close()
 
 
-async def _send(send: Send, message: Message) -> None:
-    await send(message)
+class _GoneAwayError(Exception):
+    """The caller, in the middle of a reply."""
+
+
+async def _end(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _hand_on(send: Send, gone: asyncio.Future[None], message: Message) -> None:
+    """`send` alone would wait for ever for a caller who has gone away, or takes nothing."""
+    sending = asyncio.ensure_future(send(message))
+    both = {sending, gone}
+    await asyncio.wait(both, timeout=_STALLED, return_when=asyncio.FIRST_COMPLETED)
+    if gone.done():
+        sending.cancel()
+        raise _GoneAwayError("the caller went away")
+    if not sending.done():
+        sending.cancel()
+        raise _GoneAwayError(f"nothing was taken for {_STALLED} s")
+    sending.result()
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:

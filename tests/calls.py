@@ -84,3 +84,11 @@ class Caller:
     def outcomes(self):
         """What the app has counted and not yet sent on."""
         return self.extensions["intake"].outcomes.take()
+
+
+def odd_event(**changes):
+    """An event with numbers beyond 64 bits, and deeper than most JSON libraries go."""
+    deep = {}
+    for _ in range(600):
+        deep = {"a": deep}
+    return event(properties={"n": 1e30, "m": 2**64}, deep=deep, **changes)

@@ -12,6 +12,7 @@ from app.health.status import Status, Waiting, gather
 from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.store.connections import connect
+from config.settings import Settings
 
 
 @click.command()
@@ -21,13 +22,7 @@ def status() -> None:
     The spool is the one of this machine (SPOOL_DIR). Exit code 1 where no batch could be taken.
     """
     settings = commands.settings()
-    spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
-
-    def ask_postgres() -> None:
-        connect(settings.database_url, "command").close()
-
-    with worker_client(settings) as redis, closing(spool):
-        found = gather(redis, ask_postgres, spool, partitions=settings.stream_partitions)
+    found = look(settings)
     for name, value in _rows(found):
         click.echo(f"{name:<12} {value}")
     if not found.can_take(settings.intake):
@@ -46,6 +41,17 @@ def check_() -> None:
         click.echo(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
     if any(finding.level == FIX for finding in findings):
         sys.exit(1)
+
+
+def look(settings: Settings) -> Status:
+    """From this machine, with its spool."""
+    spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
+
+    def ask_postgres() -> None:
+        connect(settings.database_url, "command").close()
+
+    with worker_client(settings) as redis, closing(spool):
+        return gather(redis, ask_postgres, spool, partitions=settings.stream_partitions)
 
 
 def _rows(found: Status) -> list[tuple[str, str]]:

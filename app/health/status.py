@@ -36,6 +36,12 @@ class Status:
     outcomes_of_day: dict[str, int] = field(default_factory=dict)  # today and yesterday, UTC
     outcomes: dict[str, int] = field(default_factory=dict)  # since ever
 
+    @property
+    def oldest_seconds(self) -> float | None:
+        """For how long something has waited to be stored, in the stream or in this spool."""
+        ages = [waiting.oldest_seconds for waiting in (self.backlog, self.spool) if waiting]
+        return max((age for age in ages if age is not None), default=None)
+
     def can_take(self, mode: str) -> bool:
         """Whether some journal would take a batch; `mode` is the setting INTAKE."""
         by_stream = self.redis == "up" and (

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import Connection
 
 from app import commands
+from app.health.commands import look
 from app.merchant.charts import duration, percent, points
 from app.merchant.measures import SIDE_STEPS
 from app.merchant.period import DEFAULT, PRESETS, read_period
@@ -44,11 +45,12 @@ def funnel(
     domain: str, range_: str, first: datetime | None, last: datetime | None, by: str
 ) -> None:
     """Show the funnel, the comparison and the groups of a shop, as its merchant sees them."""
-    with closing(commands.database(commands.settings())) as connection:
+    settings = commands.settings()
+    with closing(commands.database(settings)) as connection:
         shop = _find(connection, domain)
         period = _period(shop, range_, first, last)
         shown = read_report(connection, shop, period, by)
-        fresh = freshness(connection, shop)
+        fresh = freshness(connection, shop, oldest_waiting=look(settings).oldest_seconds)
     click.echo(f"{domain}  {period.first} to {period.last}, days in {shop.time_zone}")
     click.echo(f"counted until {fresh['until'][:16]}, {fresh['waiting']} requests waiting\n")
     _echo_funnel(shown["funnel"])

@@ -1,8 +1,7 @@
 """From announcements to counts, within the caller's transaction."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from psycopg import Connection
 
@@ -24,17 +23,6 @@ def is_ours(connection: Connection, *, wait: bool = False) -> bool:
         return True
     row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone()
     return bool(row and row[0])
-
-
-@contextmanager
-def its_turn(connection: Connection) -> Iterator[None]:
-    """Wait until no other process counts. For a transaction whose snapshot must be younger than
-    that: within it the wait would come after the snapshot."""
-    connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
-    try:
-        yield
-    finally:
-        connection.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
 
 
 def count_announced(connection: Connection) -> bool:

@@ -4,7 +4,7 @@
 VISITOR = "coalesce(nullif(b.client_id, ''), nullif(b.session_id, ''))"
 VISITOR_KEY = f"md5({VISITOR})::uuid"
 
-PRODUCT = "left(coalesce(b.product_id, e.properties->>'product_id'), 200)"
+PRODUCT = "left(coalesce(nullif(b.product_id, ''), e.properties->>'product_id'), 200)"
 VERSION = "left(b.lib_version, 200)"
 LANGUAGE = "left(lower(split_part(b.context->>'$browser_language', '-', 1)), 16)"
 DEVICE = "b.device_class"

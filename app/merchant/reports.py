@@ -1,7 +1,7 @@
 """The numbers of a shop for a range of days, read from the counts. One form for page, API, CSV and
 terminal."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,6 +32,7 @@ BREAKDOWNS = {
     "language": m.LANGUAGE,
 }
 GROUPS = 10  # of a breakdown; the smaller ones are folded into one
+_BEHIND = timedelta(seconds=30)
 
 
 def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
@@ -97,8 +98,11 @@ def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> di
     return {"by": by, "groups": groups, "folded": folded}
 
 
-def freshness(connection: Connection, shop: Shop) -> dict[str, Any]:
-    """Until when everything stored is counted, and how many stored requests are not."""
+def freshness(
+    connection: Connection, shop: Shop, *, oldest_waiting: float | None = None
+) -> dict[str, Any]:
+    """Until when everything is counted, and how many stored requests are not; `oldest_waiting` is
+    for how many seconds something of any shop has waited to be stored."""
     row = connection.execute(
         "SELECT coalesce(sum((SELECT count(*) FROM unnest(shop_ids) AS id WHERE id = %(id)s)), 0),"
         " min(written_at) FILTER (WHERE %(id)s = ANY(shop_ids)),"
@@ -107,9 +111,12 @@ def freshness(connection: Connection, shop: Shop) -> dict[str, Any]:
         {"id": shop.id},
     ).fetchone()
     waiting, since, is_recounting = row or (0, None, False)
+    now = datetime.now(UTC)
+    until = min(since or now, now - timedelta(seconds=oldest_waiting or 0))
     return {
-        "until": (since or datetime.now(UTC)).astimezone(ZoneInfo(shop.time_zone)).isoformat(),
+        "until": until.astimezone(ZoneInfo(shop.time_zone)).isoformat(),
         "waiting": int(waiting),
+        "is_behind": bool(waiting) or now - until > _BEHIND,
         "is_recounting": is_recounting,
     }
 

@@ -5,15 +5,19 @@ announcement is taken away in the transaction that counts it: so each is counted
 whatever the order of commits, and a crash at any point changes nothing.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
 from psycopg import Connection
+from psycopg.errors import SerializationFailure
 
 from app.merchant import dimensions, journeys
-from app.merchant.counting import count_announced, is_ours, its_turn
+from app.merchant.counting import count_announced, is_ours
 from app.merchant.recount import Progress, is_dirty, recount_dirty
+
+_TURN = 0.05  # s
 
 
 def count_new(connection: Connection, *, progress: Progress = lambda _: None) -> bool:
@@ -102,5 +106,13 @@ def _stored_in_default(
 def rebuild(connection: Connection, shop_id: int, progress: Progress = lambda _: None) -> None:
     """Count a shop anew from what is stored; readers see the old numbers until it is done."""
     mark_dirty(connection, shop_id)
-    with its_turn(connection):
-        recount_dirty(connection, progress)
+    while not _recount(connection, progress):
+        time.sleep(_TURN)
+
+
+def _recount(connection: Connection, progress: Progress) -> bool:
+    """A snapshot must be younger than the end of another's counting: so nobody waits within it."""
+    try:
+        return recount_dirty(connection, progress)
+    except SerializationFailure:  # he ended between the snapshot and the lock
+        return False

@@ -13,6 +13,7 @@ import psycopg
 from flask import Blueprint, Response, current_app, g, render_template, request
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from app.health.status import Status
 from app.merchant import access, charts, shops, tables
 from app.merchant.database import Busy, Database
 from app.merchant.measures import STEPS
@@ -146,16 +147,16 @@ def refused(status: int, code: str, message: str) -> Response:
 def _shown() -> dict[str, Any]:
     """Everything that the page shows, from one snapshot."""
     by = read_by(request.args)
+    status: Status = current_app.extensions["status"]()
     with _database().reading() as connection:
         shop = find_shop(connection, g.shop) or _unknown_shop()
         period = read_period(request.args, shop.today)
         shown: dict[str, Any] = {
             "report": report(connection, shop, period, by),
-            "freshness": freshness(connection, shop),
+            "freshness": freshness(connection, shop, oldest_waiting=status.oldest_seconds),
             "rejected": rejected(connection, shop.domain),
             "is_empty": is_empty(connection, shop),
         }
-    status = current_app.extensions["status"]()
     shown["freshness"]["stream_waiting"] = status.backlog and status.backlog.batches
     return shown
 

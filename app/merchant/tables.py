@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from psycopg import Connection
 
 from app.merchant.measures import STEPS
 from app.merchant.reports import NAMES
 from app.merchant.scope import Period, Shop
+from app.tracking.body import dump_json
 
 Row = Sequence[object]
 COLUMNS = (
@@ -91,7 +91,7 @@ def as_ndjson(rows: Iterable[Row]) -> Iterator[bytes]:
             columns = row
             continue
         fields = {str(name): value for name, value in zip(columns, row, strict=True)}
-        lines.append(orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        lines.append(dump_json(fields) + b"\n")
         if len(lines) == 100:
             yield b"".join(lines)
             lines.clear()
@@ -129,7 +129,7 @@ def _harmless(value: object) -> object:
     Source: https://owasp.org/www-community/attacks/CSV_Injection
     """
     if isinstance(value, dict):
-        value = orjson.dumps(value).decode()
+        value = dump_json(value).decode()
     if isinstance(value, str) and value.startswith(_DANGEROUS):
         return f"'{value}"
     return value

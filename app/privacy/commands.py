@@ -7,7 +7,6 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import click
-import orjson
 import psycopg
 from psycopg import Connection
 from redis import RedisError
@@ -18,6 +17,7 @@ from app.privacy.requests import Request
 from app.privacy.subject import Subject
 from app.privacy.work import Work
 from app.shopify.app_proxy import is_shop
+from app.tracking.body import dump_json
 
 _PATIENCE = 60.0  # s; after that the worker goes on
 
@@ -49,7 +49,7 @@ def export(id_: int) -> None:
         raise click.ClickException(f"There is no request {id_} for an export.")
     if found[0].export is None:
         raise click.ClickException(f"Request {id_} has no export: {_state(found[0])}.")
-    click.echo(orjson.dumps(found[0].export, option=orjson.OPT_INDENT_2))
+    click.echo(dump_json(found[0].export, indented=True))
 
 
 @privacy.command()

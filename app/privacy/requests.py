@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from app.privacy.subject import Subject, Traces
+from app.tracking.body import dump_json
 
 ERASE_CUSTOMER = "erase_customer"
 ERASE_SHOP = "erase_shop"
@@ -165,7 +165,7 @@ def complete(
         [
             outcome,
             Jsonb(request.subject) if export else None,
-            Jsonb(export, dumps=orjson.dumps) if export else None,
+            Jsonb(export, dumps=dump_json) if export else None,
             EXPORT_RETENTION if export else None,
             request.id,
         ],

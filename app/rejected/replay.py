@@ -1,11 +1,10 @@
 """Trying again what was rejected, with today's rules."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
 from psycopg import Connection
 from psycopg.rows import dict_row
 
@@ -108,4 +107,4 @@ def _as_rendered(rejection: Rejection) -> tuple[Batch | None, str | None]:
 
 
 def as_json(rejection: Rejection) -> str:
-    return orjson.dumps(rejection, option=orjson.OPT_INDENT_2).decode()
+    return dump_json(asdict(rejection), indented=True).decode()

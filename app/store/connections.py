@@ -3,10 +3,15 @@
 import time
 from typing import Any, TypeVar
 
+import orjson
 from psycopg import Connection, OperationalError
 from psycopg.abc import PQGen
 from psycopg.errors import _WaitTimeout
+from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
+
+# As the bodies are read: an integer beyond 64 bits is a double, and can be written again.
+set_json_loads(orjson.loads)
 
 REQUEST_POOL_SIZE = 3  # connections of each web process
 REPORT_POOL_SIZE = 2

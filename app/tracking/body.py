@@ -41,12 +41,19 @@ def decode_body(raw: bytes, content_encoding: str) -> Any:
     return _parse(text.removeprefix(_BOM))
 
 
-def dump_json(value: Any) -> bytes:
-    """Compact UTF-8 JSON of a decoded value, however deep."""
+def dump_json(value: Any, *, indented: bool = False) -> bytes:
+    """UTF-8 JSON, compact or for people, of a value as it was decoded, however deep; of times,
+    UUIDs and dataclasses too."""
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else None)
     except TypeError:  # orjson ends at 254 levels
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(
+            value,
+            ensure_ascii=False,
+            separators=(", ", ": ") if indented else (",", ":"),
+            indent=2 if indented else None,
+            default=lambda part: orjson.loads(orjson.dumps(part)),
+        ).encode()
 
 
 def depth_of(value: Any) -> int:

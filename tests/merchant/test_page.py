@@ -14,7 +14,7 @@ from app import tracker
 from app.merchant import shops
 from app.merchant.scope import LONGEST
 from app.shopify.session_token import make_token
-from tests.calls import CONTEXT, SECRET, SHOP, body, event, query
+from tests.calls import CONTEXT, SECRET, SHOP, body, event, odd_event, query
 from tests.merchant.histories import FUNNEL, batch, count_all, store
 
 KEY = "the-key"
@@ -91,6 +91,26 @@ def test_raw_events_are_those_of_the_shop_and_the_days(merchant, history):
         == list(FUNNEL)  # fmt: skip
     past = {"from": "2020-01-01", "to": "2020-01-31"}
     assert len(rows(merchant("/app/api/events", **past))) == 1
+
+
+def test_odd_numbers_and_depths_are_exported_as_they_are(merchant):
+    merchant.caller.post(body(odd_event()))
+    merchant.caller.rows()
+    days = {"from": "2024-01-15", "to": "2024-01-15"}
+    [line] = merchant("/app/api/events", format="ndjson", **days).text.splitlines()
+    assert json.loads(line)["properties"] == {"n": 1e30, "m": 2.0**64}
+    assert line.count('{"a":') == 600
+    head, row = rows(merchant("/app/api/events", **days))
+    assert json.loads(row[head.index("properties")])["n"] == 1e30
+
+
+def test_an_empty_product_id_does_not_hide_that_of_the_event(merchant, database):
+    merchant.caller.post(body(event(), context={"$session_id": "s", "genlook_product_id": ""}))
+    merchant.caller.rows()
+    count_all(database)
+    days = {"from": "2024-01-15", "to": "2024-01-15"}
+    shown = merchant("/app/api/report", **days).get_json()["report"]["breakdown"]
+    assert [group["value"] for group in shown["groups"]] == ["gid://shopify/Product/456"]
 
 
 def test_a_second_export_at_once_has_to_wait(merchant, history):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from app.privacy import erasure
-from tests.calls import SHOP, body, event
+from app.tracking.body import dump_json
+from tests.calls import SHOP, body, event, odd_event
 from tests.privacy.bodies import redaction
 
 
@@ -179,6 +180,16 @@ def test_what_a_shopper_asks_for_is_exported_and_expires(deliver, work, caller, 
     assert len(export["rejected_events"]) == 1
     assert export["customer_id"] == "7"
     assert (request["expires_at"] - request["completed_at"]).days == 30
+
+
+def test_odd_numbers_and_depths_are_exported_too(deliver, work, caller):
+    caller.post(body(odd_event()), customer="7")
+    caller.rows()
+    deliver("customers/data_request", redaction("7"))
+    work()
+    [request] = requests(caller)
+    assert request["export"]["events"][0]["properties"]["n"] == 1e30
+    assert json.loads(dump_json(request["export"], indented=True))["events"]
 
 
 def test_an_erasure_takes_the_exports_along(deliver, work, caller, database):

@@ -10,11 +10,14 @@ import threading
 import time
 import urllib.request
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.dev.seed import Seed
 from app.shopify.session_token import make_token
 from tests.calls import CONTEXT, PATH, SECRET, SHOP, body, event, query
+from tests.merchant.histories import store
 from tests.processes.running import wait_until
 
 SUCCESS = b'{"success":true}'
@@ -304,3 +307,26 @@ def test_a_web_process_that_has_shown_a_report_stops_at_once(start_web):
     with urllib.request.urlopen(f"{web.url}/app?id_token={shown}") as page:
         assert page.status == 200
     assert web.terminate() < 5
+
+
+def test_exports_that_nobody_reads_to_their_end_are_in_nobodys_way(start_web, database):
+    until = datetime.now(UTC) - timedelta(hours=1)
+    store(database, *Seed(SHOP, until=until).batches(60_000, days=2))
+    web = start_web(SHOPIFY_API_KEY="key", WEB_CONCURRENCY="1")
+    shown = make_token(SHOP, "key", SECRET.encode(), now=time.time(), lifetime=60)
+    path = (
+        f"GET /app/api/events?format=ndjson&range=7 HTTP/1.1\r\nAuthorization: Bearer {shown}\r\n"
+    )
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", web.port), timeout=20) as reader:
+            reader.sendall(f"{path}Host: a\r\n\r\n".encode())
+            assert reader.recv(15) == b"HTTP/1.1 200 OK"
+            time.sleep(0.3)  # the server waits for who reads nothing more
+    wait_until(
+        lambda: (
+            not database.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE application_name = 'genlook export'"
+                " AND datname = current_database()"
+            ).fetchone()
+        )
+    )
