@@ -63,8 +63,6 @@ logger_class = _Logger
 # Should somebody switch the access log on after all: no query string in it.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms'
 
-install()
-
 
 def post_worker_init(worker: Any) -> None:
     """Serve the Flask app on the loop; give back what the run before left in the spool."""
@@ -74,6 +72,7 @@ def post_worker_init(worker: Any) -> None:
     gc.set_threshold(20_000, 50, 100)
     app: Flask = worker.asgi
     worker.asgi = Server(app)
+    install()
     threads = ThreadPoolExecutor(_settings.web_threads, "request")
     worker.loop.set_default_executor(threads)
     worker.listening = worker.loop.create_task(listen(worker))
