@@ -50,6 +50,7 @@ _NULL = rb"\N"
 _SPECIAL = re.compile(rb"[\\\t\n\r\0]")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _CONTEXT = BATCH_COLUMNS.index("context")
+_TABS = len(EVENT_COLUMNS) - 1
 
 
 class UnreadableEntry(ValueError):
@@ -88,18 +89,29 @@ class Rejected:
 
 @dataclass(slots=True)
 class Batch:
-    """`events` maps the 16-byte insert key of each event to its line; `repeats` counts those that
-    stood in the same batch before. `rejected` and `line` are rendered, `line` is empty where no
-    event is valid. `is_limited`: it comes from a caller just now, and not from a journal."""
+    """`line` and `rejected` are rendered, `events` holds a line for each event; `line` is empty
+    where no event is valid. `repeats` counts events that stood in the same batch before.
+    `is_limited`: it comes from a caller just now, and not from a journal."""
 
     shop: str
     line: bytes = b""
-    events: dict[bytes, bytes] = field(default_factory=dict)
+    events: list[bytes] = field(default_factory=list)
     repeats: int = 0
     rejected: bytes = b""
     rejected_count: int = 0
     is_limited: bool = False
     visitor: str = ""
+    _keys: list[bytes] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The 16-byte insert key of each event. UnreadableEntry where a line has none."""
+        if self._keys is None:  # the worker stores what it has read without asking
+            try:
+                self._keys = [_key_of(line) for line in self.events]
+            except ValueError as error:
+                raise UnreadableEntry(str(error)) from error
+        return self._keys
 
     @property
     def received_count(self) -> int:
@@ -124,11 +136,13 @@ class Batch:
         if events:
             batch.line = _batch_line(received_at, customer_id, context)
         ahead = _clock_ahead(events, received_at)
+        lines: dict[bytes, bytes] = {}
         for event in events:
             key, key_cell, id_cell = _identity(event.insert_id)
-            if key not in batch.events:
-                batch.events[key] = _event_line(event, key_cell, id_cell, ahead)
-        batch.repeats = len(events) - len(batch.events)
+            if key not in lines:
+                lines[key] = _event_line(event, key_cell, id_cell, ahead)
+        batch._keys, batch.events = list(lines), list(lines.values())
+        batch.repeats = len(events) - len(lines)
         if rejected:
             batch.rejected_count = len(rejected)
             batch.rejected = orjson.dumps(
@@ -146,7 +160,7 @@ class Batch:
             b"v": VERSION,
             b"shop": self.shop.encode(),
             b"batch": self.line,
-            b"events": b"\n".join(self.events.values()),
+            b"events": b"\n".join(self.events),
             b"rejected": self.rejected,
         }
 
@@ -159,11 +173,13 @@ class Batch:
         try:
             if entry[b"v"] != VERSION:
                 raise UnreadableEntry(f"version {entry[b'v']!r} is not known to this release")
-            lines = entry[b"events"].split(b"\n") if entry[b"events"] else []
-            events = {_key_of(line): line for line in lines}
+            text = entry[b"events"]
+            events = text.split(b"\n") if text else []
+            if text.count(b"\t") != len(events) * _TABS:
+                raise UnreadableEntry("its events have another number of columns")
             shop, rejected = entry[b"shop"].decode(), entry[b"rejected"]
             return cls(shop, _complete(entry[b"batch"]), events, rejected=rejected)
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             raise UnreadableEntry(str(error)) from error
 
 

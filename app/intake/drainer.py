@@ -107,7 +107,9 @@ class Drainer:
 
 def _read(spooled: Spooled) -> Batch:
     try:
-        return Batch.from_entry(spooled.entry)
+        batch = Batch.from_entry(spooled.entry)
+        _ = batch.keys  # by which the journals tell repeats
+        return batch
     except UnreadableEntry as error:
         shop = spooled.entry[b"shop"].decode(errors="replace")
         text = b"\n".join(b"%b %b" % field for field in spooled.entry.items())

@@ -46,7 +46,7 @@ class Filter:
         self._limits = limits
 
     @contextmanager
-    def unseen(self, batch: Batch) -> Iterator[dict[bytes, bytes]]:
+    def unseen(self, batch: Batch) -> Iterator[list[bytes]]:
         """The batch's events without those whose ids were marked before. RateLimited.
 
         To ask, to store and to mark is not one step, so within the block their ids are claimed:
@@ -55,7 +55,7 @@ class Filter:
         """
         partition = keys.partition(batch.shop, self._partitions)
         now = time.time()
-        ids = list(batch.events)
+        ids = batch.keys
         claims = [keys.claim(partition, batch.shop, key) for key in ids]
         limits = self._limits.of(batch, partition, now)
 
@@ -81,7 +81,7 @@ class Filter:
                 found = self._seen(batch, list(busy))
                 seen |= found
                 busy -= found
-            yield {key: line for key, line in batch.events.items() if key not in seen}
+            yield [line for key, line in zip(ids, batch.events, strict=True) if key not in seen]
         finally:
             if own:
                 self._call(lambda pipeline: pipeline.delete(*own))
@@ -99,7 +99,7 @@ class Filter:
         current = self._sets(batch)[0]
 
         def mark(pipeline: Pipeline) -> None:
-            pipeline.sadd(current, *batch.events)
+            pipeline.sadd(current, *batch.keys)
             pipeline.expire(current, keys.seen_lifetime(self._dedup_window), nx=True)
 
         if batch.events:

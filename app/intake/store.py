@@ -62,7 +62,7 @@ class Store:
     def close(self) -> None:
         self._pool.close()
 
-    def _write(self, batch: Batch, unseen: dict[bytes, bytes]) -> int:
+    def _write(self, batch: Batch, unseen: list[bytes]) -> int:
         rest = Batch(batch.shop, batch.line, unseen, rejected=batch.rejected)
         with self.connection() as connection:
             return write_past_poison(lambda part: self._writer.write(connection, part), [rest])

@@ -75,7 +75,7 @@ class Stream:
                     len(batch.events),
                     *batch.to_entry().values(),
                     *(limit for _, limit in limits),
-                    *batch.events.keys(),
+                    *batch.keys,
                     *(part for pair in counts.items() for part in pair),
                 ],
             )

@@ -50,7 +50,7 @@ def sender_of_line(line: bytes) -> Sender:
 
 def addresses(batch: Batch) -> Iterator[str]:
     """The e-mail addresses that a batch holds, normalized, and hashed ones."""
-    for line in batch.events.values():
+    for line in batch.events:
         cells = _cells(line)
         for name in ("properties", "extra"):
             yield from in_text(cells[EVENT_COLUMNS.index(name)] or "{}")

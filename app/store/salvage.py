@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 
 import orjson
 import psycopg
@@ -52,7 +51,7 @@ def _unstorable(batch: Batch, error: Exception) -> Batch:
         # The whole reason, which may quote what a shopper sent, is in the table only.
         extra={"action": "poison", "shop": batch.shop, "cause": type(error).__name__},
     )
-    payload = b"\n".join([batch.line, *batch.events.values()]) or batch.rejected
+    payload = b"\n".join([batch.line, *batch.events]) or batch.rejected
     return _rejection(batch.shop, UNSTORABLE, reason, payload)
 
 
@@ -71,11 +70,11 @@ def _halve(batches: list[Batch]) -> tuple[list[Batch], list[Batch]] | None:
         return batches[:middle], batches[middle:]
     [batch] = batches
     if batch.events and batch.rejected:
-        return [replace(batch, events={})], [replace(batch, rejected=b"")]
+        return [replace(batch, events=[])], [replace(batch, rejected=b"")]
     if len(batch.events) > 1:
-        items = iter(batch.events.items())
-        first = dict(islice(items, len(batch.events) // 2))
-        return [replace(batch, events=first)], [replace(batch, events=dict(items))]
+        middle = len(batch.events) // 2
+        first, second = batch.events[:middle], batch.events[middle:]
+        return [replace(batch, events=first)], [replace(batch, events=second)]
     return None
 
 

@@ -12,7 +12,7 @@ from app.intake.batch import Batch
 
 def announce(connection: Connection, batches: Sequence[tuple[int, Batch]]) -> list[int]:
     """New ids for the batches (with their shops' ids), which the reports count once committed."""
-    spans = [_span(batch.events.values()) for _, batch in batches]
+    spans = [_span(batch.events) for _, batch in batches]
     row = connection.execute(
         "INSERT INTO unreported_batches (batch_ids, shop_ids, first_at, last_at)"
         " SELECT array_agg(nextval('batch_ids')), %s::integer[], %s::timestamptz[],"

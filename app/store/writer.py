@@ -69,7 +69,7 @@ class Writer:
             for batch_id, batch in zip(ids, with_events, strict=True):
                 shop_id = shop_ids[batch.shop]
                 parents[batch_id] = b"%d\t%d\t%b\n" % (shop_id, batch_id, batch.line)
-                events += [b"%d\t%b\t%d\n" % (shop_id, e, batch_id) for e in batch.events.values()]
+                events += [b"%d\t%b\t%d\n" % (shop_id, e, batch_id) for e in batch.events]
             # In one order for all writers, and nearly that of the key.
             events.sort()
             return way(connection, parents, events)

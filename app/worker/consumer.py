@@ -7,9 +7,9 @@ happens between the two is a redelivery, and the key in Postgres makes it harmle
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 from redis import Redis, ResponseError
@@ -23,6 +23,7 @@ READ_BATCHES = 1_000  # entries to one transaction, of 1 to 50 events each
 _MANY = 100  # entries to one transaction
 _BUSY_FOR = 10.0  # s
 _ROUNDS = 50  # of a backlog, before the worker looks after its other duties
+_AT_ONCE = 2  # transactions of a backlog, so that Postgres has one to work at while one commits
 LINGER = 0.5  # s, for more entries to share the transaction with
 BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
 RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another takes it over
@@ -46,11 +47,12 @@ class Consumer:
         streams: list[str],
         name: str,
     ) -> None:
-        """`store` returns when the batches are committed, and raises when they are not."""
+        """`store` returns when the batches are committed, and raises when they are not; two
+        threads may call it at once."""
         self._redis = redis
         self._parse = parse
         self._store = store
-        self._storing = ThreadPoolExecutor(1, "store")
+        self._storing = ThreadPoolExecutor(_AT_ONCE, "store")
         self._streams = streams
         self._name = name
         self._reclaimed_at = float("-inf")
@@ -96,20 +98,28 @@ class Consumer:
         What raises leaves the entries it has read pending, for `store_pending`.
         """
         entries = self._reclaim() or self._read_new(stop)
-        batches = self._batches(entries)
-        for _ in range(_ROUNDS):
-            if len(entries) < READ_BATCHES or stop.is_set():
-                break
-            # A backlog: while Postgres stores these, read and parse the next.
-            storing = self._storing.submit(self._store, batches)
-            try:
-                following = self._read(">")
-                batches = self._batches(following)
-            finally:
-                storing.result()
-            self._acknowledge(entries)
-            entries = following
-        return self._store_and_acknowledge(entries, batches)
+        if len(entries) < READ_BATCHES:
+            return self._store_and_acknowledge(entries, self._batches(entries))
+        self._store_backlog(entries, stop)
+        return True
+
+    def _store_backlog(self, entries: list[Entry], stop: threading.Event) -> None:
+        """Read, parse and acknowledge while Postgres stores."""
+        under_way: deque[tuple[list[Entry], Future[None]]] = deque()
+        try:
+            rounds = 0
+            while entries:
+                batches = self._batches(entries)
+                stored = _await_oldest(under_way) if len(under_way) == _AT_ONCE else []
+                under_way.append((entries, self._storing.submit(self._store, batches)))
+                self._acknowledge(stored)
+                rounds += 1
+                is_last = len(entries) < READ_BATCHES or rounds == _ROUNDS or stop.is_set()
+                entries = [] if is_last else self._read(">")
+            while under_way:
+                self._acknowledge(_await_oldest(under_way))
+        finally:
+            wait([storing for _, storing in under_way])
 
     def _batches(self, entries: list[Entry]) -> list[Batch]:
         return [self._parse(entry) for entry in entries if entry.fields]
@@ -121,10 +131,14 @@ class Consumer:
         return entries
 
     def _read(
-        self, start: str, *, count: int = READ_BATCHES, block: int | None = None
+        self, start: str, *, count: int | None = None, block: int | None = None
     ) -> list[Entry]:
         answer: Any = self._redis.xreadgroup(
-            GROUP, self._name, dict.fromkeys(self._streams, start), count=count, block=block
+            GROUP,
+            self._name,
+            dict.fromkeys(self._streams, start),
+            count=count or READ_BATCHES,
+            block=block,
         )
         return [
             Entry(stream.decode(), id_, fields or {})
@@ -172,6 +186,8 @@ class Consumer:
         return True
 
     def _acknowledge(self, entries: list[Entry]) -> None:
+        if not entries:
+            return
         if len(entries) >= _MANY:
             self._busy_at = time.monotonic()
         ids = defaultdict(list)
@@ -182,3 +198,10 @@ class Consumer:
                 pipeline.xack(stream, GROUP, *stored)
                 pipeline.xdel(stream, *stored)  # XACK alone does not free the memory
             pipeline.execute()
+
+
+def _await_oldest(under_way: deque[tuple[list[Entry], Future[None]]]) -> list[Entry]:
+    """The entries of the first transaction that was begun; it is committed."""
+    entries, storing = under_way.popleft()
+    storing.result()
+    return entries

@@ -11,26 +11,30 @@ from app.worker.consumer import Entry
 
 
 class Storing:
-    """Stores with one connection, opened again whenever it was lost."""
+    """Stores with as many connections as threads call it at once; a lost one is opened again."""
 
     def __init__(self, connect: Callable[[], Connection], writer: Writer) -> None:
         self._connect = connect
         self._writer = writer
-        self._connection: Connection | None = None
-
-    def connection(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
-        return self._connection
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        self._idle: list[Connection] = []
 
     def store(self, batches: list[Batch]) -> None:
         """Returns when all is committed. psycopg.Error: Postgres is away, call again later."""
-        if batches:
-            write_past_poison(lambda part: self._writer.write(self.connection(), part), batches)
+        if not batches:
+            return
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            write_past_poison(lambda part: self._writer.write(connection, part), batches)
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
+
+    def close(self) -> None:
+        for connection in self._idle:
+            connection.close()
 
 
 def parse(entry: Entry) -> Batch:

@@ -52,7 +52,7 @@ def batch(*ids, rejected=0, shop=SHOP):
 def waiting(redis_client):
     """The ids of the events in the stream, entry by entry."""
     return [
-        [line.split(b"\t")[4].decode() for line in Batch.from_entry(fields).events.values()]
+        [line.split(b"\t")[4].decode() for line in Batch.from_entry(fields).events]
         for _, fields in redis_client.xrange("{t0}:stream")
     ]
 
@@ -188,8 +188,8 @@ def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcom
 def test_an_entry_is_read_as_it_was_written():
     sent = batch("a", "b\\N", rejected=1)
     read = Batch.from_entry(sent.to_entry())
-    assert (read.shop, read.line, read.events, read.rejected) == (
-        sent.shop, sent.line, sent.events, sent.rejected,
+    assert (read.shop, read.line, read.events, read.keys, read.rejected) == (
+        sent.shop, sent.line, sent.events, sent.keys, sent.rejected,
     )  # fmt: skip
 
 

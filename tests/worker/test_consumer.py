@@ -1,5 +1,6 @@
 """The worker's steps on real servers, with faults between them."""
 
+import itertools
 import json
 import threading
 from dataclasses import replace
@@ -195,6 +196,48 @@ def test_many_batches_share_a_transaction(caller, consuming, database, stopping)
     consuming("one").run_once(stopping)
     transactions = database.execute("SELECT count(DISTINCT xmin::text) FROM events").fetchone()
     assert transactions == (1,)
+
+
+def test_a_backlog_is_stored_two_transactions_at_once(
+    caller, consuming, storing, redis_client, stopping, monkeypatch
+):
+    together = threading.Barrier(2, timeout=10)
+
+    def store(batches):
+        together.wait()  # breaks where one waits for the other to end
+        storing.store(batches)
+
+    monkeypatch.setattr(consumer_module, "READ_BATCHES", 2)
+    for _ in range(4):
+        caller.post(body())
+    stopping.clear()
+    assert consuming("one", store).run_once(stopping) is True
+    assert redis_client.xlen(STREAM) == 0
+    assert len(caller.rows()) == 4
+
+
+def test_of_a_backlog_that_fails_in_part_every_event_is_stored_once(
+    caller, consuming, storing, redis_client, stopping, monkeypatch
+):
+    turns = itertools.count()
+
+    def fail_once(batches):
+        if next(turns) == 1:
+            raise psycopg.OperationalError("away")
+        storing.store(batches)
+
+    monkeypatch.setattr(consumer_module, "READ_BATCHES", 2)
+    for _ in range(9):
+        caller.post(body())
+    stopping.clear()
+    consumer = consuming("one", fail_once)
+    with pytest.raises(psycopg.OperationalError):
+        consumer.run_once(stopping)
+    assert redis_client.xlen(STREAM) > 0
+    consumer.store_pending()
+    consumer.run_once(stopping)
+    assert redis_client.xlen(STREAM) == 0
+    assert len(caller.rows()) == 9
 
 
 def test_rejected_payloads_are_kept_as_sent(caller):
