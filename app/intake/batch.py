@@ -48,7 +48,7 @@ _CLOCK_TOLERANCE = timedelta(hours=1)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _NULL = rb"\N"
 _SPECIAL = re.compile(rb"[\\\t\n\r\0]")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _CONTEXT = BATCH_COLUMNS.index("context")
 _TABS = len(EVENT_COLUMNS) - 1
 

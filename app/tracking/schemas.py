@@ -158,7 +158,7 @@ def load_event(value: Any) -> Event:
         }
         raise ValidationError({field: message for field, message in errors.items() if message})
     extra = b"{}"
-    if not value.keys() <= _KNOWN:
+    if len(value) > 3 + ("properties" in value):  # what is not optional is there
         extra = dump_json({key: item for key, item in value.items() if key not in _KNOWN})
     return Event(name, insert_id, timestamp, properties, extra)  # type: ignore[arg-type]
 

@@ -17,11 +17,12 @@ def _is_plain(text: str) -> bool:
     """What JavaScript's toISOString() makes, with or without its milliseconds; Python's own parser
     takes other forms too, but none that has these characters in these places."""
     return (
-        text[-1:] == "Z"
-        and text[10:17:3] == "T::"
-        and text[4:8:3] == "--"
-        and (len(text) == 20 or (len(text) == 24 and text[19] == "."))
-        and text.isascii()
+        len(text) in (20, 24)
+        and text[10] == "T"
+        and text[13] == text[16] == ":"
+        and text[4] == text[7] == "-"
+        and text[-1] == "Z"
+        and (len(text) == 20 or text[19] == ".")
     )
 
 

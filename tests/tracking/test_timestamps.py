@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.tracking import timestamps
 from app.tracking.timestamps import parse_timestamp
 
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -31,6 +32,26 @@ def test_a_time_without_an_offset_is_utc(moment):
 def test_any_text_is_a_time_or_a_value_error(text):
     with contextlib.suppress(ValueError):
         assert parse_timestamp(text).tzinfo is UTC
+
+
+@given(
+    st.sampled_from(["2024-01-15T10:30:00.123Z", "2024-01-15T10:30:00Z", "2024-W03-1T10:30:00Z"]),
+    st.lists(
+        st.tuples(st.integers(0, 23), st.sampled_from("0129-:.,TZW+ \u0663\ud800")), max_size=3
+    ),
+)
+def test_what_browsers_send_is_read_as_any_other_form(text, changes):
+    for place, character in changes:
+        text = text[:place] + character + text[place + 1 :]
+    outcomes = []
+    for is_plain in (timestamps._is_plain, lambda _: False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(timestamps, "_is_plain", is_plain)
+            try:
+                outcomes.append(parse_timestamp(text))
+            except ValueError as error:
+                outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.parametrize("digits", range(10))
