@@ -20,6 +20,7 @@ from app.intake.keys import GROUP
 logger = logging.getLogger(__name__)
 
 READ_BATCHES = 1_000  # entries to one transaction, of 1 to 50 events each
+STEP = 100  # entries to one command: while it works at them, Redis answers nobody else
 _MANY = 100  # entries to one transaction
 _BUSY_FOR = 10.0  # s
 _ROUNDS = 50  # of a backlog, before the worker looks after its other duties
@@ -115,7 +116,7 @@ class Consumer:
                 self._acknowledge(stored)
                 rounds += 1
                 is_last = len(entries) < READ_BATCHES or rounds == _ROUNDS or stop.is_set()
-                entries = [] if is_last else self._read(">")
+                entries = [] if is_last else self._read_up_to(READ_BATCHES)
             while under_way:
                 self._acknowledge(_await_oldest(under_way))
         finally:
@@ -126,19 +127,26 @@ class Consumer:
 
     def _read_new(self, stop: threading.Event) -> list[Entry]:
         entries = self._read(">", block=BLOCK)
-        if 0 < len(entries) < READ_BATCHES and not stop.wait(LINGER):
-            entries += self._read(">", count=READ_BATCHES - len(entries))
+        if entries:
+            entries += self._read_up_to(READ_BATCHES - len(entries))
+            if len(entries) < READ_BATCHES and not stop.wait(LINGER):
+                entries += self._read_up_to(READ_BATCHES - len(entries))
         return entries
 
-    def _read(
-        self, start: str, *, count: int | None = None, block: int | None = None
-    ) -> list[Entry]:
+    def _read_up_to(self, most: int) -> list[Entry]:
+        """What waits, up to `most` entries or a few more."""
+        entries: list[Entry] = []
+        while len(entries) < most:
+            some = self._read(">")
+            entries += some
+            if len(some) < STEP:
+                break
+        return entries
+
+    def _read(self, start: str, *, block: int | None = None) -> list[Entry]:
+        """Up to STEP of each stream."""
         answer: Any = self._redis.xreadgroup(
-            GROUP,
-            self._name,
-            dict.fromkeys(self._streams, start),
-            count=count or READ_BATCHES,
-            block=block,
+            GROUP, self._name, dict.fromkeys(self._streams, start), count=STEP, block=block
         )
         return [
             Entry(stream.decode(), id_, fields or {})
@@ -193,11 +201,13 @@ class Consumer:
         ids = defaultdict(list)
         for entry in entries:
             ids[entry.stream].append(entry.id)
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for stream, stored in ids.items():
-                pipeline.xack(stream, GROUP, *stored)
-                pipeline.xdel(stream, *stored)  # XACK alone does not free the memory
-            pipeline.execute()
+        for stream, stored in ids.items():
+            for start in range(0, len(stored), STEP):
+                some = stored[start : start + STEP]
+                with self._redis.pipeline(transaction=False) as pipeline:
+                    pipeline.xack(stream, GROUP, *some)
+                    pipeline.xdel(stream, *some)  # XACK alone does not free the memory
+                    pipeline.execute()
 
 
 def _await_oldest(under_way: deque[tuple[list[Entry], Future[None]]]) -> list[Entry]:

@@ -208,6 +208,7 @@ def test_a_backlog_is_stored_two_transactions_at_once(
         storing.store(batches)
 
     monkeypatch.setattr(consumer_module, "READ_BATCHES", 2)
+    monkeypatch.setattr(consumer_module, "STEP", 2)
     for _ in range(4):
         caller.post(body())
     stopping.clear()
@@ -227,6 +228,7 @@ def test_of_a_backlog_that_fails_in_part_every_event_is_stored_once(
         storing.store(batches)
 
     monkeypatch.setattr(consumer_module, "READ_BATCHES", 2)
+    monkeypatch.setattr(consumer_module, "STEP", 2)
     for _ in range(9):
         caller.post(body())
     stopping.clear()
