@@ -104,7 +104,9 @@ def freshness(
     """Until when everything is counted, and how many stored requests are not; `oldest_waiting` is
     for how many seconds something of any shop has waited to be stored."""
     row = connection.execute(
-        "SELECT coalesce(sum((SELECT count(*) FROM unnest(shop_ids) AS id WHERE id = %(id)s)), 0),"
+        "SELECT coalesce(sum((SELECT count(DISTINCT batch_id)"
+        " FROM unnest(shop_ids, batch_ids) AS one (shop_id, batch_id)"
+        " WHERE shop_id = %(id)s)), 0),"
         " min(written_at) FILTER (WHERE %(id)s = ANY(shop_ids)),"
         " EXISTS (SELECT FROM report_dirty WHERE shop_id = %(id)s AND visitor IS NULL)"
         " FROM unreported_batches",

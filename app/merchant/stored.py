@@ -37,9 +37,10 @@ TAKE = f"""
             unnest(first_at) AS first_at, unnest(last_at) AS last_at
         FROM taken
     ), parents AS MATERIALIZED (
-        SELECT shop_id, batch_id, parent.* FROM fresh CROSS JOIN LATERAL (
+        SELECT one.*, parent.* FROM (SELECT DISTINCT shop_id, batch_id FROM fresh) AS one
+        CROSS JOIN LATERAL (
             SELECT {_PARENT} FROM batches b
-            WHERE b.shop_id = fresh.shop_id AND b.id = fresh.batch_id OFFSET 0
+            WHERE b.shop_id = one.shop_id AND b.id = one.batch_id OFFSET 0
         ) AS parent
     ), spans AS MATERIALIZED (
         SELECT shop_id, unnest(range_agg(tstzrange(first_at, last_at, '[]'))) AS span

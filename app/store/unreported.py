@@ -1,31 +1,42 @@
 """Which batches are stored and not yet in the merchants' reports.
 
-One row for each transaction, written within it: nothing is added for an event.
+One row for each transaction, written within it, with mostly one span of time for each batch:
+nothing is added for an event.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from psycopg import Connection
 
 from app.intake.batch import Batch
 
+_HOUR = len(b"2024-01-15T10")
+_Span = tuple[bytes, bytes]  # the first and the last `occurred_at`: ISO 8601 in UTC
+
 
 def announce(connection: Connection, batches: Sequence[tuple[int, Batch]]) -> list[int]:
     """New ids for the batches (with their shops' ids), which the reports count once committed."""
-    spans = [_span(batch.events) for _, batch in batches]
+    spans = [_spans(batch.events) for _, batch in batches]
+    # Which batch each span belongs to, from 1; as many spans as batches need no telling.
+    numbers = [number for number, own in enumerate(spans, start=1) for _ in own]
+    shop_ids = [batches[number - 1][0] for number in numbers]
     row = connection.execute(
-        "INSERT INTO unreported_batches (batch_ids, shop_ids, first_at, last_at)"
-        " SELECT array_agg(nextval('batch_ids')), %s::integer[], %s::timestamptz[],"
-        " %s::timestamptz[] FROM generate_series(1, %s) RETURNING batch_ids",
+        "WITH fresh AS MATERIALIZED ("
+        " SELECT array_agg(nextval('batch_ids')) AS ids FROM generate_series(1, %s)"
+        ") INSERT INTO unreported_batches (batch_ids, shop_ids, first_at, last_at)"
+        " SELECT coalesce((SELECT array_agg(ids[number] ORDER BY place)"
+        " FROM unnest(%s::integer[]) WITH ORDINALITY AS of_span (number, place)), ids),"
+        " %s::integer[], %s::timestamptz[], %s::timestamptz[] FROM fresh RETURNING batch_ids",
         [
-            _array(b"%d" % shop_id for shop_id, _ in batches),
-            _array(first for first, _ in spans),
-            _array(last for _, last in spans),
             len(batches),
+            _array(b"%d" % number for number in numbers) if len(numbers) > len(batches) else None,
+            _array(b"%d" % shop_id for shop_id in shop_ids),
+            _array(first for own in spans for first, _ in own),
+            _array(last for own in spans for _, last in own),
         ],
     ).fetchone()
-    ids: list[int] = row[0] if row else []
-    return ids
+    return list(dict.fromkeys(row[0])) if row else []
 
 
 def _array(values: Iterable[bytes]) -> str:
@@ -33,6 +44,17 @@ def _array(values: Iterable[bytes]) -> str:
     return "{" + b",".join(values).decode() + "}"
 
 
-def _span(lines: Iterable[bytes]) -> tuple[bytes, bytes]:
-    """The first and the last `occurred_at`, which a line begins with: ISO 8601 in UTC."""
-    return min(lines).partition(b"\t")[0], max(lines).partition(b"\t")[0]
+def _spans(lines: Iterable[bytes]) -> list[_Span]:
+    """The time that a batch's events take, which a line begins with. Events of different hours have
+    spans of their own: nobody reads the years between a batch's old event and its new one."""
+    first, last = min(lines), max(lines)
+    if first[:_HOUR] == last[:_HOUR]:
+        return [(_time(first), _time(last))]
+    by_hour = defaultdict(list)
+    for line in lines:
+        by_hour[line[:_HOUR]].append(_time(line))
+    return [(min(times), max(times)) for times in by_hour.values()]
+
+
+def _time(line: bytes) -> bytes:
+    return line.partition(b"\t")[0]

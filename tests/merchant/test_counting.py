@@ -15,7 +15,7 @@ from app.merchant.scope import Period, find_shop
 from app.store.connections import connect
 from app.worker.reporting import Reporting
 from tests.calls import SHOP
-from tests.merchant.histories import NOON, count_all, store, visit
+from tests.merchant.histories import BUTTON, NOON, PAGE, batch, count_all, store, visit
 from tests.processes.running import wait_until
 
 ONE_DAY = Period(NOON.date(), NOON.date())
@@ -50,6 +50,26 @@ def test_what_fails_in_the_middle_is_counted_once_by_the_next_try(database, monk
     assert freshness(database, find_shop(database, SHOP))["waiting"] == 2
     count_all(database)
     assert entered(database) == 2
+
+
+def test_events_of_one_batch_that_lie_years_apart_are_counted_without_the_years_between(database):
+    long_ago = NOON - timedelta(days=1000)
+    store(
+        database,
+        batch("a", (PAGE, 0), (BUTTON, 1), (PAGE, long_ago), (PAGE, long_ago + timedelta(hours=3))),
+        visit("b", 1),
+    )
+    [(longest,)] = database.execute(
+        "SELECT max(last - first) FROM unreported_batches,"
+        " unnest(first_at, last_at) AS span (first, last)"
+    )
+    assert longest < timedelta(hours=1)
+    shop = find_shop(database, SHOP)
+    assert freshness(database, shop)["waiting"] == 2
+    count_all(database)
+    counted = report(database, shop, Period(long_ago.date(), NOON.date()), "product")
+    assert sum(day["events"] for day in counted["days"]) == 5
+    assert counted["funnel"][0]["visitors"] == 2
 
 
 def test_two_workers_count_everything_once(database, database_url):
