@@ -129,14 +129,17 @@ def is_empty(connection: Connection, shop: Shop) -> bool:
     return row is None
 
 
-def rejected(connection: Connection, domain: str, *, limit: int = 20) -> list[dict[str, Any]]:
+def rejected(connection: Connection, shop: Shop, *, limit: int = 20) -> list[dict[str, Any]]:
     """The last ones that were rejected and why."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
+        rows = cursor.execute(
             "SELECT received_at, code, details, left(payload, 300) AS payload"
             " FROM rejected_events WHERE shop_domain = %s ORDER BY received_at DESC LIMIT %s",
-            [domain, limit],
+            [shop.domain, limit],
         ).fetchall()
+    for row in rows:
+        row["received_at"] = row["received_at"].astimezone(ZoneInfo(shop.time_zone))
+    return rows
 
 
 def _days_of(period: Period) -> dict[str, str]:
