@@ -124,18 +124,21 @@ def events(connection: Connection, shop: Shop, period: Period) -> int:
     return row[0] if row else 0
 
 
-def group_sizes(
-    connection: Connection, shop: Shop, period: Period, dimension: int
-) -> dict[int, int]:
+def largest_groups(
+    connection: Connection, shop: Shop, period: Period, dimension: int, most: int
+) -> tuple[dict[int, int], int]:
+    """Visitors by value, the largest first, after those of m.ALL; and how many values there are."""
     first, end = period.bounds
-    return dict(
-        connection.execute(
-            "SELECT value_id, sum(number) FROM report_cells WHERE shop_id = %s AND dimension = %s"
-            " AND measure = %s AND previous >= %s AND previous < %s AND day < %s"
-            " GROUP BY value_id HAVING sum(number) > 0",
-            [shop.id, dimension, m.ANY, first, end, end],
-        ).fetchall()
-    )
+    rows = connection.execute(
+        "SELECT value_id, visitors, count(*) OVER () - 1 FROM ("
+        " SELECT value_id, sum(number) AS visitors FROM report_cells"
+        " WHERE shop_id = %s AND dimension = %s AND measure = %s"
+        " AND previous >= %s AND previous < %s AND day < %s"
+        " GROUP BY value_id HAVING sum(number) > 0) AS groups"
+        " ORDER BY value_id = %s DESC, visitors DESC, value_id LIMIT %s",
+        [shop.id, dimension, m.ANY, first, end, end, m.ALL, most + 1],
+    ).fetchall()
+    return {value: visitors for value, visitors, _ in rows}, rows[0][2] if rows else 0
 
 
 def group_steps(
