@@ -11,7 +11,8 @@ from psycopg import Connection
 
 from app import commands
 from app.health.commands import look
-from app.merchant.charts import duration, percent, points
+from app.health.status import Status
+from app.merchant.charts import NOTHING, duration, percent, points
 from app.merchant.measures import SIDE_STEPS
 from app.merchant.period import DEFAULT, PRESETS, read_period
 from app.merchant.plain import Plain
@@ -50,9 +51,10 @@ def funnel(
         shop = _find(connection, domain)
         period = _period(shop, range_, first, last)
         shown = read_report(connection, shop, period, by)
-        fresh = freshness(connection, shop, oldest_waiting=look(settings).oldest_seconds)
+        status = look(settings)
+        fresh = freshness(connection, shop, oldest_waiting=status.oldest_seconds)
     click.echo(f"{domain}  {period.first} to {period.last}, days in {shop.time_zone}")
-    click.echo(f"counted until {fresh['until'][:16]}, {fresh['waiting']} requests waiting\n")
+    _echo_freshness(fresh, status)
     _echo_funnel(shown["funnel"])
     _echo_uplift(shown["uplift"])
     for step in shown["side_steps"]:
@@ -181,12 +183,26 @@ def _period(shop: Shop, range_: str, first: datetime | None, last: datetime | No
         raise click.ClickException(refusal.message) from refusal
 
 
+def _echo_freshness(fresh: dict[str, Any], status: Status) -> None:
+    waiting = f"{status.backlog.batches:,}" if status.backlog else "an unknown number of"
+    click.echo(
+        f"Counted until {fresh['until'][:16].replace('T', ' ')}. Not in the numbers yet:"
+        f" {fresh['waiting']:,} requests to be counted, {waiting} of all shops to be stored."
+    )
+    if fresh["is_recounting"]:
+        click.echo("Being counted anew, these are the old numbers.")
+    click.echo()
+
+
 def _echo_funnel(steps: list[dict[str, Any]]) -> None:
-    click.echo(f"{'':<22}{'visitors':>10}{'of first':>10}{'of prev.':>10}  median to next")
+    head = f"{'':<22}{'visitors':>10}{'of first':>10}{'of prev.':>10}{'dropped':>10}"
+    click.echo(f"{head}  median to next")
     for step in steps:
+        dropped = NOTHING if step["dropped"] is None else f"{step['dropped']:,}"
         click.echo(
             f"{step['name']:<22}{step['visitors']:>10,}{percent(step['of_first']):>10}"
-            f"{percent(step['of_previous']):>10}  {duration(step['median_seconds_to_next'])}"
+            f"{percent(step['of_previous']):>10}{dropped:>10}"
+            f"  {duration(step['median_seconds_to_next'])}"
         )
 
 

@@ -2,7 +2,9 @@ import pytest
 from click.testing import CliRunner
 
 from app.merchant.commands import report
-from tests.calls import SECRET, SHOP
+from app.merchant.rollups import mark_dirty
+from app.merchant.scope import find_shop
+from tests.calls import SECRET, SHOP, body
 from tests.merchant.histories import NOON, count_all, store, visit
 from tests.processes.running import as_url
 
@@ -23,8 +25,18 @@ def test_the_terminal_shows_what_the_page_shows(flask, database):
     shown = flask("funnel", "--shop", SHOP, "--from", DAY, "--to", DAY)
     assert shown.exit_code == 0, shown.output
     lines = [" ".join(line.split()) for line in shown.output.splitlines()]
-    assert "Product page viewed 3 100.0 % – 1 min" in lines
-    assert "Button clicked 2 66.7 % 66.7 % 1 min" in lines
+    assert "Product page viewed 3 100.0 % – 1 1 min" in lines
+    assert "Button clicked 2 66.7 % 66.7 % 1 1 min" in lines
+    assert "Added to cart 1 33.3 % 100.0 % – –" in lines
+
+
+def test_the_terminal_tells_what_is_not_in_the_numbers(flask, caller, database):
+    caller.post(body())
+    waiting = flask("funnel", "--shop", SHOP).output
+    assert "1 of all shops to be stored" in waiting
+    assert "3 requests to be counted" in waiting
+    mark_dirty(database, find_shop(database, SHOP).id)
+    assert "Being counted anew, these are the old numbers" in flask("funnel", "--shop", SHOP).output
 
 
 def test_the_check_finds_a_number_that_is_wrong_and_a_rebuild_mends_it(flask, database):
