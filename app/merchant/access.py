@@ -5,7 +5,7 @@ import re
 import time
 from urllib.parse import urlencode
 
-from flask import Response, current_app, g, redirect, request
+from flask import Response, current_app, g, redirect, render_template, request
 
 from app.replies import Refusal, envelope, json_reply
 from app.shopify.session_token import Token, verify_token
@@ -26,7 +26,8 @@ def authenticate() -> Response | None:
     g.shop = ""
     if request.path.rstrip("/") == BOUNCE:
         return None
-    shown = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    sent = request.authorization
+    shown = (sent.token or "") if sent and sent.type == "bearer" else ""
     is_first_load = not shown and request.path.rstrip("/") == PAGE
     if is_first_load:
         shown = request.args.get("id_token", "")
@@ -50,8 +51,14 @@ def authenticate() -> Response | None:
 
 
 def protect(reply: Response) -> Response:
-    """After each request: who may put the page into a frame, on every reply with HTML."""
+    """After each request: who may put the page into a frame, on every reply with HTML; and a fault
+    in words where a browser shows it in the place of the page."""
     path = request.path.rstrip("/")
+    is_shown = path in (PAGE, BOUNCE) and "text/html" in request.headers.get("Accept", "")
+    if is_shown and reply.status_code >= 400:
+        message = reply.get_json()["message"]
+        reply.set_data(render_template("refused.html", message=message))
+        reply.mimetype = "text/html"
     if reply.mimetype == "text/html":
         shop = g.get("shop") or (_claimed_shop() if path in (PAGE, BOUNCE) else "")
         framed_by = f"https://{shop} {ADMIN}" if shop else "'none'"
@@ -75,6 +82,7 @@ def _bounce(shop: str) -> Response:
 
     Source: https://shopify.dev/docs/apps/build/authentication-authorization/set-embedded-app-authorization
     """
+    g.shop = shop  # who may frame the reply; nobody else will ask
     query = {
         "shop": shop,
         "host": request.args.get("host", ""),

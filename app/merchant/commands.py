@@ -1,5 +1,6 @@
 """flask report funnel|rebuild|check"""
 
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
@@ -8,19 +9,24 @@ from typing import Any
 import click
 import psycopg
 from psycopg import Connection
+from psycopg.errors import SerializationFailure
 
 from app import commands
 from app.health.commands import look
-from app.merchant.charts import duration, percent, points
+from app.health.status import Status
+from app.merchant.charts import NOTHING, duration, percent, points
+from app.merchant.counting import count_announced, is_ours
 from app.merchant.measures import SIDE_STEPS
 from app.merchant.period import DEFAULT, PRESETS, read_period
 from app.merchant.plain import Plain
+from app.merchant.recount import is_dirty
 from app.merchant.reports import BREAKDOWNS, freshness
 from app.merchant.reports import report as read_report
 from app.merchant.rollups import count_new, rebuild
 from app.merchant.scope import Period, Shop, find_shop
 from app.replies import Refusal
 
+_TURN = 0.05  # s
 _DAY = click.DateTime(["%Y-%m-%d"])
 _SHOP = click.option("--shop", "domain", required=True, help="Such as your-store.myshopify.com.")
 _RANGE = click.option(
@@ -50,9 +56,10 @@ def funnel(
         shop = _find(connection, domain)
         period = _period(shop, range_, first, last)
         shown = read_report(connection, shop, period, by)
-        fresh = freshness(connection, shop, oldest_waiting=look(settings).oldest_seconds)
+        status = look(settings)
+        fresh = freshness(connection, shop, oldest_waiting=status.oldest_seconds)
     click.echo(f"{domain}  {period.first} to {period.last}, days in {shop.time_zone}")
-    click.echo(f"counted until {fresh['until'][:16]}, {fresh['waiting']} requests waiting\n")
+    _echo_freshness(fresh, status)
     _echo_funnel(shown["funnel"])
     _echo_uplift(shown["uplift"])
     for step in shown["side_steps"]:
@@ -103,14 +110,14 @@ def check(domain: str, range_: str, first: datetime | None, last: datetime | Non
     The plain count takes seconds to minutes. What is not counted yet is counted first.
     """
     with closing(commands.database(commands.settings())) as connection:
-        while count_new(connection):
-            pass
         shop = _find(connection, domain)
         period = _period(shop, range_, first, last)
-        with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            counted = numbers_of(read_report(connection, shop, period, "product"))
-            plain = plain_numbers(connection, shop, period)
+        both = None
+        while both is None:
+            while count_new(connection):
+                pass
+            both = _count_both_ways(connection, shop, period)
+    counted, plain = both
     differing = [name for name, value in plain.items() if counted[name] != value]
     for name in differing:
         click.echo(f"{name}: the report has {counted[name]}, the plain count {plain[name]}")
@@ -120,6 +127,27 @@ def check(domain: str, range_: str, first: datetime | None, last: datetime | Non
             f" run `flask report rebuild --shop {domain}`."
         )
     click.echo(f"{len(plain)} groups of numbers are equal.")
+
+
+def _count_both_ways(
+    connection: Connection, shop: Shop, period: Period
+) -> tuple[dict[str, object], dict[str, object]] | None:
+    """The report's numbers and the plain ones, of one snapshot; None where a worker is counting."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        try:
+            # What came a moment ago is counted for the comparison alone: taken back, it holds no
+            # worker up while the plain count takes its time.
+            with connection.transaction(force_rollback=True):
+                if is_dirty(connection) or not is_ours(connection):
+                    time.sleep(_TURN)
+                    return None
+                while count_announced(connection):
+                    pass
+                counted = numbers_of(read_report(connection, shop, period, "product"))
+        except SerializationFailure:
+            return None
+        return counted, plain_numbers(connection, shop, period)
 
 
 def numbers_of(shown: Mapping[str, Any]) -> dict[str, object]:
@@ -181,12 +209,26 @@ def _period(shop: Shop, range_: str, first: datetime | None, last: datetime | No
         raise click.ClickException(refusal.message) from refusal
 
 
+def _echo_freshness(fresh: dict[str, Any], status: Status) -> None:
+    waiting = f"{status.backlog.batches:,}" if status.backlog else "an unknown number of"
+    click.echo(
+        f"Counted until {fresh['until'][:16].replace('T', ' ')}. Not in the numbers yet:"
+        f" {fresh['waiting']:,} requests to be counted, {waiting} of all shops to be stored."
+    )
+    if fresh["is_recounting"]:
+        click.echo("Being counted anew, these are the old numbers.")
+    click.echo()
+
+
 def _echo_funnel(steps: list[dict[str, Any]]) -> None:
-    click.echo(f"{'':<22}{'visitors':>10}{'of first':>10}{'of prev.':>10}  median to next")
+    head = f"{'':<22}{'visitors':>10}{'of first':>10}{'of prev.':>10}{'dropped':>10}"
+    click.echo(f"{head}  median to next")
     for step in steps:
+        dropped = NOTHING if step["dropped"] is None else f"{step['dropped']:,}"
         click.echo(
             f"{step['name']:<22}{step['visitors']:>10,}{percent(step['of_first']):>10}"
-            f"{percent(step['of_previous']):>10}  {duration(step['median_seconds_to_next'])}"
+            f"{percent(step['of_previous']):>10}{dropped:>10}"
+            f"  {duration(step['median_seconds_to_next'])}"
         )
 
 

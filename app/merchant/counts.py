@@ -1,5 +1,6 @@
 """The counts of a range, read as sums over `report_cells`."""
 
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 
@@ -53,27 +54,32 @@ def medians(
         ).fetchall()
 
     steps = [step for step in range(1, len(m.STEPS)) if now[m.STEP + step]]
-    middles = {step: (now[m.STEP + step] + 1) // 2 for step in steps}
+    # One in the middle, or the two of an even number.
+    middles = {
+        (step, place)
+        for step in steps
+        for place in ((now[m.STEP + step] + 1) // 2, now[m.STEP + step] // 2 + 1)
+    }
     scales = {step: m.TIME_COARSE + 1_000 * step for step in steps}
     found = numbers([scale + number for scale in scales.values() for number in range(64)])
-    looks: dict[int, tuple[int, int, int]] = {}
-    for step in steps:
+    looks: set[tuple[int, int, int, int]] = set()
+    for step, place in middles:
         own = [(measure - scales[step], n) for measure, n in found if measure // 1_000 == 10 + step]
-        number, below = _middle(own, middles[step])
-        low, high = m.coarse_range(number)
-        looks[step] = (low, high, middles[step] - below)
+        number, below = _middle(own, place)
+        looks.add((step, *m.coarse_range(number), place - below))
     fine = numbers(
         [
             m.TIME * step + seconds
-            for step, (low, high, _) in looks.items()
+            for step, low, high in {look[:3] for look in looks}
             for seconds in range(low, high, 10 ** max(0, len(str(low)) - 3))
         ]
     )
-    medians = {}
-    for step in steps:
-        own = [(measure % m.TIME, n) for measure, n in fine if measure // m.TIME == step]
-        medians[step] = _middle(own, looks[step][2])[0]
-    return medians
+    values: defaultdict[int, list[int]] = defaultdict(list)
+    for step, low, high, place in looks:
+        first_one, end_of_own = m.TIME * step + low, m.TIME * step + high
+        own = [(measure % m.TIME, n) for measure, n in fine if first_one <= measure < end_of_own]
+        values[step].append(_middle(own, place)[0])
+    return {step: sum(middle) // len(middle) for step, middle in values.items()}
 
 
 def _middle(numbers: list[tuple[int, int]], middle: int) -> tuple[int, int]:
@@ -124,18 +130,21 @@ def events(connection: Connection, shop: Shop, period: Period) -> int:
     return row[0] if row else 0
 
 
-def group_sizes(
-    connection: Connection, shop: Shop, period: Period, dimension: int
-) -> dict[int, int]:
+def largest_groups(
+    connection: Connection, shop: Shop, period: Period, dimension: int, most: int
+) -> tuple[dict[int, int], int]:
+    """Visitors by value, the largest first, after those of m.ALL; and how many values there are."""
     first, end = period.bounds
-    return dict(
-        connection.execute(
-            "SELECT value_id, sum(number) FROM report_cells WHERE shop_id = %s AND dimension = %s"
-            " AND measure = %s AND previous >= %s AND previous < %s AND day < %s"
-            " GROUP BY value_id HAVING sum(number) > 0",
-            [shop.id, dimension, m.ANY, first, end, end],
-        ).fetchall()
-    )
+    rows = connection.execute(
+        "SELECT value_id, visitors, count(*) OVER () - 1 FROM ("
+        " SELECT value_id, sum(number) AS visitors FROM report_cells"
+        " WHERE shop_id = %s AND dimension = %s AND measure = %s"
+        " AND previous >= %s AND previous < %s AND day < %s"
+        " GROUP BY value_id HAVING sum(number) > 0) AS groups"
+        " ORDER BY value_id = %s DESC, visitors DESC, value_id LIMIT %s",
+        [shop.id, dimension, m.ANY, first, end, end, m.ALL, most + 1],
+    ).fetchall()
+    return {value: visitors for value, visitors, _ in rows}, rows[0][2] if rows else 0
 
 
 def group_steps(

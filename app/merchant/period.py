@@ -17,18 +17,18 @@ def read_period(args: Mapping[str, str], today: date) -> Period:
     if not (first or last):
         chosen = args.get("range", DEFAULT)
         if chosen not in PRESETS:
-            raise _refusal("range", f"must be one of {', '.join(PRESETS)}, or set from and to")
+            raise refusal("range", f"must be one of {', '.join(PRESETS)}, or set from and to")
         return Period(today - timedelta(days=PRESETS[chosen] - 1), today)
     period = Period(_day("from", first), _day("to", last) if last else today)
     if not 0 <= (period.last - period.first).days < LONGEST:
-        raise _refusal("to", f"must not be before from, nor more than {LONGEST} days in all")
+        raise refusal("to", f"must not be before from, nor more than {LONGEST} days in all")
     return period
 
 
 def read_by(args: Mapping[str, str]) -> str:
     by = args.get("by", "product")
     if by not in BREAKDOWNS:
-        raise _refusal("by", f"must be one of {', '.join(BREAKDOWNS)}")
+        raise refusal("by", f"must be one of {', '.join(BREAKDOWNS)}")
     return by
 
 
@@ -36,12 +36,14 @@ def _day(name: str, value: str) -> date:
     try:
         day = date.fromisoformat(value)
     except ValueError:
-        raise _refusal(name, "must be a day such as 2026-03-31") from None
+        day = None
+    if day is None or day.isoformat() != value:  # it takes weeks and basic forms too
+        raise refusal(name, "must be a day such as 2026-03-31")
     if not 1900 <= day.year < 9990:
-        raise _refusal(name, "is too far away")
+        raise refusal(name, "is too far away")
     return day
 
 
-def _refusal(name: str, message: str) -> Refusal:
+def refusal(name: str, message: str) -> Refusal:
     details = [{"path": name, "message": message}]
     return Refusal(400, "VALIDATION_FAILED", f"{name} {message}.", details=details)

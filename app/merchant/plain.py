@@ -63,10 +63,11 @@ class Plain:
             columns += [
                 f"count(DISTINCT visitor) FILTER (WHERE t{step} IS NOT NULL)",
                 # The first day of each visitor on which he got so far, to three digits.
-                "(SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY CASE WHEN seconds < 1000"
+                "(SELECT floor(percentile_cont(0.5) WITHIN GROUP (ORDER BY CASE WHEN seconds < 1000"
                 " THEN seconds ELSE seconds - mod(seconds,"
                 " (10 ^ (length(seconds::text) - 3))::bigint)"
-                f" END) FROM (SELECT DISTINCT ON (visitor) {seconds} AS seconds FROM attempts"
+                " END))::bigint"
+                f" FROM (SELECT DISTINCT ON (visitor) {seconds} AS seconds FROM attempts"
                 f" WHERE t{step} IS NOT NULL ORDER BY visitor, began) AS firsts)",
             ]
         row = self._one(

@@ -72,9 +72,9 @@ def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> di
     of them counts twice.
     """
     dimension = BREAKDOWNS[by]
-    sizes = counts.group_sizes(connection, shop, period, dimension)
+    sizes, total = counts.largest_groups(connection, shop, period, dimension, GROUPS)
     all_groups = sizes.pop(m.ALL, 0)
-    largest = sorted(sizes, key=lambda value: (-sizes[value], value))[:GROUPS]
+    largest = list(sizes)
     steps = counts.group_steps(connection, shop, period, dimension, [m.ALL, *largest])
     names: dict[int, str] = dict(
         connection.execute(
@@ -86,13 +86,13 @@ def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> di
         for value in largest
     ]
     folded = None
-    if len(sizes) > len(largest):
+    if total > len(largest):
         folded = {
-            "groups": len(sizes) - len(largest),
-            "visitors": all_groups - sum(sizes[value] for value in largest),
+            "groups": total - len(largest),
+            "visitors": all_groups - sum(sizes.values()),
             "steps": [
-                total - sum(steps[value][number] for value in largest)
-                for number, total in enumerate(steps[m.ALL])
+                visitors - sum(steps[value][number] for value in largest)
+                for number, visitors in enumerate(steps[m.ALL])
             ],
         }
     return {"by": by, "groups": groups, "folded": folded}
@@ -131,14 +131,17 @@ def is_empty(connection: Connection, shop: Shop) -> bool:
     return row is None
 
 
-def rejected(connection: Connection, domain: str, *, limit: int = 20) -> list[dict[str, Any]]:
+def rejected(connection: Connection, shop: Shop, *, limit: int = 20) -> list[dict[str, Any]]:
     """The last ones that were rejected and why."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
+        rows = cursor.execute(
             "SELECT received_at, code, details, left(payload, 300) AS payload"
             " FROM rejected_events WHERE shop_domain = %s ORDER BY received_at DESC LIMIT %s",
-            [domain, limit],
+            [shop.domain, limit],
         ).fetchall()
+    for row in rows:
+        row["received_at"] = row["received_at"].astimezone(ZoneInfo(shop.time_zone))
+    return rows
 
 
 def _days_of(period: Period) -> dict[str, str]:

@@ -17,7 +17,7 @@ from app.health.status import Status
 from app.merchant import access, charts, shops, tables
 from app.merchant.database import Busy, Database
 from app.merchant.measures import STEPS
-from app.merchant.period import PRESETS, read_by, read_period
+from app.merchant.period import PRESETS, read_by, read_period, refusal
 from app.merchant.reports import BREAKDOWNS, NAMES, freshness, is_empty, rejected, report
 from app.merchant.scope import Shop, find_shop
 from app.replies import Refusal, json_reply
@@ -79,8 +79,7 @@ def api_report() -> Response:
 def api_table() -> Response:
     name = request.args.get("table", "funnel")
     if name not in tables.TABLES:
-        wanted = ", ".join(tables.TABLES)
-        raise Refusal(400, "VALIDATION_FAILED", f"table must be one of {wanted}.")
+        raise refusal("table", f"must be one of {', '.join(tables.TABLES)}")
     rows = tables.TABLES[name](_shown()["report"])
     return _download(tables.as_csv(rows), "text/csv", f"{name}.csv")
 
@@ -90,7 +89,7 @@ def api_events() -> Response:
     """Raw events as they are read from Postgres; nothing is gathered in memory."""
     kind = request.args.get("format", "csv")
     if kind not in ("csv", "ndjson"):
-        raise Refusal(400, "VALIDATION_FAILED", "format must be csv or ndjson.")
+        raise refusal("format", "must be csv or ndjson")
     stack = ExitStack()
     try:
         connection = stack.enter_context(_database().exporting())
@@ -154,7 +153,7 @@ def _shown() -> dict[str, Any]:
         shown: dict[str, Any] = {
             "report": report(connection, shop, period, by),
             "freshness": freshness(connection, shop, oldest_waiting=status.oldest_seconds),
-            "rejected": rejected(connection, shop.domain),
+            "rejected": rejected(connection, shop),
             "is_empty": is_empty(connection, shop),
         }
     shown["freshness"]["stream_waiting"] = status.backlog and status.backlog.batches

@@ -1,8 +1,15 @@
+import threading
+import time
+
 import pytest
 from click.testing import CliRunner
 
+from app.merchant import counting
 from app.merchant.commands import report
-from tests.calls import SECRET, SHOP
+from app.merchant.rollups import mark_dirty
+from app.merchant.scope import find_shop
+from app.store.connections import connect
+from tests.calls import SECRET, SHOP, body
 from tests.merchant.histories import NOON, count_all, store, visit
 from tests.processes.running import as_url
 
@@ -23,8 +30,18 @@ def test_the_terminal_shows_what_the_page_shows(flask, database):
     shown = flask("funnel", "--shop", SHOP, "--from", DAY, "--to", DAY)
     assert shown.exit_code == 0, shown.output
     lines = [" ".join(line.split()) for line in shown.output.splitlines()]
-    assert "Product page viewed 3 100.0 % – 1 min" in lines
-    assert "Button clicked 2 66.7 % 66.7 % 1 min" in lines
+    assert "Product page viewed 3 100.0 % – 1 1 min" in lines
+    assert "Button clicked 2 66.7 % 66.7 % 1 1 min" in lines
+    assert "Added to cart 1 33.3 % 100.0 % – –" in lines
+
+
+def test_the_terminal_tells_what_is_not_in_the_numbers(flask, caller, database):
+    caller.post(body())
+    waiting = flask("funnel", "--shop", SHOP).output
+    assert "1 of all shops to be stored" in waiting
+    assert "3 requests to be counted" in waiting
+    mark_dirty(database, find_shop(database, SHOP).id)
+    assert "Being counted anew, these are the old numbers" in flask("funnel", "--shop", SHOP).output
 
 
 def test_the_check_finds_a_number_that_is_wrong_and_a_rebuild_mends_it(flask, database):
@@ -36,6 +53,26 @@ def test_the_check_finds_a_number_that_is_wrong_and_a_rebuild_mends_it(flask, da
     assert "funnel: the report has" in wrong.output
     assert "1 shops counted anew" in flask("rebuild", "--shop", SHOP).output
     assert flask(*check).exit_code == 0
+
+
+def test_the_check_is_right_beside_a_worker_that_counts(flask, database, database_url):
+    counts_now, has_counted = threading.Event(), threading.Event()
+
+    def count_slowly():
+        with connect(database_url, "worker") as worker, worker.transaction():
+            counting.is_ours(worker)
+            counts_now.set()
+            time.sleep(0.5)
+            counting.count_announced(worker)
+            has_counted.set()
+
+    working = threading.Thread(target=count_slowly)
+    working.start()
+    counts_now.wait()
+    checked = flask("check", "--shop", SHOP, "--from", DAY, "--to", DAY)
+    working.join()
+    assert checked.output == "5 groups of numbers are equal.\n"
+    assert has_counted.is_set()
 
 
 @pytest.mark.parametrize(

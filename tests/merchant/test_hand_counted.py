@@ -49,6 +49,15 @@ def test_each_step_has_those_who_did_all_before_it(database):
     assert third["median_seconds_to_next"] == 60
 
 
+@pytest.mark.parametrize(
+    ("minutes", "seconds"),
+    [([1, 3], 120), ([1, 2, 9], 120), ([2, 1, 2, 900], 120), ([1, 900], 27_030), ([0, 0], 0)],
+)
+def test_the_median_of_an_even_number_is_between_the_two_in_the_middle(database, minutes, seconds):
+    visits = [batch(f"v{n}", (PAGE, 0), (BUTTON, after)) for n, after in enumerate(minutes)]
+    assert counted(database, *visits)["funnel"][0]["median_seconds_to_next"] == seconds
+
+
 def test_a_visitor_who_comes_again_counts_once_with_the_best_attempt(database):
     days = 24 * 60
     shown = counted(

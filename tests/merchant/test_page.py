@@ -160,9 +160,11 @@ def test_words_fit_the_numbers(merchant, history):
     assert "width:0.00%" not in page
 
 
-def test_what_was_rejected_is_shown_with_its_reason(merchant):
+def test_what_was_rejected_is_shown_with_its_reason_and_the_shops_time(merchant):
     merchant.caller.post(body(event(timestamp="yesterday <b>"), context=CONTEXT))
+    save(merchant, time_zone="Asia/Kathmandu", window_hours=24)
     page = merchant("/app").text
+    assert re.search(r'<time datetime="[^"]+\+05:45">', page)
     assert "VALIDATION_FAILED" in page
     assert "must be an ISO 8601 date and time" in page
     assert "<b>" not in page
@@ -208,9 +210,39 @@ def test_a_stale_first_load_goes_through_the_page_for_app_bridge(merchant, stale
     assert "range%3D7" in reply.location
 
 
+def test_the_way_to_a_new_token_may_be_framed_by_the_old_ones_shop(merchant):
+    reply = first_load(merchant, id_token=token(age=120), shop=OTHER)
+    assert f"frame-ancestors https://{SHOP} " in reply.headers["Content-Security-Policy"]
+
+
 def test_a_forged_first_load_is_refused(merchant):
     forged = first_load(merchant, id_token=token(secret="forged-forged-forged-forged"), shop=SHOP)
     assert forged.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "words"),
+    [
+        ({"range": "<5>"}, 400, "range must be one of"),
+        ({"id_token": "forged"}, 401, "Open the app"),
+    ],
+)
+def test_a_browser_is_told_in_the_admins_frame_what_is_wrong(merchant, sent, status, words):
+    reply = merchant.client.get(
+        "/app",
+        query_string={"id_token": token(), "shop": SHOP, **sent},
+        headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
+    )
+    assert (reply.status_code, reply.mimetype) == (status, "text/html")
+    assert words in reply.text
+    policy = reply.headers["Content-Security-Policy"]
+    assert f"frame-ancestors https://{SHOP} https://admin.shopify.com;" in policy
+
+
+@pytest.mark.parametrize(("scheme", "status"), [("bearer ", 200), ("", 401), ("Token ", 401)])
+def test_the_token_comes_as_a_bearers(merchant, scheme, status):
+    headers = {"Authorization": f"{scheme}{token()}"}
+    assert merchant.client.get("/app/api/report", headers=headers).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -230,11 +262,20 @@ def test_app_bridge_is_never_sent_elsewhere(merchant, address):
         ({"from": str(TODAY - timedelta(days=LONGEST))}, "to"),
         ({"to": "2026-03-01"}, "from"),
         ({"from": "0001-01-01", "to": "0001-01-02"}, "from"),
+        ({"from": "2026-W10-1"}, "from"),
+        ({"from": "20260301"}, "from"),
         ({"by": "colour"}, "by"),
     ],
 )
 def test_a_wrong_question_is_told_what_is_wrong(merchant, wrong, name):
     reply = merchant("/app/api/report", **wrong)
+    assert reply.status_code == 400
+    assert reply.get_json()["details"][0]["path"] == name
+
+
+@pytest.mark.parametrize(("path", "name"), [("table.csv", "table"), ("events", "format")])
+def test_an_unknown_table_or_format_is_told_the_known_ones(merchant, path, name):
+    reply = merchant(f"/app/api/{path}", **{name: "xml"})
     assert reply.status_code == 400
     assert reply.get_json()["details"][0]["path"] == name
 
