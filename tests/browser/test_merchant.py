@@ -22,6 +22,9 @@ def year(database, caller):
     count_all(database)
 
 
+PRODUCT = "gid://shopify/Product/"
+
+
 def findings(page):
     page.evaluate(AXE)
     result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
@@ -188,7 +191,14 @@ def test_reload_shows_what_has_come_since(year, visitor, database):
     assert page.evaluate("history.length") == length
 
 
-def test_a_product_leads_to_the_shops_admin(year, visitor):
+def test_a_product_leads_to_the_shops_admin_and_what_is_none_nowhere(year, visitor, database):
+    at = (datetime.now(UTC) - NOON).total_seconds() / 60 - 9
+    other = f"{PRODUCT}../settings"
+    visits = [visit(f"v{n}", 1, minutes=at, product_id=other) for n in range(900)]
+    store(database, *visits)
+    count_all(database)
     page = visitor().open("/admin")
     link = page.locator("text=Product 1001")
     assert link.get_attribute("href") == f"https://{SHOP}/admin/products/1001"
+    assert page.locator(f"th:has-text('{other}')").is_visible()
+    assert page.locator("a[href*='settings']").count() == 0
