@@ -198,18 +198,18 @@ def _run_processes(
 
 
 def _seed(database_url: str, events: int) -> None:
-    from app.dev.seed import seed
+    from app.dev.seed import count, seed, uncounted
 
-    filling = f"Filling {DEV_SHOP} with a year of about {events:,} events"
-    with (
-        connect(database_url, "seed") as connection,
-        click.progressbar(length=events, label=filling) as bar,
-    ):
-        stored = seed(connection, DEV_SHOP, events, bar.update)
-    if stored:
-        click.echo(f"{stored:,} events stored; the worker counts them for the merchant's page")
-    else:
-        click.echo("It was filled before; another --data folder has room for another year.")
+    with connect(database_url, "seed") as connection:
+        filling = f"Filling {DEV_SHOP} with a year of about {events:,} events"
+        with click.progressbar(length=events, label=filling) as bar:
+            stored = seed(connection, DEV_SHOP, events, bar.update)
+        if not stored:
+            click.echo("It was filled before; another --data folder has room for another year.")
+            return
+        counting = f"Counting {stored:,} events for the merchant's page"
+        with click.progressbar(length=uncounted(connection), label=counting) as bar:
+            count(connection, bar.update)
 
 
 def _is_healthy(port: int) -> bool:

@@ -11,6 +11,7 @@ import orjson
 from psycopg import Connection
 
 from app.intake.batch import Batch, Context, Event
+from app.merchant.rollups import count_new
 from app.store.writer import Writer
 from app.tracking.user_agent import device
 
@@ -81,7 +82,9 @@ class Seed:
     def _weight(self, day: int) -> float:
         date = self._first + timedelta(days=day)
         season = 1 + 0.5 * (date.month in (11, 12)) - 0.2 * cos(2 * pi * day / DAYS)
-        return season * (0.6 + 0.8 * day / DAYS) * (1.25 if date.weekday() > 4 else 1)
+        growth = 0.6 + 0.8 * day / DAYS
+        chance = self._random.lognormvariate(0, 0.12)
+        return season * growth * (1.25 if date.weekday() > 4 else 1) * chance
 
     def _moment(self, day: int) -> datetime:
         hour = self._random.triangular(0, 24, 20)
@@ -176,3 +179,20 @@ def seed(connection: Connection, shop: str, events: int, progress: Callable[[int
             progress(new)
             stored += new
     return stored
+
+
+def count(connection: Connection, progress: Callable[[int], object]) -> None:
+    """Have the merchant's page show it at once; what is left out here the worker would count."""
+    before = uncounted(connection)
+    while count_new(connection):
+        after = uncounted(connection)
+        progress(before - after)
+        before = after
+
+
+def uncounted(connection: Connection) -> int:
+    """How many batches are stored and not counted."""
+    row = connection.execute(
+        "SELECT coalesce(sum(cardinality(shop_ids)), 0) FROM unreported_batches"
+    ).fetchone()
+    return int(row[0]) if row else 0

@@ -2,6 +2,7 @@
 page."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -44,8 +45,10 @@ def page(path: str, *, shop: str, url: str) -> bytes | None:
     )
 
 
-def merchant_address(target: str, *, shop: str, secret: str, api_key: str) -> str:
-    """The merchant's page with a token as Shopify's admin would add it."""
+def merchant_address(
+    target: str, parameters: Iterable[tuple[str, str]], *, shop: str, secret: str, api_key: str
+) -> str:
+    """The merchant's page with `parameters` and a token as Shopify's admin would add it."""
     token = make_token(
         shop,
         api_key or DEV_API_KEY,
@@ -53,4 +56,4 @@ def merchant_address(target: str, *, shop: str, secret: str, api_key: str) -> st
         now=time.time(),
         lifetime=TOKEN_LIFETIME,
     )
-    return f"{target}/app?{urlencode({'shop': shop, 'id_token': token})}"
+    return f"{target}/app?{urlencode({**dict(parameters), 'shop': shop, 'id_token': token})}"

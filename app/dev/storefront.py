@@ -85,7 +85,7 @@ class Visit(BaseHTTPRequestHandler):
             if path.startswith(PROXIED):
                 status = self._forward(path, url.query, body)
             elif self.command in ("GET", "HEAD") and path == "/admin":
-                status = self._redirect(self._merchant_address())
+                status = self._redirect(self._merchant_address(url.query))
             elif self.command in ("GET", "HEAD") and (found := self._page(path)):
                 status = self._reply(200, "text/html; charset=utf-8", found)
             else:
@@ -186,9 +186,10 @@ class Visit(BaseHTTPRequestHandler):
     def _page(self, path: str) -> bytes | None:
         return page(path, shop=self.server.shop, url=self.server.url)
 
-    def _merchant_address(self) -> str:
+    def _merchant_address(self, query: str) -> str:
         return merchant_address(
             self.server.target,
+            parse_qsl(query),
             shop=self.server.shop,
             secret=self.server.secret,
             api_key=os.environ.get("SHOPIFY_API_KEY", ""),

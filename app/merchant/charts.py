@@ -30,8 +30,8 @@ def line(numbers: Sequence[int], labels: Sequence[str], title: str) -> str:
     )
     return (
         f'<svg class="line" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'
-        f' aria-label="{escape(title, quote=True)}">{grid}'
-        f'<polygon class="area" points="0,{HEIGHT} {path} {WIDTH},{HEIGHT}"/>'
+        f' aria-label="{escape(title, quote=True)}">'
+        f'<polygon class="area" points="0,{HEIGHT} {path} {WIDTH},{HEIGHT}"/>{grid}'
         f'<polyline class="stroke" points="{path}"/>{spots}</svg>'
     )
 

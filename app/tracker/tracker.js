@@ -1,7 +1,4 @@
-/* genlook.track(event, properties), genlook.set({product_id, variant_id, widget_enabled}).
-   Never throws. Sends and keeps nothing while Shopify's customer privacy API does not allow it. An
-   event keeps its id over all retries: sending it again is safe. What was not sent waits in
-   localStorage for the next page. */
+// genlook.track(event, properties), genlook.set({product_id, variant_id, widget_enabled}): see README
 (() => {
   "use strict";
   const VERSION = "1.0.0";
@@ -27,13 +24,15 @@
   const uuid = () => quietly(() => crypto.randomUUID())() ||
     "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (c) =>
       (c ^ ((Math.random() * 16) >> (c / 4))).toString(16)); // a page without https
+  const hidden = () => document.visibilityState === "hidden";
   const idsOf = (events) => new Set(events.map((event) => event.$insert_id));
   const bytes = (value) => new Blob([JSON.stringify(value)]).size;
 
   const script = document.currentScript || document.querySelector('script[src*="/public/tracker.js"]');
   const data = (script && script.dataset) || {};
-  const endpoint = ((script && script.src) || location.origin + "/apps/proxy_genlook-x/public/")
-    .replace(/\/[^/?#]*([?#].*)?$/, "/tracking/events");
+  // Where this is a part of another script, that one's address says nothing.
+  const home = /.*\/public\/(?=tracker\.js)/.exec(script && script.src);
+  const endpoint = (home || location.origin + "/apps/proxy_genlook-x/public/") + "tracking/events";
   const page = {
     product_id: data.productId, variant_id: data.variantId, widget_enabled: true,
     lib_version: data.libVersion || VERSION,
@@ -92,7 +91,8 @@
   const store = () => {
     changed = false;
     if (!batches.length) remove(own);
-    stored = batches.length && save(own, JSON.stringify({ left, at: Date.now(), batches }));
+    stored = batches.length &&
+      save(own, JSON.stringify({ left: left || hidden(), at: Date.now(), batches }));
   };
   const keep = () => { // once for all that a task adds
     if (!changed) Promise.resolve().then(store);
@@ -124,19 +124,21 @@
     timer = setTimeout(flush, at - Date.now());
   };
 
-  // true: taken; HALVE: one event of it is refused, or all together; else ms to wait, 0 the usual
+  // true: taken, or of no use to anyone; HALVE: refused, and not said why; else ms to wait, 0 the usual
   const settle = async (reply) => {
     if (reply.ok) return (await reply.json()).success === true || 0;
     if (reply.status === 429) {
       const wait = Number(reply.headers.get("Retry-After"));
       return 1000 * (wait >= 1 ? Math.min(wait, 3600) : 60);
     }
-    return reply.status === 400 || reply.status === 413 ? HALVE : 0;
+    if (reply.status !== 400 && reply.status !== 413) return 0;
+    return /"VALIDATION_FAILED"/.test(await reply.text()) || HALVE;
   };
   const post = async (batch, keepalive) => {
-    const stop = new AbortController();
-    const late = setTimeout(() => stop.abort(), TIMEOUT);
+    let late;
     try {
+      const stop = new AbortController();
+      late = setTimeout(() => stop.abort(), TIMEOUT);
       return await settle(await fetch(endpoint, {
         method: "POST", body: JSON.stringify(batch), keepalive, credentials: "same-origin",
         headers: { "Content-Type": "application/json" }, signal: stop.signal,
@@ -262,11 +264,10 @@
     });
     addEventListener("pagehide", leave);
     addEventListener("pageshow", quietly(back));
-    document.addEventListener("visibilitychange", quietly(() =>
-      document.visibilityState === "hidden" ? leave() : back()));
+    document.addEventListener("visibilitychange", quietly(() => hidden() ? leave() : back()));
     addEventListener("online", quietly(() => { resting = 0; back(); plan(0); }));
     addEventListener("load", ask);
+    window.genlook = { track, set: quietly((values) => Object.assign(page, copy(values))) };
     ask();
   })();
-  window.genlook = { track, set: quietly((values) => Object.assign(page, copy(values))) };
 })();

@@ -8,7 +8,7 @@ import pytest
 from app.dev.seed import Seed
 from tests.browser.conftest import PICTURES
 from tests.calls import SHOP, body, event
-from tests.merchant.histories import count_all, store
+from tests.merchant.histories import NOON, count_all, store, visit
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 
@@ -20,6 +20,9 @@ def year(database, caller):
     now = datetime.now(UTC) - timedelta(hours=1)
     store(database, *Seed(SHOP, until=now).batches(4_000, days=60))
     count_all(database)
+
+
+PRODUCT = "gid://shopify/Product/"
 
 
 def findings(page):
@@ -169,3 +172,33 @@ def test_a_session_that_has_ended_is_said_and_not_lost(year, visitor):
     page.wait_for_selector("#problem:not([hidden])")
     assert "session has ended" in page.inner_text("#problem")
     assert page.locator(".funnel").is_visible()
+
+
+def test_reload_shows_what_has_come_since(year, visitor, database):
+    page = visitor().open("/admin?range=7")
+    events = page.locator(".fact:last-child .big")
+    before = int(events.inner_text().replace(",", ""))
+    store(database, visit("late", 3, minutes=(datetime.now(UTC) - NOON).total_seconds() / 60 - 9))
+    count_all(database)
+    length = page.evaluate("history.length")
+    page.click("text=Reload")
+    page.wait_for_function(
+        "n => document.querySelector('.fact:last-child .big').textContent.replace(',', '') == n",
+        arg=before + 3,
+    )
+    assert chosen(page) == "7 days"
+    assert page.evaluate("document.activeElement.textContent") == "Reload"
+    assert page.evaluate("history.length") == length
+
+
+def test_a_product_leads_to_the_shops_admin_and_what_is_none_nowhere(year, visitor, database):
+    at = (datetime.now(UTC) - NOON).total_seconds() / 60 - 9
+    other = f"{PRODUCT}../settings"
+    visits = [visit(f"v{n}", 1, minutes=at, product_id=other) for n in range(900)]
+    store(database, *visits)
+    count_all(database)
+    page = visitor().open("/admin")
+    link = page.locator("text=Product 1001")
+    assert link.get_attribute("href") == f"https://{SHOP}/admin/products/1001"
+    assert page.locator(f"th:has-text('{other}')").is_visible()
+    assert page.locator("a[href*='settings']").count() == 0

@@ -5,6 +5,9 @@ import time
 
 import pytest
 
+from app import tracker
+from tests.processes.running import wait_until
+
 SCRIPT = "/apps/proxy_genlook-x/public/tracker.js"
 CLASSIC = f'<script src="{SCRIPT}"></script>'
 YES = "{analyticsProcessingAllowed: () => true}"
@@ -249,3 +252,50 @@ def test_a_client_id_that_the_widget_has_made_is_taken(shop, open_page, database
     shop.wait_for(1)
     assert database.execute("SELECT client_id FROM tracked_events").fetchone() == ("my-own",)
     assert page.evaluate("localStorage.genlook_client_id") == "my-own"
+
+
+def test_as_a_part_of_another_script_it_sends_to_the_shops_own_address(shop, open_page):
+    page = open_page("")
+    page.context.route(
+        "**/extensions/widget.js",
+        lambda route: route.fulfill(body=tracker.SCRIPT, content_type="text/javascript"),
+    )
+    page = open_page(AGREED + '<script src="/extensions/widget.js"></script>', beside=page)
+    track(page, "widget:a")
+    assert shop.wait_for(1, page) == ["widget:a"]
+
+
+@pytest.mark.parametrize("missing", ["AbortController", "fetch"])
+def test_what_an_old_browser_has_not_is_not_the_pages_fault(open_page, missing):
+    page = open_page(f"<script>window.{missing} = undefined</script>{AGREED}{CLASSIC}")
+    track(page, "widget:a")
+    page.wait_for_timeout(1_300)
+    assert page.complaints == []
+    assert page.evaluate("Object.keys(localStorage).some((key) => key.startsWith('genlook:q:'))")
+
+
+def test_a_batch_of_which_nothing_is_valid_is_refused_once(shop, open_page, database):
+    page = open_page(AGREED + CLASSIC)
+    sent = []
+    page.on("request", lambda request: sent.append(request.url))
+    track(page, *["No such form"] * 8)
+    wait_until(
+        lambda: (
+            page.wait_for_timeout(50)
+            or database.execute("SELECT count(*) FROM rejected_events").fetchone() == (8,)
+        )
+    )
+    page.wait_for_function("!Object.keys(localStorage).some(key => key.startsWith('genlook:q:'))")
+    assert len(sent) == 1
+
+
+def test_what_a_hidden_page_tracks_and_cannot_send_is_sent_by_another(shop, open_page):
+    page = open_page(AGREED + CLASSIC)
+    page.route(ENDPOINT, lambda route: route.abort())
+    page.evaluate(
+        "() => { Object.defineProperty(document, 'visibilityState', {value: 'hidden'});"
+        " document.dispatchEvent(new Event('visibilitychange')); genlook.track('widget:late'); }"
+    )
+    page.wait_for_timeout(50)
+    open_page(AGREED + CLASSIC, beside=page)
+    assert shop.wait_for(1) == ["widget:late"]

@@ -1,6 +1,6 @@
 import pytest
 
-from app.dev.seed import seed
+from app.dev.seed import count, seed, uncounted
 from tests.calls import SHOP
 
 
@@ -27,3 +27,11 @@ def test_its_visitors_have_devices_browsers_and_systems(database):
     assert ("mobile", "Safari", "iOS") in shown
     assert {device for device, _, _ in shown} == {"desktop", "mobile", "tablet"}
     assert all(browser and system for _, browser, system in shown)
+
+
+def test_the_merchants_page_shows_it_at_once(database):
+    seed(database, SHOP, 2_000, lambda _: None)
+    before, come = uncounted(database), []
+    count(database, come.append)
+    assert sum(come) == before > 700
+    assert uncounted(database) == 0

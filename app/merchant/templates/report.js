@@ -54,7 +54,7 @@
       show(new DOMParser().parseFromString(text, "text/html"));
       const url = new URL(address, location.href);
       if (localToken) url.searchParams.set("id_token", localToken);
-      if (keep) history.pushState(null, "", url);
+      if (keep && bare(url) !== shown) history.pushState(null, "", url);
       shown = bare(location.href);
     } catch (error) {
       if (number !== latest) return;
@@ -99,7 +99,7 @@
     const link = event.target.closest("a[data-swap], a[data-download]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
-    if (link.hasAttribute("data-swap")) swap(link.href);
+    if (link.hasAttribute("data-swap")) swap(link.href.replace(/#.*/, ""));
     else download(link.href).catch((error) => complain(error.message));
   });
   document.addEventListener("submit", (event) => {
