@@ -87,6 +87,15 @@ def test_an_export_is_shown_to_the_operator(run, ann, deliver, work):
     assert "open" in run("list")  # some of it still waits in the stream
 
 
+def test_an_export_that_has_expired_is_not_shown(run, ann, caller, deliver, work, database):
+    caller.rows()
+    deliver("customers/data_request", redaction(7))
+    work()
+    database.execute("UPDATE privacy_requests SET expires_at = now()")
+    assert "expired or erased" in run("export", "1", code=1)
+    assert "expired or erased" in run("list")
+
+
 def test_an_export_is_json(run, caller, deliver, work):
     caller.post(body(event(insert_id="x")), customer="7")
     caller.rows()
