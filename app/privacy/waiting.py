@@ -35,11 +35,10 @@ class Journals:
         for id_, batch in self._in_stream(stream, shop):
             if is_meant(batch):
                 removed += int(self._redis.xdel(stream, id_))
-        for number, batch in self._in_spool(shop):
-            if is_meant(batch):
-                self._spool.remove([number])
-                removed += 1
-        return removed
+        spooled = [number for number, batch in self._in_spool(shop) if is_meant(batch)]
+        if spooled:
+            self._spool.remove(spooled)
+        return removed + len(spooled)
 
     def batches(self, shop: str) -> Iterator[Batch]:
         """All of the shop's that wait. redis.RedisError."""
