@@ -147,8 +147,7 @@ class Work:
             requests.delete_exports(connection, shop, None)
             self._journals.forget_shop(shop)
             if shop_id is not None:
-                erased = erasure.erase_shop(connection, shop, shop_id, before, step, self._recount)
-                requests.count(connection, request, erased)
+                self._erase_shop(connection, request, shop_id, step)
             return
         subject, found = self.find(connection, shop, request.who, before, step)
         traces = subject.traces()
@@ -157,28 +156,41 @@ class Work:
         erased = erasure.erase(connection, shop_id or 0, found, step, self._recount)
         requests.count(connection, request, erased + Counter({"exports": exports}))
 
+    def _erase_shop(
+        self, connection: Connection, request: Request, shop_id: int, step: Progress
+    ) -> None:
+        shop, before = request.shop_domain, request.requested_at
+        erased = erasure.erase_shop(connection, shop, shop_id, before, step, self._recount)
+        requests.count(connection, request, erased)
+        # A batch may have been stored after one that was received later.
+        left = search.find_late_of_shop(connection, shop, shop_id, before, 0)
+        erased = erasure.erase(connection, shop_id, left, step, self._recount)
+        requests.count(connection, request, erased)
+
     def _erase_late(self, connection: Connection, request: Request, step: Progress) -> None:
         shop, before = request.shop_domain, request.requested_at
         shop_id = _shop_id(connection, shop)
         if shop_id is None:
             return
         if request.kind == requests.ERASE_SHOP:
-            found = search.find_late_of_shop(
+            late = search.find_late_of_shop(
                 connection, shop, shop_id, before, request.batches_to or 0
             )
-        else:
-            traces = request.late
-            found = search.find_late(connection, shop_id, traces, before, request.batches_to or 0)
-            if found.browsers:  # one that nobody knew of yet
-                more = search.find(
-                    connection, shop_id, Subject(browsers=tuple(found.browsers)), before, step
-                )
-                found.batch_ids |= more.batch_ids
-                request.traces = traces.with_browsers(found.browsers).as_json()
-            found.rejected_ids = rejected.find_rejected(
-                connection, shop, request.late, before,
-                after=request.rejected_to or 0, progress=step,
-            )  # fmt: skip
+            if late.batch_ids or late.rejected_ids:
+                self._erase_shop(connection, request, shop_id, step)
+            return
+        traces = request.late
+        found = search.find_late(connection, shop_id, traces, before, request.batches_to or 0)
+        if found.browsers:  # one that nobody knew of yet
+            more = search.find(
+                connection, shop_id, Subject(browsers=tuple(found.browsers)), before, step
+            )
+            found.batch_ids |= more.batch_ids
+            request.traces = traces.with_browsers(found.browsers).as_json()
+        found.rejected_ids = rejected.find_rejected(
+            connection, shop, request.late, before,
+            after=request.rejected_to or 0, progress=step,
+        )  # fmt: skip
         erased = erasure.erase(connection, shop_id, found, step, self._recount)
         requests.count(connection, request, erased)
 
@@ -206,9 +218,10 @@ class Work:
             **rows,
         }
         request.subject = subject.as_json()
-        requests.complete(connection, request, requests.DONE, document)
+        is_wanted = requests.complete(connection, request, requests.DONE, document)
         requests.go_on_after(connection, request, None)
-        _log(request)
+        if is_wanted:
+            _log(request)
 
     def _settle(self, connection: Connection, request: Request) -> None:
         # Not since it began: the first search alone may take long, and so may a lease.
@@ -227,11 +240,11 @@ class Work:
             return subject
         senders = map(sender, self._journals.batches(shop))
         browsers = {
-            one.client_id
+            client_id
             for one in senders
-            if one.client_id
-            and one.customer_id == subject.customer_id
+            if one.customer_id == subject.customer_id
             and (one.received_at is None or one.received_at < before)
+            for client_id in one.client_ids
         }
         return subject.with_found(browsers, [])
 
