@@ -135,13 +135,12 @@ def _delete_emptied(
     """Delete those that have no event any more; theirs were all before `events_end`."""
     deleted = 0
     for start in range(0, len(batches), _AT_ONCE):
-        shop_ids, ids = map(list, zip(*batches[start : start + _AT_ONCE], strict=True))
+        shops, ids = map(list, zip(*batches[start : start + _AT_ONCE], strict=True))
         deleted += connection.execute(
-            "DELETE FROM batches"
-            " USING unnest(%(shops)s::int[], %(ids)s::bigint[]) AS old (shop, id) WHERE batches.shop_id = old.shop AND batches.id = old.id AND NOT EXISTS ("
-            "  SELECT 1 FROM events WHERE events.shop_id = old.shop AND events.batch_id = old.id"
-            "  AND events.shop_id = ANY(%(shops)s) AND events.occurred_at < %(end)s)",
-            {"shops": shop_ids, "ids": ids, "end": events_end},
+            "DELETE FROM batches WHERE shop_id = ANY(%(shops)s) AND id = ANY(%(ids)s) AND id NOT IN"
+            " (SELECT batch_id FROM events WHERE shop_id = ANY(%(shops)s)"
+            "  AND batch_id = ANY(%(ids)s) AND occurred_at < %(end)s)",
+            {"shops": sorted(set(shops)), "ids": ids, "end": events_end},
         ).rowcount
     return deleted
 
