@@ -150,6 +150,30 @@ def test_of_a_shop_that_goes_on_all_of_before_goes_in_whatever_order_it_was_stor
     assert [row["insert_id"] for row in caller.rows()] == ["after"]
 
 
+@pytest.mark.parametrize("intake", ["stream", "store"])
+def test_a_request_with_nothing_new_tells_that_a_shop_is_back_as_well(
+    deliver, work, caller, calling, redis_client, intake
+):
+    sent = body()
+    storefront = calling(intake=intake)
+    storefront.post(sent)
+    caller.rows()
+    deliver("app/uninstalled", {})
+    work()
+    assert not is_installed(shop(caller))
+    storefront.post(sent)
+    storefront.extensions["intake"].report()
+    deliver("shop/redact", {"shop_domain": SHOP})
+    work()
+    assert is_installed(shop(caller))
+    assert len(caller.rows()) == 1
+    assert requests(caller)[0]["outcome"] == "installed again"
+    deliver("shop/redact", {"shop_domain": SHOP}, id_="by hand")
+    caller._database.execute("UPDATE privacy_requests SET source = 'command'")
+    work()
+    assert not any(SHOP in key.decode() for key in redis_client.scan_iter())
+
+
 def test_a_shop_of_which_nothing_is_known_is_redacted_as_well(deliver, work, caller):
     deliver("shop/redact", {"shop_domain": "never.myshopify.com"}, shop="never.myshopify.com")
     work()
