@@ -115,7 +115,8 @@ def _recount_visitors(
     remaining: dict[journeys.Visitor, list[Event]] = defaultdict(list)
     if ids:
         rows = connection.execute(
-            f"{STORED} AND e.batch_id = ANY(%s)".encode(), [shop_id, [row[0] for row in ids]]
+            f"{STORED} AND e.batch_id = ANY(%s::bigint[])".encode(),
+            [shop_id, [row[0] for row in ids]],
         )
         for _, visitor, event in read_events(Values(connection), rows):
             remaining[shop_id, visitor].append(event)

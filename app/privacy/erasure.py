@@ -17,6 +17,8 @@ Recount = Callable[[Connection, int, Collection[str] | None], None]
 
 _AT_ONCE = 5_000  # rows
 
+# Lists of batches are cast to the column's type: only then does Postgres look them up by hash.
+
 # Who asked, and the shop's own row stay as the proof.
 _KEPT = ("shops", "privacy_requests", "webhook_deliveries")
 
@@ -58,7 +60,7 @@ def count(connection: Connection, shop_id: int, found: Found, progress: Progress
         for window, bounds in event_windows(connection, shop_id, partition):
             row = connection.execute(
                 sql.SQL(
-                    "SELECT count(*) FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s)"
+                    "SELECT count(*) FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s::bigint[])"
                 ).format(sql.Identifier(partition), window),
                 {**bounds, "ids": ids},
             ).fetchone()
@@ -134,9 +136,9 @@ def _delete_events(
     for partition in partitions(connection):
         for window, bounds in event_windows(connection, shop_id, partition):
             number = connection.execute(
-                sql.SQL("DELETE FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s)").format(
-                    sql.Identifier(partition), window
-                ),
+                sql.SQL(
+                    "DELETE FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s::bigint[])"
+                ).format(sql.Identifier(partition), window),
                 {**bounds, "ids": list(batch_ids)},
             ).rowcount
             deleted += number
@@ -179,7 +181,8 @@ def _delete_emptied(
     recount(connection, shop_id, _visitors(visitors))
     return connection.execute(
         "DELETE FROM batches WHERE shop_id = %(shop)s AND id = ANY(%(ids)s) AND id NOT IN"
-        " (SELECT batch_id FROM events WHERE shop_id = %(shop)s AND batch_id = ANY(%(ids)s))",
+        " (SELECT batch_id FROM events WHERE shop_id = %(shop)s"
+        "  AND batch_id = ANY(%(ids)s::bigint[]))",
         {"shop": shop_id, "ids": list(ids)},
     ).rowcount
 

@@ -17,7 +17,7 @@ _EVENTS = sql.SQL(
     " coalesce(e.properties, '{{}}') AS properties, coalesce(e.extra, '{{}}') AS extra, b.context"
     # Of an event in another customer's batch, nothing of that customer.
     " FROM {partition} AS e LEFT JOIN batches AS b"
-    " ON b.shop_id = e.shop_id AND b.id = e.batch_id AND b.id = ANY(%(ids)s)"
+    " ON b.shop_id = e.shop_id AND b.id = e.batch_id AND b.id = ANY(%(ids)s::bigint[])"
     " WHERE {window} AND {condition} ORDER BY e.occurred_at"
 )
 
@@ -29,7 +29,7 @@ def export(connection: Connection, shop_id: int, found: Found) -> dict[str, list
         for partition in partitions(connection):
             keys = [key for key in found.events if key.partition == partition]
             condition = sql.SQL(
-                "(e.batch_id = ANY(%(ids)s) OR (e.occurred_at, e.insert_key) IN"
+                "(e.batch_id = ANY(%(ids)s::bigint[]) OR (e.occurred_at, e.insert_key) IN"
                 " (SELECT * FROM unnest(%(times)s::timestamptz[], %(keys)s::uuid[])))"
             )
             for window, bounds in event_windows(connection, shop_id, partition):

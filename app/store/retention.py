@@ -139,7 +139,7 @@ def _delete_emptied(
         deleted += connection.execute(
             "DELETE FROM batches WHERE shop_id = ANY(%(shops)s) AND id = ANY(%(ids)s) AND id NOT IN"
             " (SELECT batch_id FROM events WHERE shop_id = ANY(%(shops)s)"
-            "  AND batch_id = ANY(%(ids)s) AND occurred_at < %(end)s)",
+            "  AND batch_id = ANY(%(ids)s::bigint[]) AND occurred_at < %(end)s)",
             {"shops": sorted(set(shops)), "ids": ids, "end": events_end},
         ).rowcount
     return deleted
