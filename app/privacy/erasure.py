@@ -24,26 +24,23 @@ _KEPT = ("shops", "privacy_requests", "webhook_deliveries")
 
 
 def erase(
-    connection: Connection, shop_id: int, found: Found, progress: Progress, recount: Recount
-) -> Counter[str]:
-    """Delete what was found; returns the number of rows by table. Batches go last, by which all
-    else is found again should this be interrupted."""
-    deleted: Counter[str] = Counter()
+    connection: Connection, shop_id: int, found: Found, deleted: Progress, recount: Recount
+) -> None:
+    """Delete what was found; `deleted` is told after each step. Batches go last, by which all else
+    is found again should this be interrupted."""
     if found.batch_ids:
-        deleted["events"] += _delete_events(connection, shop_id, found.batch_ids, progress)
+        _delete_events(connection, shop_id, found.batch_ids, deleted)
     for ids in _steps(sorted(found.batch_ids)):
-        deleted["batches"] += _delete_batches(connection, shop_id, ids, recount)
-        progress("batches", len(ids))
+        deleted("batches", _delete_batches(connection, shop_id, ids, recount))
     if found.events:
         with connection.transaction():
-            for key in found.events:
-                deleted["events"] += _delete_event(connection, shop_id, key)
-            deleted["batches"] += _delete_emptied(connection, shop_id, found.others, recount)
+            events = sum(_delete_event(connection, shop_id, key) for key in found.events)
+            batches = _delete_emptied(connection, shop_id, found.others, recount)
+        deleted("events", events)
+        deleted("batches", batches)
     for ids in _steps(found.rejected_ids):
-        deleted["rejected_events"] += connection.execute(
-            "DELETE FROM rejected_events WHERE id = ANY(%s)", [ids]
-        ).rowcount
-    return +deleted
+        rows = connection.execute("DELETE FROM rejected_events WHERE id = ANY(%s)", [ids]).rowcount
+        deleted("rejected_events", rows)
 
 
 def count(connection: Connection, shop_id: int, found: Found, progress: Progress) -> Counter[str]:
@@ -74,32 +71,32 @@ def erase_shop(
     shop: str,
     shop_id: int,
     before: datetime,
-    progress: Progress,
+    deleted: Progress,
     recount: Recount,
-) -> Counter[str]:
+) -> None:
     """Delete all that the shop has sent before a time, and, where it has sent nothing since, its
-    rows in every other table; returns the number of rows by table."""
+    rows in every other table; `deleted` is told after each step."""
     row = connection.execute(
         "SELECT min(id) FROM batches WHERE shop_id = %s AND received_at >= %s", [shop_id, before]
     ).fetchone()
     first_kept = row[0] if row and row[0] is not None else 2**63 - 1
     values: dict[str, Any] = {"id": shop_id, "shop": shop, "kept": first_kept, "before": before}
-    deleted: Counter[str] = Counter()
     for partition in partitions(connection):
-        deleted["events"] += _delete_in_steps(
-            connection, partition, "shop_id = %(id)s AND batch_id < %(kept)s", values, progress
-        )
+        condition = "shop_id = %(id)s AND batch_id < %(kept)s"
+        for rows in _delete_in_steps(connection, partition, condition, values):
+            deleted("events", rows)
     for table, condition in (
         ("batches", "shop_id = %(id)s AND id < %(kept)s"),
         ("rejected_events", "shop_domain = %(shop)s AND received_at < %(before)s"),
     ):
-        deleted[table] += _delete_in_steps(connection, table, condition, values, progress)
+        for rows in _delete_in_steps(connection, table, condition, values):
+            deleted(table, rows)
     if row and row[0] is None:
         for table, column in _tables_of_shops(connection):
             condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
-            deleted[table] += _delete_in_steps(connection, table, condition, values, progress)
+            for rows in _delete_in_steps(connection, table, condition, values):
+                deleted(table, rows)
     recount(connection, shop_id, None)  # last: somebody may have been counting all the while
-    return +deleted
 
 
 def count_shop(connection: Connection, shop: str, shop_id: int) -> Counter[str]:
@@ -130,9 +127,8 @@ def _tables_of_shops(connection: Connection) -> list[tuple[str, str]]:
 
 
 def _delete_events(
-    connection: Connection, shop_id: int, batch_ids: Collection[int], progress: Progress
-) -> int:
-    deleted = 0
+    connection: Connection, shop_id: int, batch_ids: Collection[int], deleted: Progress
+) -> None:
     for partition in partitions(connection):
         for window, bounds in event_windows(connection, shop_id, partition):
             number = connection.execute(
@@ -141,9 +137,7 @@ def _delete_events(
                 ).format(sql.Identifier(partition), window),
                 {**bounds, "ids": list(batch_ids)},
             ).rowcount
-            deleted += number
-            progress("events", number)
-    return deleted
+            deleted("events", number)
 
 
 def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
@@ -198,9 +192,8 @@ def _delete_in_steps(
     table: str,
     condition: str,
     values: dict[str, Any],
-    progress: Progress,
-) -> int:
-    deleted = 0
+) -> Iterator[int]:
+    """The number of rows of each step."""
     statement = sql.SQL(
         "DELETE FROM {table} WHERE ctid = ANY(ARRAY("
         "SELECT ctid FROM {table} WHERE {condition} LIMIT {limit}))"
@@ -211,7 +204,6 @@ def _delete_in_steps(
     )
     while True:
         number = connection.execute(statement, values).rowcount
-        deleted += number
-        progress(table, number)
+        yield number
         if number < _AT_ONCE:
-            return deleted
+            return

@@ -133,7 +133,7 @@ def searched(connection: Connection, request: Request, batches_to: int, rejected
 
 def count(connection: Connection, request: Request, erased: Counter[str]) -> None:
     """Add to the numbers of rows that were deleted."""
-    if erased:
+    if +erased:
         request.erased = dict(Counter(request.erased) + erased)
         connection.execute(
             "UPDATE privacy_requests SET erased = %s WHERE id = %s",

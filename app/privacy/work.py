@@ -157,19 +157,19 @@ class Work:
         traces = subject.traces()
         requests.remember(connection, request, subject, traces)
         exports = requests.delete_exports(connection, shop, traces)
-        erased = erasure.erase(connection, shop_id or 0, found, step, self._recount)
-        requests.count(connection, request, erased + Counter({"exports": exports}))
+        requests.count(connection, request, Counter(exports=exports))
+        deleted = _counting(connection, request, step)
+        erasure.erase(connection, shop_id or 0, found, deleted, self._recount)
 
     def _erase_shop(
         self, connection: Connection, request: Request, shop_id: int, step: Progress
     ) -> None:
         shop, before = request.shop_domain, request.requested_at
-        erased = erasure.erase_shop(connection, shop, shop_id, before, step, self._recount)
-        requests.count(connection, request, erased)
+        deleted = _counting(connection, request, step)
+        erasure.erase_shop(connection, shop, shop_id, before, deleted, self._recount)
         # A batch may have been stored after one that was received later.
         left = search.find_late_of_shop(connection, shop, shop_id, before, 0)
-        erased = erasure.erase(connection, shop_id, left, step, self._recount)
-        requests.count(connection, request, erased)
+        erasure.erase(connection, shop_id, left, deleted, self._recount)
 
     def _erase_late(self, connection: Connection, request: Request, step: Progress) -> None:
         shop, before = request.shop_domain, request.requested_at
@@ -195,8 +195,8 @@ class Work:
             connection, shop, request.late, before,
             after=request.rejected_to or 0, progress=step,
         )  # fmt: skip
-        erased = erasure.erase(connection, shop_id, found, step, self._recount)
-        requests.count(connection, request, erased)
+        deleted = _counting(connection, request, step)
+        erasure.erase(connection, shop_id, found, deleted, self._recount)
 
     def _export(self, connection: Connection, request: Request, step: Progress) -> None:
         subject = request.who
@@ -297,6 +297,16 @@ def _renewing(connection: Connection, request: Request, progress: Progress | Non
             requests.renew(connection, request)
 
     return step
+
+
+def _counting(connection: Connection, request: Request, step: Progress) -> Progress:
+    """What is deleted is a part of the proof at once, should the next step be interrupted."""
+
+    def deleted(table: str, rows: int) -> None:
+        requests.count(connection, request, Counter({table: rows}))
+        step(table, rows)
+
+    return deleted
 
 
 def _log(request: Request) -> None:

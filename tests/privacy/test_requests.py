@@ -204,6 +204,7 @@ def test_what_fails_is_tried_again(deliver, work, caller, database, monkeypatch)
     assert counts(caller, database)["batches"] == 0
     [request] = requests(caller)
     assert request["outcome"] == "done"
+    assert request["erased"] == {"events": 1, "batches": 1}  # of both tries
 
 
 def test_what_a_shopper_asks_for_is_exported_and_expires(deliver, work, caller, database):
