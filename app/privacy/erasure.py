@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from psycopg import Connection, sql
@@ -26,21 +27,22 @@ _KEPT = ("shops", "privacy_requests", "webhook_deliveries")
 def erase(
     connection: Connection, shop_id: int, found: Found, deleted: Progress, recount: Recount
 ) -> None:
-    """Delete what was found; `deleted` is told after each step. Batches go last, by which all else
-    is found again should this be interrupted."""
+    """Delete what was found; `deleted` is told within the transaction of each step. Batches go
+    last, by which all else is found again should this be interrupted."""
     if found.batch_ids:
         _delete_events(connection, shop_id, found.batch_ids, deleted)
     for ids in _steps(sorted(found.batch_ids)):
-        deleted("batches", _delete_batches(connection, shop_id, ids, recount))
+        with connection.transaction():
+            deleted("batches", _delete_batches(connection, shop_id, ids, recount))
     if found.events:
         with connection.transaction():
             events = sum(_delete_event(connection, shop_id, key) for key in found.events)
-            batches = _delete_emptied(connection, shop_id, found.others, recount)
-        deleted("events", events)
-        deleted("batches", batches)
+            deleted("events", events)
+            deleted("batches", _delete_emptied(connection, shop_id, found.others, recount))
     for ids in _steps(found.rejected_ids):
-        rows = connection.execute("DELETE FROM rejected_events WHERE id = ANY(%s)", [ids]).rowcount
-        deleted("rejected_events", rows)
+        with connection.transaction():
+            statement = "DELETE FROM rejected_events WHERE id = ANY(%s)"
+            deleted("rejected_events", connection.execute(statement, [ids]).rowcount)
 
 
 def count(connection: Connection, shop_id: int, found: Found, progress: Progress) -> Counter[str]:
@@ -75,7 +77,7 @@ def erase_shop(
     recount: Recount,
 ) -> None:
     """Delete all that the shop has sent before a time, and, where it has sent nothing since, its
-    rows in every other table; `deleted` is told after each step."""
+    rows in every other table; `deleted` is told within the transaction of each step."""
     row = connection.execute(
         "SELECT min(id) FROM batches WHERE shop_id = %s AND received_at >= %s", [shop_id, before]
     ).fetchone()
@@ -83,19 +85,16 @@ def erase_shop(
     values: dict[str, Any] = {"id": shop_id, "shop": shop, "kept": first_kept, "before": before}
     for partition in partitions(connection):
         condition = "shop_id = %(id)s AND batch_id < %(kept)s"
-        for rows in _delete_in_steps(connection, partition, condition, values):
-            deleted("events", rows)
+        _delete_in_steps(connection, partition, condition, values, partial(deleted, "events"))
     for table, condition in (
         ("batches", "shop_id = %(id)s AND id < %(kept)s"),
         ("rejected_events", "shop_domain = %(shop)s AND received_at < %(before)s"),
     ):
-        for rows in _delete_in_steps(connection, table, condition, values):
-            deleted(table, rows)
+        _delete_in_steps(connection, table, condition, values, partial(deleted, table))
     if row and row[0] is None:
         for table, column in _tables_of_shops(connection):
             condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
-            for rows in _delete_in_steps(connection, table, condition, values):
-                deleted(table, rows)
+            _delete_in_steps(connection, table, condition, values, partial(deleted, table))
     recount(connection, shop_id, None)  # last: somebody may have been counting all the while
 
 
@@ -131,13 +130,12 @@ def _delete_events(
 ) -> None:
     for partition in partitions(connection):
         for window, bounds in event_windows(connection, shop_id, partition):
-            number = connection.execute(
-                sql.SQL(
-                    "DELETE FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s::bigint[])"
-                ).format(sql.Identifier(partition), window),
-                {**bounds, "ids": list(batch_ids)},
-            ).rowcount
-            deleted("events", number)
+            statement = sql.SQL(
+                "DELETE FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s::bigint[])"
+            ).format(sql.Identifier(partition), window)
+            with connection.transaction():
+                values = {**bounds, "ids": list(batch_ids)}
+                deleted("events", connection.execute(statement, values).rowcount)
 
 
 def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
@@ -151,14 +149,13 @@ def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
 
 
 def _delete_batches(connection: Connection, shop_id: int, ids: list[int], recount: Recount) -> int:
-    with connection.transaction():
-        rows = connection.execute(
-            sql.SQL(
-                "DELETE FROM batches b WHERE shop_id = %s AND id = ANY(%s) RETURNING {}"
-            ).format(sql.SQL(VISITOR)),
-            [shop_id, ids],
-        ).fetchall()
-        recount(connection, shop_id, _visitors(rows))
+    rows = connection.execute(
+        sql.SQL("DELETE FROM batches b WHERE shop_id = %s AND id = ANY(%s) RETURNING {}").format(
+            sql.SQL(VISITOR)
+        ),
+        [shop_id, ids],
+    ).fetchall()
+    recount(connection, shop_id, _visitors(rows))
     return len(rows)
 
 
@@ -192,8 +189,8 @@ def _delete_in_steps(
     table: str,
     condition: str,
     values: dict[str, Any],
-) -> Iterator[int]:
-    """The number of rows of each step."""
+    deleted: Callable[[int], None],
+) -> None:
     statement = sql.SQL(
         "DELETE FROM {table} WHERE ctid = ANY(ARRAY("
         "SELECT ctid FROM {table} WHERE {condition} LIMIT {limit}))"
@@ -203,7 +200,8 @@ def _delete_in_steps(
         limit=sql.Literal(_AT_ONCE),
     )
     while True:
-        number = connection.execute(statement, values).rowcount
-        yield number
+        with connection.transaction():
+            number = connection.execute(statement, values).rowcount
+            deleted(number)
         if number < _AT_ONCE:
             return
