@@ -65,6 +65,8 @@ def count(connection: Connection, shop_id: int, found: Found, progress: Progress
             ).fetchone()
             number["events"] += row[0] if row else 0
             progress("events", row[0] if row else 0)
+    if found.events:
+        number["batches"] += _count_emptied(connection, shop_id, found)
     return +number
 
 
@@ -176,6 +178,23 @@ def _delete_emptied(
         "  AND batch_id = ANY(%(ids)s::bigint[]))",
         {"shop": shop_id, "ids": list(ids)},
     ).rowcount
+
+
+def _count_emptied(connection: Connection, shop_id: int, found: Found) -> int:
+    """What `_delete_emptied` would delete."""
+    row = connection.execute(
+        "SELECT cardinality(%(ids)s::bigint[]) - count(DISTINCT batch_id) FROM events"
+        " WHERE shop_id = %(shop)s AND batch_id = ANY(%(ids)s::bigint[])"
+        " AND (occurred_at, insert_key) NOT IN"
+        "  (SELECT * FROM unnest(%(times)s::timestamptz[], %(keys)s::uuid[]))",
+        {
+            "shop": shop_id,
+            "ids": list(found.others - found.batch_ids),
+            "times": [key.occurred_at for key in found.events],
+            "keys": [key.insert_key for key in found.events],
+        },
+    ).fetchone()
+    return row[0] if row else 0
 
 
 def _visitors(rows: list[tuple[str | None]]) -> set[str] | None:

@@ -56,6 +56,16 @@ def test_an_erasure_shows_what_it_would_do_and_then_does_it(run, ann, caller, re
     assert run("list", "--shop", "b.myshopify.com") == ""
 
 
+def test_it_shows_too_which_batches_would_be_empty(run, caller):
+    given = event(event="widget:email_collected", properties={"email": "ann@example.com"})
+    caller.post(body(given, event()), customer="8")
+    caller.post(body({**given, "$insert_id": "alone"}), customer="8")
+    caller.rows()
+    words = ("erase", "--shop", SHOP, "--email", "ann@example.com")
+    assert run(*words, "--dry-run") == "Would erase: 2 events, 1 batches.\n"
+    assert run(*words) == "Request 1 is done. Erased: 2 events, 1 batches.\n"
+
+
 @pytest.mark.parametrize(
     ("words", "left"),
     [
