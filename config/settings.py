@@ -21,6 +21,7 @@ Parser = Callable[[str], object]
 
 _LARGEST = 2**40  # of any number: further than that nobody means it
 _MOST_DAYS = 36_500  # dates have an end
+_DSN = re.compile(r"https?://[^@/\s]+@[^@/\s]+(/\S*)?/[0-9]+/?")
 
 
 class SettingsError(Exception):
@@ -132,6 +133,8 @@ def load_settings() -> Settings:
         faults += [f"{name}: {' '.join(texts)}" for name, texts in messages.items()]
     if settings.sentry_dsn and not find_spec("sentry_sdk"):
         faults.append("SENTRY_DSN: needs a package that is not installed: pip install '.[sentry]'.")
+    if settings.sentry_dsn and not _DSN.fullmatch(settings.sentry_dsn):
+        faults.append("SENTRY_DSN: is not a DSN such as https://key@host/1.")
     if settings.hash_emails and not settings.email_hash_key:
         faults.append("EMAIL_HASH_KEY: is missing, HASH_EMAILS needs it: a long random text.")
     if faults:

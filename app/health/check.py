@@ -27,6 +27,7 @@ _MOST_CLOCK_SKEW = 5.0  # s
 _WORKER_SILENCE = 60.0  # s
 _WORKER_CONNECTIONS = 4  # two for storing, housekeeping, reporting
 _COMMAND_CONNECTIONS = 2  # a release, and somebody who looks
+_AWAY = "start it, or correct the address"
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,19 @@ def check(settings: Settings) -> Iterator[Finding]:
     try:
         with connect(settings.database_url, "check") as connection:
             yield from _postgres(connection, settings)
+    except psycopg.OperationalError as error:
+        reason = _first_line(error)
+        yield Finding(FIX, "postgres", f"does not answer at DATABASE_URL: {reason}: {_AWAY}")
     except psycopg.Error as error:
-        reason = str(error).splitlines()[0]
-        yield Finding(FIX, "postgres", f"does not answer at DATABASE_URL: {reason}")
+        reason = _first_line(error)
+        yield Finding(FIX, "postgres", f"refuses: {reason}: give the role a schema of its own")
     with worker_client(settings) as redis:
         try:
             yield from _redis(redis, settings)
             yield from _worker(redis, settings)
         except RedisError as error:
-            yield Finding(FIX, "redis", f"does not answer at REDIS_URL: {error}")
+            reason = _first_line(error).rstrip(".")
+            yield Finding(FIX, "redis", f"does not answer at REDIS_URL: {reason}: {_AWAY}")
     yield from _spool(settings)
 
 
@@ -58,6 +63,8 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     yield Finding(OK, "settings", f"complete, {len(settings.shopify_api_secrets)} client secret(s)")
     if any(len(secret) < 16 for secret in settings.shopify_api_secrets):
         yield Finding(WARN, "settings", "a client secret is shorter than Shopify's: copy it again")
+    if not settings.shopify_api_key:
+        yield Finding(WARN, "settings", "no SHOPIFY_API_KEY: the merchants' page lets nobody in")
     if settings.redis_url.startswith("rediss:") and settings.redis_ssl_cert_reqs == "none":
         yield Finding(
             WARN, "settings", "REDIS_SSL_CERT_REQS=none: Redis's certificate is not checked"
@@ -176,13 +183,18 @@ def _spool(settings: Settings) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        yield Finding(FIX, "spool", f"SPOOL_DIR {folder} is not writable: {error.strerror}")
+        reason = f"SPOOL_DIR {folder} is not writable: {error.strerror}"
+        yield Finding(FIX, "spool", f"{reason}: choose a folder that is")
         return
     free = os.statvfs(existing)
     if free.f_bavail * free.f_frsize < settings.spool_max_bytes:
         yield Finding(WARN, "spool", "its disk has less room than SPOOL_MAX_BYTES")
     else:
         yield Finding(OK, "spool", f"{folder} is writable")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _value(connection: Connection, statement: Any, *values: object) -> Any:

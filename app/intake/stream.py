@@ -14,6 +14,7 @@ from app.intake.pause import Pause
 from app.intake.script import Script
 
 _COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
+_CAME_LIFETIME = 3 * 24 * 60 * 60  # s; a shop is redacted two days after it has left
 _PAUSED_LIFETIME = 5  # s, several times the rhythm of reports
 
 
@@ -87,13 +88,15 @@ class Stream:
             if answer == b"FULL":
                 raise StreamFull(f"the stream is at its cap of {self._max_batches} batches")
             raise RateLimited(seconds_to_next_minute(now))
+        if int(answer) == len(batch.events):
+            self._outcomes.came(batch)
         return int(answer)
 
     def report(self, paused: Mapping[str, float]) -> None:
         """Carry on what was counted, without a batch, and tell which journals are left alone since
         when (Unix seconds). redis.RedisError: it goes on waiting."""
-        others = self._outcomes.take()
-        if not others and not paused:
+        others, came = self._outcomes.take(), self._outcomes.take_came()
+        if not others and not paused and not came:
             return
         try:
             with self._client.pipeline() as pipeline:
@@ -102,6 +105,8 @@ class Stream:
                     pipeline.hincrby(day, name, number)
                     pipeline.hincrby(keys.total(0), name, number)
                 pipeline.expire(day, _COUNTS_LIFETIME, nx=True)
+                for shop, at in came.items():
+                    pipeline.set(keys.came(shop), at, ex=_CAME_LIFETIME)
                 for journal, since in paused.items():
                     pipeline.set(keys.paused(journal), since, ex=_PAUSED_LIFETIME)
                 pipeline.execute()

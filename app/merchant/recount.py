@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from app.merchant import dimensions, journeys
 from app.merchant.cells import add_cells
-from app.merchant.counting import count_announced, is_ours, mark_counted, window_of
+from app.merchant.counting import count_announced, is_ours, window_of
 from app.merchant.measures import Cells, Event, count, count_anonymous
 from app.merchant.stored import STORED, read_events
 from app.merchant.values import Values
@@ -71,7 +71,8 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
             if len(cells) + len(merged) > _FLUSH:
                 _flush(connection, shop_id, cells, merged)
     _flush(connection, shop_id, cells, merged)
-    mark_counted(connection, [shop_id])
+    # Of a shop that was erased nothing remains.
+    connection.execute("UPDATE report_shops SET counted_at = now() WHERE shop_id = %s", [shop_id])
 
 
 def _kept(events: list[Event]) -> journeys.Journey:
@@ -114,7 +115,8 @@ def _recount_visitors(
     remaining: dict[journeys.Visitor, list[Event]] = defaultdict(list)
     if ids:
         rows = connection.execute(
-            f"{STORED} AND e.batch_id = ANY(%s)".encode(), [shop_id, [row[0] for row in ids]]
+            f"{STORED} AND e.batch_id = ANY(%s::bigint[])".encode(),
+            [shop_id, [row[0] for row in ids]],
         )
         for _, visitor, event in read_events(Values(connection), rows):
             remaining[shop_id, visitor].append(event)

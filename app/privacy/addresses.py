@@ -51,7 +51,12 @@ def in_text(text: str) -> Iterator[str]:
     try:
         yield from in_value(orjson.loads(text))
     except orjson.JSONDecodeError:
-        yield from _in_plain_text(_ESCAPE.sub(lambda match: chr(int(match[1], 16)), text))
+        yield from _in_plain_text(unescaped(text))
+
+
+def unescaped(text: str) -> str:
+    """Without JSON's escapes by number."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 def _in_plain_text(text: str) -> Iterator[str]:

@@ -47,7 +47,7 @@ def export(id_: int) -> None:
         found = requests.find(connection, id_=id_)
     if not found or found[0].kind != requests.EXPORT_CUSTOMER:
         raise click.ClickException(f"There is no request {id_} for an export.")
-    if found[0].export is None:
+    if not found[0].is_exported:
         raise click.ClickException(f"Request {id_} has no export: {_state(found[0])}.")
     click.echo(dump_json(found[0].export, indented=True))
 
@@ -131,7 +131,7 @@ def _state(request: Request) -> str:
     if not request.outcome:
         return f"open, {request.attempts} failed attempts" if request.attempts else "open"
     if request.kind == requests.EXPORT_CUSTOMER:
-        if request.export is None:
+        if not request.is_exported:
             return "expired or erased"
         return f"ready until {request.expires_at:%Y-%m-%d}: flask privacy export {request.id}"
     rows = ", ".join(f"{number} {table}" for table, number in request.erased.items())

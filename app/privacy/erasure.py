@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from psycopg import Connection, sql
@@ -17,31 +18,31 @@ Recount = Callable[[Connection, int, Collection[str] | None], None]
 
 _AT_ONCE = 5_000  # rows
 
+# Lists of batches are cast to the column's type: only then does Postgres look them up by hash.
+
 # Who asked, and the shop's own row stay as the proof.
 _KEPT = ("shops", "privacy_requests", "webhook_deliveries")
 
 
 def erase(
-    connection: Connection, shop_id: int, found: Found, progress: Progress, recount: Recount
-) -> Counter[str]:
-    """Delete what was found; returns the number of rows by table. Batches go last, by which all
-    else is found again should this be interrupted."""
-    deleted: Counter[str] = Counter()
+    connection: Connection, shop_id: int, found: Found, deleted: Progress, recount: Recount
+) -> None:
+    """Delete what was found; `deleted` is told within the transaction of each step. Batches go
+    last, by which all else is found again should this be interrupted."""
     if found.batch_ids:
-        deleted["events"] += _delete_events(connection, shop_id, found.batch_ids, progress)
+        _delete_events(connection, shop_id, found.batch_ids, deleted)
     for ids in _steps(sorted(found.batch_ids)):
-        deleted["batches"] += _delete_batches(connection, shop_id, ids, recount)
-        progress("batches", len(ids))
+        with connection.transaction():
+            deleted("batches", _delete_batches(connection, shop_id, ids, recount))
     if found.events:
         with connection.transaction():
-            for key in found.events:
-                deleted["events"] += _delete_event(connection, shop_id, key)
-            deleted["batches"] += _delete_emptied(connection, shop_id, found.others, recount)
+            events = sum(_delete_event(connection, shop_id, key) for key in found.events)
+            deleted("events", events)
+            deleted("batches", _delete_emptied(connection, shop_id, found.others, recount))
     for ids in _steps(found.rejected_ids):
-        deleted["rejected_events"] += connection.execute(
-            "DELETE FROM rejected_events WHERE id = ANY(%s)", [ids]
-        ).rowcount
-    return +deleted
+        with connection.transaction():
+            statement = "DELETE FROM rejected_events WHERE id = ANY(%s)"
+            deleted("rejected_events", connection.execute(statement, [ids]).rowcount)
 
 
 def count(connection: Connection, shop_id: int, found: Found, progress: Progress) -> Counter[str]:
@@ -58,12 +59,14 @@ def count(connection: Connection, shop_id: int, found: Found, progress: Progress
         for window, bounds in event_windows(connection, shop_id, partition):
             row = connection.execute(
                 sql.SQL(
-                    "SELECT count(*) FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s)"
+                    "SELECT count(*) FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s::bigint[])"
                 ).format(sql.Identifier(partition), window),
                 {**bounds, "ids": ids},
             ).fetchone()
             number["events"] += row[0] if row else 0
             progress("events", row[0] if row else 0)
+    if found.events:
+        number["batches"] += _count_emptied(connection, shop_id, found)
     return +number
 
 
@@ -72,32 +75,29 @@ def erase_shop(
     shop: str,
     shop_id: int,
     before: datetime,
-    progress: Progress,
+    deleted: Progress,
     recount: Recount,
-) -> Counter[str]:
+) -> None:
     """Delete all that the shop has sent before a time, and, where it has sent nothing since, its
-    rows in every other table; returns the number of rows by table."""
+    rows in every other table; `deleted` is told within the transaction of each step."""
     row = connection.execute(
         "SELECT min(id) FROM batches WHERE shop_id = %s AND received_at >= %s", [shop_id, before]
     ).fetchone()
     first_kept = row[0] if row and row[0] is not None else 2**63 - 1
     values: dict[str, Any] = {"id": shop_id, "shop": shop, "kept": first_kept, "before": before}
-    deleted: Counter[str] = Counter()
     for partition in partitions(connection):
-        deleted["events"] += _delete_in_steps(
-            connection, partition, "shop_id = %(id)s AND batch_id < %(kept)s", values, progress
-        )
+        condition = "shop_id = %(id)s AND batch_id < %(kept)s"
+        _delete_in_steps(connection, partition, condition, values, partial(deleted, "events"))
     for table, condition in (
         ("batches", "shop_id = %(id)s AND id < %(kept)s"),
         ("rejected_events", "shop_domain = %(shop)s AND received_at < %(before)s"),
     ):
-        deleted[table] += _delete_in_steps(connection, table, condition, values, progress)
+        _delete_in_steps(connection, table, condition, values, partial(deleted, table))
     if row and row[0] is None:
         for table, column in _tables_of_shops(connection):
             condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
-            deleted[table] += _delete_in_steps(connection, table, condition, values, progress)
+            _delete_in_steps(connection, table, condition, values, partial(deleted, table))
     recount(connection, shop_id, None)  # last: somebody may have been counting all the while
-    return +deleted
 
 
 def count_shop(connection: Connection, shop: str, shop_id: int) -> Counter[str]:
@@ -128,20 +128,16 @@ def _tables_of_shops(connection: Connection) -> list[tuple[str, str]]:
 
 
 def _delete_events(
-    connection: Connection, shop_id: int, batch_ids: Collection[int], progress: Progress
-) -> int:
-    deleted = 0
+    connection: Connection, shop_id: int, batch_ids: Collection[int], deleted: Progress
+) -> None:
     for partition in partitions(connection):
         for window, bounds in event_windows(connection, shop_id, partition):
-            number = connection.execute(
-                sql.SQL("DELETE FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s)").format(
-                    sql.Identifier(partition), window
-                ),
-                {**bounds, "ids": list(batch_ids)},
-            ).rowcount
-            deleted += number
-            progress("events", number)
-    return deleted
+            statement = sql.SQL(
+                "DELETE FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s::bigint[])"
+            ).format(sql.Identifier(partition), window)
+            with connection.transaction():
+                values = {**bounds, "ids": list(batch_ids)}
+                deleted("events", connection.execute(statement, values).rowcount)
 
 
 def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
@@ -155,14 +151,13 @@ def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
 
 
 def _delete_batches(connection: Connection, shop_id: int, ids: list[int], recount: Recount) -> int:
-    with connection.transaction():
-        rows = connection.execute(
-            sql.SQL(
-                "DELETE FROM batches b WHERE shop_id = %s AND id = ANY(%s) RETURNING {}"
-            ).format(sql.SQL(VISITOR)),
-            [shop_id, ids],
-        ).fetchall()
-        recount(connection, shop_id, _visitors(rows))
+    rows = connection.execute(
+        sql.SQL("DELETE FROM batches b WHERE shop_id = %s AND id = ANY(%s) RETURNING {}").format(
+            sql.SQL(VISITOR)
+        ),
+        [shop_id, ids],
+    ).fetchall()
+    recount(connection, shop_id, _visitors(rows))
     return len(rows)
 
 
@@ -179,9 +174,27 @@ def _delete_emptied(
     recount(connection, shop_id, _visitors(visitors))
     return connection.execute(
         "DELETE FROM batches WHERE shop_id = %(shop)s AND id = ANY(%(ids)s) AND id NOT IN"
-        " (SELECT batch_id FROM events WHERE shop_id = %(shop)s AND batch_id = ANY(%(ids)s))",
+        " (SELECT batch_id FROM events WHERE shop_id = %(shop)s"
+        "  AND batch_id = ANY(%(ids)s::bigint[]))",
         {"shop": shop_id, "ids": list(ids)},
     ).rowcount
+
+
+def _count_emptied(connection: Connection, shop_id: int, found: Found) -> int:
+    """What `_delete_emptied` would delete."""
+    row = connection.execute(
+        "SELECT cardinality(%(ids)s::bigint[]) - count(DISTINCT batch_id) FROM events"
+        " WHERE shop_id = %(shop)s AND batch_id = ANY(%(ids)s::bigint[])"
+        " AND (occurred_at, insert_key) NOT IN"
+        "  (SELECT * FROM unnest(%(times)s::timestamptz[], %(keys)s::uuid[]))",
+        {
+            "shop": shop_id,
+            "ids": list(found.others - found.batch_ids),
+            "times": [key.occurred_at for key in found.events],
+            "keys": [key.insert_key for key in found.events],
+        },
+    ).fetchone()
+    return row[0] if row else 0
 
 
 def _visitors(rows: list[tuple[str | None]]) -> set[str] | None:
@@ -195,9 +208,8 @@ def _delete_in_steps(
     table: str,
     condition: str,
     values: dict[str, Any],
-    progress: Progress,
-) -> int:
-    deleted = 0
+    deleted: Callable[[int], None],
+) -> None:
     statement = sql.SQL(
         "DELETE FROM {table} WHERE ctid = ANY(ARRAY("
         "SELECT ctid FROM {table} WHERE {condition} LIMIT {limit}))"
@@ -207,8 +219,8 @@ def _delete_in_steps(
         limit=sql.Literal(_AT_ONCE),
     )
     while True:
-        number = connection.execute(statement, values).rowcount
-        deleted += number
-        progress(table, number)
+        with connection.transaction():
+            number = connection.execute(statement, values).rowcount
+            deleted(number)
         if number < _AT_ONCE:
-            return deleted
+            return

@@ -15,7 +15,9 @@ _EVENTS = sql.SQL(
     " b.customer_id, b.client_id, b.session_id, b.pageview_id, b.product_id, b.variant_id,"
     " b.lib_version, b.current_url, b.device_class, b.browser, b.os,"
     " coalesce(e.properties, '{{}}') AS properties, coalesce(e.extra, '{{}}') AS extra, b.context"
-    " FROM {partition} AS e JOIN batches AS b ON b.shop_id = e.shop_id AND b.id = e.batch_id"
+    # Of an event in another customer's batch, nothing of that customer.
+    " FROM {partition} AS e LEFT JOIN batches AS b"
+    " ON b.shop_id = e.shop_id AND b.id = e.batch_id AND b.id = ANY(%(ids)s::bigint[])"
     " WHERE {window} AND {condition} ORDER BY e.occurred_at"
 )
 
@@ -25,13 +27,21 @@ def export(connection: Connection, shop_id: int, found: Found) -> dict[str, list
     events: list[dict[str, Any]] = []
     with connection.cursor(row_factory=dict_row) as cursor:
         for partition in partitions(connection):
-            keys = [key.insert_key for key in found.events if key.partition == partition]
-            condition = sql.SQL("(e.batch_id = ANY(%(ids)s) OR e.insert_key = ANY(%(keys)s))")
+            keys = [key for key in found.events if key.partition == partition]
+            condition = sql.SQL(
+                "(e.batch_id = ANY(%(ids)s::bigint[]) OR (e.occurred_at, e.insert_key) IN"
+                " (SELECT * FROM unnest(%(times)s::timestamptz[], %(keys)s::uuid[])))"
+            )
             for window, bounds in event_windows(connection, shop_id, partition):
                 statement = _EVENTS.format(
                     partition=sql.Identifier(partition), window=window, condition=condition
                 )
-                values = {**bounds, "ids": list(found.batch_ids), "keys": keys}
+                values = {
+                    **bounds,
+                    "ids": list(found.batch_ids),
+                    "times": [key.occurred_at for key in keys],
+                    "keys": [key.insert_key for key in keys],
+                }
                 events += cursor.execute(statement, values).fetchall()
         rejected = cursor.execute(
             "SELECT received_at, code, details, payload, context, customer_id"

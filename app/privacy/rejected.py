@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import Connection
 
 from app.privacy.addresses import in_text, in_value
-from app.privacy.senders import Sender, client_in_context, client_in_text, sender_of_line
+from app.privacy.senders import Sender, clients_of_rejected, sender_of_line
 from app.privacy.subject import Traces
 from app.privacy.windows import Progress
 from app.store.rejected import UNREADABLE, UNSTORABLE
@@ -40,7 +40,7 @@ def find_rejected(
         ).fetchall()
         for id_, code, customer_id, context, payload in rows:
             known = _rejected_sender(code, customer_id, context, payload)
-            if traces.own(known.customer_id, known.client_id) or traces.mentioned(
+            if traces.own(known.customer_id, *known.client_ids) or traces.mentioned(
                 chain(in_text(payload), in_value(context))
             ):
                 found.append(id_)
@@ -57,8 +57,7 @@ def browsers_in_rejected(
         " WHERE shop_domain = %s AND customer_id = %s AND received_at < %s",
         [shop, customer_id, before],
     )
-    clients = (client_in_context(context) or client_in_text(payload) for context, payload in rows)
-    return set(filter(None, clients))
+    return {client for context, payload in rows for client in clients_of_rejected(context, payload)}
 
 
 def _rejected_sender(code: str, customer_id: str | None, context: Any, payload: str) -> Sender:
@@ -68,4 +67,4 @@ def _rejected_sender(code: str, customer_id: str | None, context: Any, payload: 
                 return sender_of_line(line.removeprefix(b"batch "))
             except (ValueError, IndexError):
                 continue
-    return Sender(None, customer_id, client_in_context(context) or client_in_text(payload))
+    return Sender(None, customer_id, clients_of_rejected(context, payload))

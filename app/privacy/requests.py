@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
@@ -20,6 +20,7 @@ COMMAND = "command"  # the source of what was asked for by hand
 
 DONE = "done"
 INSTALLED_AGAIN = "installed again"  # nothing was erased
+ERASED = "erased"  # who asked for an export was erased before there was one
 
 EXPORT_RETENTION = timedelta(days=30)  # as long as Shopify leaves for the answer
 _LEASE = timedelta(seconds=30)  # for which nobody else takes a request; renewed while it goes on
@@ -45,6 +46,11 @@ class Request:
     completed_at: datetime | None
     export: Any
     expires_at: datetime | None
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether there is an export that has not expired."""
+        return bool(self.export and self.expires_at and self.expires_at > datetime.now(UTC))
 
     @property
     def who(self) -> Subject:
@@ -127,7 +133,7 @@ def searched(connection: Connection, request: Request, batches_to: int, rejected
 
 def count(connection: Connection, request: Request, erased: Counter[str]) -> None:
     """Add to the numbers of rows that were deleted."""
-    if erased:
+    if +erased:
         request.erased = dict(Counter(request.erased) + erased)
         connection.execute(
             "UPDATE privacy_requests SET erased = %s WHERE id = %s",
@@ -156,35 +162,42 @@ def failed(connection: Connection, request: Request) -> None:
 
 def complete(
     connection: Connection, request: Request, outcome: str, export: dict[str, Any] | None = None
-) -> None:
-    """From now on the row holds no personal data, but for an export until it expires."""
+) -> bool:
+    """From now on the row holds no personal data, but for an export until it expires. Whether it
+    was not complete yet: an erasure may have been faster."""
     request.outcome = outcome
-    connection.execute(
-        "UPDATE privacy_requests SET completed_at = now(), outcome = %s, subject = %s,"
-        " export = %s, expires_at = now() + %s WHERE id = %s",
-        [
-            outcome,
-            Jsonb(request.subject) if export else None,
-            Jsonb(export, dumps=dump_json) if export else None,
-            EXPORT_RETENTION if export else None,
-            request.id,
-        ],
+    return (
+        connection.execute(
+            "UPDATE privacy_requests SET completed_at = now(), outcome = %s, subject = %s,"
+            " export = %s, expires_at = now() + %s WHERE id = %s AND outcome IS NULL",
+            [
+                outcome,
+                Jsonb(request.subject) if export else None,
+                Jsonb(export, dumps=dump_json) if export else None,
+                EXPORT_RETENTION if export else None,
+                request.id,
+            ],
+        ).rowcount
+        == 1
     )
 
 
 def delete_exports(connection: Connection, shop: str, traces: Traces | None) -> int:
-    """Those of a shopper, or all of the shop; returns how many."""
+    """Those of a shopper, or all of the shop, also those that are still to be made; returns how
+    many were there."""
     rows = connection.execute(
-        "SELECT id, subject FROM privacy_requests WHERE shop_domain = %s AND export IS NOT NULL",
-        [shop],
+        "SELECT id, subject, outcome IS NOT NULL FROM privacy_requests WHERE shop_domain = %s"
+        " AND kind = %s AND (export IS NOT NULL OR outcome IS NULL)",
+        [shop, EXPORT_CUSTOMER],
     ).fetchall()
-    ids = [id_ for id_, subject in rows if traces is None or _is_about(subject, traces)]
+    found = [row for row in rows if traces is None or _is_about(row[1], traces)]
     connection.execute(
-        "UPDATE privacy_requests SET export = NULL, subject = NULL, traces = NULL"
+        "UPDATE privacy_requests SET export = NULL, subject = NULL, traces = NULL, due_at = NULL,"
+        " outcome = coalesce(outcome, %s), completed_at = coalesce(completed_at, now())"
         " WHERE id = ANY(%s)",
-        [ids],
+        [ERASED, [id_ for id_, _, _ in found]],
     )
-    return len(ids)
+    return sum(was_made for _, _, was_made in found)
 
 
 def delete_expired(connection: Connection) -> int:

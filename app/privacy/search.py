@@ -88,7 +88,7 @@ def find_late(
     if others and traces.emails:
         for row in _email_events(
             connection, shop_id, before, _silent,
-            sql.SQL("e.batch_id = ANY(%(ids)s)"), ids=others,
+            sql.SQL("e.batch_id = ANY(%(ids)s::bigint[])"), ids=others,
         ):  # fmt: skip
             _add_email_event(found, row, traces)
     return found

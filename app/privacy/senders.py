@@ -8,18 +8,20 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.intake.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
-from app.privacy.addresses import in_text
+from app.privacy.addresses import in_text, unescaped
 from app.privacy.subject import Traces
 
+_CLIENT = re.compile(r'"genlook_client_id"\s*:\s*"((?:[^"\\]|\\.)+)"')
 _ESCAPES = {b"t": b"\t", b"n": b"\n", b"r": b"\r"}
 
 
 class Sender(NamedTuple):
-    """Of whom a batch is. `received_at` is None where that cannot be told."""
+    """Of whom a batch is. `received_at` is None where that cannot be told. What could not be used
+    may name more than one browser."""
 
     received_at: datetime | None
     customer_id: str | None
-    client_id: str | None
+    client_ids: frozenset[str] = frozenset()
 
 
 def sender(batch: Batch) -> Sender:
@@ -28,14 +30,14 @@ def sender(batch: Batch) -> Sender:
         try:
             return sender_of_line(batch.line)
         except (ValueError, IndexError):  # the worker will keep it as rejected
-            return Sender(None, None, None)
+            return Sender(None, None)
     rejected = orjson.loads(batch.rejected)
     context = orjson.loads(rejected["context"] or b"{}")
     texts = [item["payload"] for item in rejected["items"]]
     return Sender(
         datetime.fromisoformat(rejected["received_at"]),
         rejected["customer_id"],
-        client_in_context(context) or next(filter(None, map(client_in_text, texts)), None),
+        clients_of_rejected(context, *texts),
     )
 
 
@@ -45,7 +47,8 @@ def sender_of_line(line: bytes) -> Sender:
     received_at, customer_id, client_id = (
         cells[BATCH_COLUMNS.index(name)] for name in ("received_at", "customer_id", "client_id")
     )
-    return Sender(datetime.fromisoformat(received_at or ""), customer_id or None, client_id or None)
+    clients = frozenset([client_id] if client_id else [])
+    return Sender(datetime.fromisoformat(received_at or ""), customer_id or None, clients)
 
 
 def addresses(batch: Batch) -> Iterator[str]:
@@ -59,15 +62,13 @@ def addresses(batch: Batch) -> Iterator[str]:
             yield from in_text(item["payload"])
 
 
-def client_in_context(context: Any) -> str | None:
+def clients_of_rejected(context: Any, *texts: str) -> frozenset[str]:
+    """The client id of the context; without one, all that are named in the texts of bodies that
+    could not be used, perhaps not even read."""
     client = context.get("genlook_client_id") if isinstance(context, dict) else None
-    return client if isinstance(client, str) else None
-
-
-def client_in_text(text: str) -> str | None:
-    """From a body that could not be used, perhaps not even read."""
-    match = re.search(r'"genlook_client_id"\s*:\s*"([^"\\]+)"', text)
-    return match[1] if match else None
+    if client and isinstance(client, str):
+        return frozenset([client])
+    return frozenset(unescaped(client) for text in texts for client in _CLIENT.findall(text))
 
 
 def _cells(line: bytes) -> list[str | None]:
@@ -86,8 +87,8 @@ def is_his_of(traces: Traces, before: datetime) -> Callable[[Batch], bool]:
     def is_his(batch: Batch) -> bool:
         if not was_received(batch):
             return False
-        _, customer_id, client_id = sender(batch)
-        return traces.own(customer_id, client_id) or (
+        _, customer_id, client_ids = sender(batch)
+        return traces.own(customer_id, *client_ids) or (
             customer_id is None and traces.mentioned(addresses(batch))
         )
 

@@ -86,14 +86,12 @@ class Traces:
     def with_browsers(self, client_ids: Iterable[str]) -> Self:
         return replace(self, browsers=self.browsers | _digests(self.salt, client_ids))
 
-    def own(self, customer_id: str | None, client_id: str | None) -> bool:
+    def own(self, customer_id: str | None, *client_ids: str | None) -> bool:
         """Whether what came from this customer (None: nobody was logged in) and browser is his."""
         if customer_id and _digest(self.salt, customer_id) in self.customers:
             return True
-        if not client_id:
-            return False
-        client = _digest(self.salt, client_id)
-        return client in self.clients or (not customer_id and client in self.browsers)
+        clients = _digests(self.salt, filter(None, client_ids))
+        return bool(clients & self.clients or (not customer_id and clients & self.browsers))
 
     def mentioned(self, addresses: Iterable[str]) -> bool:
         """Whether one of the addresses, normalized or hashed, is his."""

@@ -2,9 +2,9 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from redis import Redis
@@ -35,11 +35,10 @@ class Journals:
         for id_, batch in self._in_stream(stream, shop):
             if is_meant(batch):
                 removed += int(self._redis.xdel(stream, id_))
-        for number, batch in self._in_spool(shop):
-            if is_meant(batch):
-                self._spool.remove([number])
-                removed += 1
-        return removed
+        spooled = [number for number, batch in self._in_spool(shop) if is_meant(batch)]
+        if spooled:
+            self._spool.remove(spooled)
+        return removed + len(spooled)
 
     def batches(self, shop: str) -> Iterator[Batch]:
         """All of the shop's that wait. redis.RedisError."""
@@ -53,8 +52,15 @@ class Journals:
         """Whether some machine's spool holds what it took before a time. redis.RedisError."""
         return waits_since_before(self._redis, before.timestamp())
 
+    def came(self, shops: Sequence[str]) -> dict[str, datetime]:
+        """When those of the shops came that have sent only what was seen before.
+        redis.RedisError."""
+        found: Any = self._redis.mget([keys.came(shop) for shop in shops]) if shops else []
+        times = zip(shops, found, strict=True)
+        return {shop: datetime.fromtimestamp(float(at), UTC) for shop, at in times if at}
+
     def forget_shop(self, shop: str) -> None:
-        """Delete the keys that bear the shop's name: sets of seen ids, rate counters."""
+        """Delete the keys that bear the shop's name: sets of seen ids, rate counters, …"""
         found = list(self._redis.scan_iter(match=f"{{t*}}:*:{shop}:*", count=1_000))
         if found:
             self._redis.delete(*found)

@@ -19,7 +19,7 @@ from app.privacy import erasure, rejected, requests, search, writers
 from app.privacy.erasure import Recount
 from app.privacy.export import export
 from app.privacy.requests import Request
-from app.privacy.returned import is_back
+from app.privacy.returned import is_back, mark_returned
 from app.privacy.search import Found
 from app.privacy.senders import addresses, is_his_of, sender, was_received_before
 from app.privacy.subject import Subject
@@ -77,6 +77,10 @@ class Work:
             )
             requests.failed(connection, request)
         return request
+
+    def mark_returned(self, connection: Connection) -> list[str]:
+        """Mark the shops that are back; returns their domains. redis.RedisError."""
+        return mark_returned(connection, self._journals)
 
     def find(
         self, connection: Connection, shop: str, subject: Subject, before: datetime, step: Progress
@@ -147,15 +151,25 @@ class Work:
             requests.delete_exports(connection, shop, None)
             self._journals.forget_shop(shop)
             if shop_id is not None:
-                erased = erasure.erase_shop(connection, shop, shop_id, before, step, self._recount)
-                requests.count(connection, request, erased)
+                self._erase_shop(connection, request, shop_id, step)
             return
         subject, found = self.find(connection, shop, request.who, before, step)
         traces = subject.traces()
         requests.remember(connection, request, subject, traces)
         exports = requests.delete_exports(connection, shop, traces)
-        erased = erasure.erase(connection, shop_id or 0, found, step, self._recount)
-        requests.count(connection, request, erased + Counter({"exports": exports}))
+        requests.count(connection, request, Counter(exports=exports))
+        deleted = _counting(connection, request, step)
+        erasure.erase(connection, shop_id or 0, found, deleted, self._recount)
+
+    def _erase_shop(
+        self, connection: Connection, request: Request, shop_id: int, step: Progress
+    ) -> None:
+        shop, before = request.shop_domain, request.requested_at
+        deleted = _counting(connection, request, step)
+        erasure.erase_shop(connection, shop, shop_id, before, deleted, self._recount)
+        # A batch may have been stored after one that was received later.
+        left = search.find_late_of_shop(connection, shop, shop_id, before, 0)
+        erasure.erase(connection, shop_id, left, deleted, self._recount)
 
     def _erase_late(self, connection: Connection, request: Request, step: Progress) -> None:
         shop, before = request.shop_domain, request.requested_at
@@ -163,24 +177,26 @@ class Work:
         if shop_id is None:
             return
         if request.kind == requests.ERASE_SHOP:
-            found = search.find_late_of_shop(
+            late = search.find_late_of_shop(
                 connection, shop, shop_id, before, request.batches_to or 0
             )
-        else:
-            traces = request.late
-            found = search.find_late(connection, shop_id, traces, before, request.batches_to or 0)
-            if found.browsers:  # one that nobody knew of yet
-                more = search.find(
-                    connection, shop_id, Subject(browsers=tuple(found.browsers)), before, step
-                )
-                found.batch_ids |= more.batch_ids
-                request.traces = traces.with_browsers(found.browsers).as_json()
-            found.rejected_ids = rejected.find_rejected(
-                connection, shop, request.late, before,
-                after=request.rejected_to or 0, progress=step,
-            )  # fmt: skip
-        erased = erasure.erase(connection, shop_id, found, step, self._recount)
-        requests.count(connection, request, erased)
+            if late.batch_ids or late.rejected_ids:
+                self._erase_shop(connection, request, shop_id, step)
+            return
+        traces = request.late
+        found = search.find_late(connection, shop_id, traces, before, request.batches_to or 0)
+        if found.browsers:  # one that nobody knew of yet
+            more = search.find(
+                connection, shop_id, Subject(browsers=tuple(found.browsers)), before, step
+            )
+            found.batch_ids |= more.batch_ids
+            request.traces = traces.with_browsers(found.browsers).as_json()
+        found.rejected_ids = rejected.find_rejected(
+            connection, shop, request.late, before,
+            after=request.rejected_to or 0, progress=step,
+        )  # fmt: skip
+        deleted = _counting(connection, request, step)
+        erasure.erase(connection, shop_id, found, deleted, self._recount)
 
     def _export(self, connection: Connection, request: Request, step: Progress) -> None:
         subject = request.who
@@ -206,9 +222,10 @@ class Work:
             **rows,
         }
         request.subject = subject.as_json()
-        requests.complete(connection, request, requests.DONE, document)
+        is_wanted = requests.complete(connection, request, requests.DONE, document)
         requests.go_on_after(connection, request, None)
-        _log(request)
+        if is_wanted:
+            _log(request)
 
     def _settle(self, connection: Connection, request: Request) -> None:
         # Not since it began: the first search alone may take long, and so may a lease.
@@ -227,11 +244,11 @@ class Work:
             return subject
         senders = map(sender, self._journals.batches(shop))
         browsers = {
-            one.client_id
+            client_id
             for one in senders
-            if one.client_id
-            and one.customer_id == subject.customer_id
+            if one.customer_id == subject.customer_id
             and (one.received_at is None or one.received_at < before)
+            for client_id in one.client_ids
         }
         return subject.with_found(browsers, [])
 
@@ -280,6 +297,16 @@ def _renewing(connection: Connection, request: Request, progress: Progress | Non
             requests.renew(connection, request)
 
     return step
+
+
+def _counting(connection: Connection, request: Request, step: Progress) -> Progress:
+    """What is deleted is a part of the proof at once, should the next step be interrupted."""
+
+    def deleted(table: str, rows: int) -> None:
+        requests.count(connection, request, Counter({table: rows}))
+        step(table, rows)
+
+    return deleted
 
 
 def _log(request: Request) -> None:

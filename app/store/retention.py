@@ -3,7 +3,7 @@ rows of the DEFAULT partition by the time at which they were received."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,10 +48,11 @@ def delete_old_rows(connection: Connection, cutoff: datetime, progress: Progress
     """Delete what was received before the cutoff and has no partition to go with; returns the
     number of rows by table."""
     deleted: Counter[str] = Counter()
-    deleted["events"] = _delete_from_default(connection, cutoff, progress)
     # No event of an older batch can be left: it would be in a partition that is gone by now.
     first = partitions_begin(connection) or cutoff
     orphaned = min(cutoff, first - _CLOCK_TOLERANCE)
+    deleted["events"], younger = _delete_from_default(connection, cutoff, orphaned, progress)
+    deleted["batches"] = _delete_emptied(connection, younger, cutoff + _CLOCK_TOLERANCE)
     while True:
         number = connection.execute(
             "DELETE FROM batches WHERE ctid = ANY(ARRAY("
@@ -92,19 +93,24 @@ def remove_user_agents(connection: Connection, days: int, progress: Progress) ->
     return removed
 
 
-def _delete_from_default(connection: Connection, cutoff: datetime, progress: Progress) -> int:
-    """One walk along the key, a statement for each step."""
+def _delete_from_default(
+    connection: Connection, cutoff: datetime, orphaned: datetime, progress: Progress
+) -> tuple[int, list[tuple[int, int]]]:
+    """One walk along the key, a statement for each step. Returns the number of rows, and the shop's
+    and the own id of those of their batches that are younger than `orphaned`."""
     deleted = 0
+    younger: set[tuple[int, int]] = set()
     after: tuple[Any, ...] = (0, "-infinity", "00000000-0000-0000-0000-000000000000")
     while True:
         rows = connection.execute(
-            "SELECT next.shop_id, occurred_at::text, insert_key, received_at < %s FROM ("
+            "SELECT next.shop_id, occurred_at::text, insert_key, received_at < %s, batch_id,"
+            " received_at >= %s FROM ("
             " SELECT * FROM events_default"
             " WHERE (shop_id, occurred_at, insert_key) > (%s, %s::timestamptz, %s::uuid)"
             " ORDER BY shop_id, occurred_at, insert_key LIMIT %s) AS next"
             " LEFT JOIN batches ON batches.shop_id = next.shop_id AND batches.id = next.batch_id"
             " ORDER BY next.shop_id, next.occurred_at, insert_key",
-            [cutoff, *after, _AT_ONCE],
+            [cutoff, orphaned, *after, _AT_ONCE],
         ).fetchall()
         old = [row[:3] for row in rows if row[3]]
         if old:
@@ -117,9 +123,26 @@ def _delete_from_default(connection: Connection, cutoff: datetime, progress: Pro
                 [list(column) for column in zip(*old, strict=True)],
             ).rowcount
             progress("events", len(old))
+            younger.update((row[0], row[4]) for row in rows if row[3] and row[5])
         if len(rows) < _AT_ONCE:
-            return deleted
+            return deleted, sorted(younger)
         after = rows[-1][:3]
+
+
+def _delete_emptied(
+    connection: Connection, batches: Sequence[tuple[int, int]], events_end: datetime
+) -> int:
+    """Delete those that have no event any more; theirs were all before `events_end`."""
+    deleted = 0
+    for start in range(0, len(batches), _AT_ONCE):
+        shops, ids = map(list, zip(*batches[start : start + _AT_ONCE], strict=True))
+        deleted += connection.execute(
+            "DELETE FROM batches WHERE shop_id = ANY(%(shops)s) AND id = ANY(%(ids)s) AND id NOT IN"
+            " (SELECT batch_id FROM events WHERE shop_id = ANY(%(shops)s)"
+            "  AND batch_id = ANY(%(ids)s::bigint[]) AND occurred_at < %(end)s)",
+            {"shops": sorted(set(shops)), "ids": ids, "end": events_end},
+        ).rowcount
+    return deleted
 
 
 def partitions_begin(connection: Connection) -> datetime | None:

@@ -15,14 +15,17 @@ def mark_uninstalled(connection: Connection, shop: str, at: datetime) -> None:
     )
 
 
-def mark_installed(connection: Connection, shop: str, at: datetime) -> None:
-    """The merchant has opened the app, or it was installed again."""
-    connection.execute(
-        "INSERT INTO shops (domain, installed_at) VALUES (%(shop)s, %(at)s)"
-        " ON CONFLICT (domain) DO UPDATE SET installed_at = excluded.installed_at"
-        " WHERE coalesce(shops.installed_at, '-infinity') <= shops.uninstalled_at"
-        " AND shops.uninstalled_at < %(at)s",
-        {"shop": shop, "at": at},
+def mark_installed(connection: Connection, shop: str, at: datetime) -> bool:
+    """The merchant has opened the app, or it was installed again. Whether that is news."""
+    return (
+        connection.execute(
+            "INSERT INTO shops (domain, installed_at) VALUES (%(shop)s, %(at)s)"
+            " ON CONFLICT (domain) DO UPDATE SET installed_at = excluded.installed_at"
+            " WHERE coalesce(shops.installed_at, '-infinity') <= shops.uninstalled_at"
+            " AND shops.uninstalled_at < %(at)s",
+            {"shop": shop, "at": at},
+        ).rowcount
+        > 0
     )
 
 
@@ -43,6 +46,14 @@ def mark_returned(connection: Connection, shop: str | None = None) -> list[str]:
         " AND coalesce(installed_at, '-infinity') <= uninstalled_at"
         " AND (%(shop)s::text IS NULL OR domain = %(shop)s) RETURNING domain",
         {"shop": shop},
+    )
+    return [row[0] for row in rows]
+
+
+def gone(connection: Connection) -> list[str]:
+    """The domains of those without the app."""
+    rows = connection.execute(
+        "SELECT domain FROM shops WHERE coalesce(installed_at, '-infinity') <= uninstalled_at"
     )
     return [row[0] for row in rows]
 

@@ -38,7 +38,7 @@ def decode_body(raw: bytes, content_encoding: str) -> Any:
             text = _unpack(raw)
         case _:
             raise Refusal(415, "UNSUPPORTED_ENCODING", "Content-Encoding must be gzip or absent.")
-    return _parse(text.removeprefix(_BOM))
+    return parse_json(text)
 
 
 def dump_json(value: Any, *, indented: bool = False) -> bytes:
@@ -98,7 +98,9 @@ def _unpack(raw: bytes) -> bytes:
     raise malformed("the gzip data has too many members")
 
 
-def _parse(text: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
+    """Refusal: MALFORMED_JSON. What Postgres cannot hold is U+FFFD in the result."""
+    text = text.removeprefix(_BOM)
     try:
         value = orjson.loads(text)
         damaged = b"\\u0000" in text

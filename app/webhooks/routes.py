@@ -5,7 +5,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import psycopg
 from flask import Blueprint, Response, current_app, request
 from gunicorn.http.errors import ParseException
@@ -13,6 +12,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 
 from app.replies import SUCCESS, Refusal, json_reply
 from app.shopify.webhooks import is_signed, read
+from app.tracking.body import parse_json
 from app.webhooks.inbox import take
 from config.settings import Settings
 
@@ -39,8 +39,8 @@ def receive_webhook() -> Response:
         logger.info("webhook refused", extra={"action": "invalid_webhook"})
         raise Refusal(401, "INVALID_SIGNATURE", "The webhook is not signed by Shopify.")
     payload: Any = None
-    with suppress(orjson.JSONDecodeError):
-        payload = orjson.loads(raw)
+    with suppress(Refusal):
+        payload = parse_json(raw)
     delivery = read(raw, payload, headers)
     try:
         with current_app.extensions["database"]() as connection:

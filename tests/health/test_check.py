@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+import psycopg
 import pytest
+from psycopg import conninfo
 
 from app.health.check import FIX, OK, check
 from tests.draining import drain
@@ -59,6 +61,31 @@ def test_what_is_missing_or_set_wrong_is_told(
     assert "one web machine needs 500" in found
     assert "maxmemory-policy" in found
     assert "is not writable" in found
+
+
+def test_every_fault_says_what_to_do(settings, faults, tmp_path, working):
+    assert "SHOPIFY_API_KEY" in flask(settings, "check").stdout
+    url = settings.database_url
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("CREATE ROLE a_stranger LOGIN")
+    try:
+        [refused] = faults(database_url=conninfo.make_conninfo(url, user="a_stranger"))
+    finally:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute("DROP ROLE a_stranger")
+    assert "permission denied" in refused
+    assert "does not answer" not in refused
+    (tmp_path / "file").touch()
+    found = faults(
+        database_url="postgresql://127.0.0.1:1/x",
+        redis_url="redis://127.0.0.1:1",
+        spool_dir=str(tmp_path / "file"),
+    )
+    assert [line.split("refused")[-1].split("directory")[-1] for line in found] == [
+        ": start it, or correct the address",
+        ": start it, or correct the address",
+        ": choose a folder that is",
+    ]
 
 
 def test_a_worker_that_nobody_has_seen_is_told(faults):

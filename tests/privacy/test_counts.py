@@ -53,6 +53,27 @@ def test_of_a_shop_that_is_erased_no_number_stays(caller, database, deliver, wor
     deliver("shop/redact")
     work()
     assert journeys(database) == 0
-    tables = ("report_cells", "report_values", "report_dirty", "unreported_batches")
+    tables = (
+        "report_cells", "report_values", "report_shops", "report_dirty", "unreported_batches"
+    )  # fmt: skip
     for table in tables:
+        assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+
+def test_of_what_arrives_after_a_shops_erasure_no_number_stays_either(
+    caller, database, deliver, work, redis_client
+):
+    post(caller, "hers")
+    caller.post(body(event(event="product_page:page_view")))
+    [(_, late)] = redis_client.xrange("{t0}:stream")
+    redis_client.delete("{t0}:stream")
+    deliver("shop/redact")
+    work()
+    redis_client.xadd("{t0}:stream", late)
+    caller.rows()
+    assert journeys(database) == 1
+    database.execute("UPDATE privacy_requests SET due_at = now()")
+    work()
+    assert journeys(database) == 0
+    for table in ("report_cells", "report_values", "report_shops", "report_dirty"):
         assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table

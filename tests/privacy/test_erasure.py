@@ -155,6 +155,22 @@ def test_what_waits_in_the_stream_goes_at_once(
     assert ids(caller) == {"kept"}
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"events": 5, "p": {"genlook_client_id": "x"}, "context": {"genlook_client_id": "%b"}}',
+        b'{"events": [{"genlook_client_id": "x"}], "context": {"genlook_client_id": "%b"}',
+    ],
+)
+@pytest.mark.parametrize("client", [b"client-of-ann", b"client\\u002dof-ann"])
+def test_a_body_that_names_more_than_one_browser_is_of_each(caller, redact, found, raw, client):
+    caller.post(by(HERS, event()), customer=ANN)
+    caller.rows()
+    caller.post(raw=raw % client)
+    redact(int(ANN))
+    assert caller.rejected() == []
+
+
 def test_what_waits_in_the_spool_goes_at_once(caller, calling, redact, found, tmp_path):
     caller.post(by(HERS, event()), customer=ANN)
     caller.rows()
@@ -164,6 +180,8 @@ def test_what_waits_in_the_spool_goes_at_once(caller, calling, redact, found, tm
     redact(int(ANN))
     assert found(HERS, ANN) == []
     assert found(HIS) == ["spool"]
+    files = b"".join(file.read_bytes() for file in (tmp_path / "spool").iterdir())
+    assert HERS.encode() not in files
 
 
 def test_what_arrives_after_the_search_is_found_when_it_arrives(

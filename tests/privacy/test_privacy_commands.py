@@ -56,6 +56,16 @@ def test_an_erasure_shows_what_it_would_do_and_then_does_it(run, ann, caller, re
     assert run("list", "--shop", "b.myshopify.com") == ""
 
 
+def test_it_shows_too_which_batches_would_be_empty(run, caller):
+    given = event(event="widget:email_collected", properties={"email": "ann@example.com"})
+    caller.post(body(given, event()), customer="8")
+    caller.post(body({**given, "$insert_id": "alone"}), customer="8")
+    caller.rows()
+    words = ("erase", "--shop", SHOP, "--email", "ann@example.com")
+    assert run(*words, "--dry-run") == "Would erase: 2 events, 1 batches.\n"
+    assert run(*words) == "Request 1 is done. Erased: 2 events, 1 batches.\n"
+
+
 @pytest.mark.parametrize(
     ("words", "left"),
     [
@@ -85,6 +95,15 @@ def test_an_export_is_shown_to_the_operator(run, ann, deliver, work):
     assert "has no export: open" in run("export", "1", code=1)
     work()
     assert "open" in run("list")  # some of it still waits in the stream
+
+
+def test_an_export_that_has_expired_is_not_shown(run, ann, caller, deliver, work, database):
+    caller.rows()
+    deliver("customers/data_request", redaction(7))
+    work()
+    database.execute("UPDATE privacy_requests SET expires_at = now()")
+    assert "expired or erased" in run("export", "1", code=1)
+    assert "expired or erased" in run("list")
 
 
 def test_an_export_is_json(run, caller, deliver, work):

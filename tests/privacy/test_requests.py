@@ -5,6 +5,7 @@ import json
 import pytest
 
 from app.privacy import erasure
+from app.privacy import work as work_module
 from app.tracking.body import dump_json
 from tests.calls import SHOP, body, event, odd_event
 from tests.privacy.bodies import redaction
@@ -134,6 +135,45 @@ def test_a_shop_that_has_installed_again_is_not_redacted(deliver, work, caller):
     assert [row["outcome"] for row in requests(caller)] == ["installed again"]
 
 
+def test_of_a_shop_that_goes_on_all_of_before_goes_in_whatever_order_it_was_stored(
+    deliver, work, caller, redis_client
+):
+    caller.post(body(event(insert_id="before")))
+    [(_, before)] = redis_client.xrange("{t0}:stream")
+    redis_client.delete("{t0}:stream")
+    deliver("shop/redact", {"shop_domain": SHOP})
+    caller.post(body(event(insert_id="after")))
+    caller.rows()
+    redis_client.xadd("{t0}:stream", before)
+    assert len(caller.rows()) == 2
+    work()
+    assert [row["insert_id"] for row in caller.rows()] == ["after"]
+
+
+@pytest.mark.parametrize("intake", ["stream", "store"])
+def test_a_request_with_nothing_new_tells_that_a_shop_is_back_as_well(
+    deliver, work, caller, calling, redis_client, intake
+):
+    sent = body()
+    storefront = calling(intake=intake)
+    storefront.post(sent)
+    caller.rows()
+    deliver("app/uninstalled", {})
+    work()
+    assert not is_installed(shop(caller))
+    storefront.post(sent)
+    storefront.extensions["intake"].report()
+    deliver("shop/redact", {"shop_domain": SHOP})
+    work()
+    assert is_installed(shop(caller))
+    assert len(caller.rows()) == 1
+    assert requests(caller)[0]["outcome"] == "installed again"
+    deliver("shop/redact", {"shop_domain": SHOP}, id_="by hand")
+    caller._database.execute("UPDATE privacy_requests SET source = 'command'")
+    work()
+    assert not any(SHOP in key.decode() for key in redis_client.scan_iter())
+
+
 def test_a_shop_of_which_nothing_is_known_is_redacted_as_well(deliver, work, caller):
     deliver("shop/redact", {"shop_domain": "never.myshopify.com"}, shop="never.myshopify.com")
     work()
@@ -164,6 +204,7 @@ def test_what_fails_is_tried_again(deliver, work, caller, database, monkeypatch)
     assert counts(caller, database)["batches"] == 0
     [request] = requests(caller)
     assert request["outcome"] == "done"
+    assert request["erased"] == {"events": 1, "batches": 1}  # of both tries
 
 
 def test_what_a_shopper_asks_for_is_exported_and_expires(deliver, work, caller, database):
@@ -199,3 +240,67 @@ def test_an_erasure_takes_the_exports_along(deliver, work, caller, database):
     deliver("customers/redact", redaction(7))
     work()
     assert "ann@" not in json.dumps(requests(caller), default=str)
+
+
+def test_an_erasure_takes_along_what_was_asked_for_and_is_not_exported_yet(
+    deliver, work, caller, database
+):
+    deliver("customers/data_request", redaction(7, "ann@example.com"))
+    deliver("customers/data_request", redaction(8, "ben@example.com"), id_="ben's")
+    deliver("customers/redact", redaction(7, "ann@example.com"))
+    database.execute("UPDATE privacy_requests SET due_at = now() - interval '1 day' WHERE id = 3")
+    work()
+    hers, his, _ = requests(caller)
+    assert "ann@" not in json.dumps([hers, his], default=str)
+    assert (hers["outcome"], hers["export"], hers["due_at"]) == ("erased", None, None)
+    assert his["export"]["emails"] == ["ben@example.com"]
+
+
+def test_an_export_that_is_being_made_does_not_outlive_an_erasure(
+    deliver, work, caller, database, monkeypatch
+):
+    deliver("customers/data_request", redaction(7))
+
+    def export(*_):
+        deliver("shop/redact", {"shop_domain": SHOP})
+        database.execute("UPDATE privacy_requests SET due_at = 'infinity' WHERE id = 1")
+        with monkeypatch.context() as patch:
+            patch.setattr(work_module, "export", real)
+            work()
+        return {"events": []}
+
+    real = work_module.export
+    monkeypatch.setattr(work_module, "export", export)
+    work()
+    assert [row["export"] for row in requests(caller)] == [None, None]
+
+
+def test_an_export_tells_nothing_of_another_customer_who_has_given_her_address(
+    deliver, work, caller
+):
+    given = event(event="widget:email_collected", properties={"email": "ann@example.com"})
+    caller.post(body(given, event()), customer="8")
+    caller.rows()
+    deliver("customers/data_request", redaction(7, "ann@example.com"))
+    work()
+    [request] = requests(caller)
+    [shown] = request["export"]["events"]
+    assert shown["properties"] == {"email": "ann@example.com"}
+    assert shown["insert_id"] == given["$insert_id"]
+    others = ("customer_id", "client_id", "session_id", "current_url", "context", "device_class")
+    assert {shown[name] for name in others} == {None}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"customer": {"id": 7, "email": "x\\u0000\\ud83d@example.com"}}',
+        b'\xef\xbb\xbf{"customer": {"id": 7}}',
+    ],
+)
+def test_what_postgres_cannot_hold_is_no_reason_not_to_be_forgotten(deliver, work, caller, raw):
+    caller.post(body(), customer="7")
+    caller.rows()
+    assert deliver("customers/redact", raw=raw).status_code == 200
+    work()
+    assert caller.rows() == []

@@ -62,6 +62,28 @@ def test_of_three_years_thirteen_months_stay(three_years, database, caller, monk
     assert not {"events deleted", "batches deleted"} & maintain(database, DAYS, silent).keys()
 
 
+def test_no_batch_stays_without_its_events_and_no_event_without_its_batch(
+    three_years, database, caller
+):
+    """Old-dated events that were received in a month of which others are still kept."""
+    received_at = NOW - timedelta(days=395, seconds=1)
+    create_partitions(database, received_at.date())
+    old = event(timestamp="2015-01-01T00:00:00Z")
+    caller.post(body(old, context={"$session_id": "orphan"}))
+    kept = event(timestamp=received_at.isoformat(), insert_id="kept")
+    caller.post(body({**old, "$insert_id": "old"}, kept, context={"$session_id": "parent"}))
+    caller.rows()
+    database.execute(
+        "UPDATE batches SET received_at = %s WHERE session_id IN ('orphan', 'parent')",
+        [received_at],
+    )
+    maintain(database, DAYS, silent)
+    sessions = database.execute("SELECT session_id FROM batches WHERE session_id ~ '^(or|pa)'")
+    assert sessions.fetchall() == [("parent",)]
+    orphans = "(SELECT 1 FROM batches WHERE id NOT IN (SELECT batch_id FROM events)) AS o"
+    assert count(database, orphans) == 0
+
+
 def test_an_old_event_that_was_just_received_stays(caller, database):
     caller.post(body(event(timestamp="2019-01-01T00:00:00Z"), event()))
     assert len(caller.rows()) == 2
