@@ -89,8 +89,18 @@ class Connection(_gunicorn.ASGIProtocol):  # type: ignore[misc]
         return self._is_answering or is_under_way
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """And leave nothing behind: what refers to itself waits long for the garbage collector."""
         self._hand_over()
+        task = self._task
+        if task is not None:
+            task.add_done_callback(self._let_go)
+            if self._current_request is None:  # the task waits for the next one
+                self._request_ready.set()
+                self._task = None  # which gunicorn would look after for three seconds
         super().connection_lost(exc)
+
+    def _let_go(self, _: object) -> None:
+        self._callback_parser = self._body_receiver = None
 
     def _is_idle(self) -> bool:
         """Whether a request may begin here, and its reply be written."""

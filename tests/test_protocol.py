@@ -1,8 +1,10 @@
 """The shorter way must answer as gunicorn's own way would, byte by byte."""
 
 import asyncio
+import gc
 import re
 import time
+import weakref
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -332,3 +334,28 @@ def test_an_idle_connection_is_closed_after_its_time(make):
         return transport.is_open
 
     assert not asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"POST", request(), request(query="wait"), request()[:-1], request(path="/other"),
+     request(b"Expect: 100-continue"), request(b"no colon"), request(b"Connection: close")],
+    ids=lambda data: data[:60].decode(),
+)  # fmt: skip
+def test_a_connection_that_is_over_leaves_nothing_for_the_collector(make, data):
+    async def run():
+        transport = make(Connection)
+        gone = weakref.ref(transport.connection)
+        transport.feed(data)
+        await quiet()
+        transport.close()
+        await quiet()
+        transport.connection = None  # as a real one does
+        return gone
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(run())() is None
+    finally:
+        gc.enable()
