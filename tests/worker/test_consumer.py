@@ -50,6 +50,13 @@ def consuming(settings, storing):
         yield make
 
 
+@pytest.fixture
+def two_at_a_time(monkeypatch):
+    """Two entries to a command and to a transaction."""
+    monkeypatch.setattr(consumer_module, "READ_BATCHES", 2)
+    monkeypatch.setattr(consumer_module, "STEP", 2)
+
+
 def test_what_is_stored_leaves_the_stream(caller, consuming, redis_client, stopping):
     caller.post(body(event(), event()))
     assert consuming("one").run_once(stopping) is True
@@ -199,7 +206,7 @@ def test_many_batches_share_a_transaction(caller, consuming, database, stopping)
 
 
 def test_a_backlog_is_stored_two_transactions_at_once(
-    caller, consuming, storing, redis_client, stopping, monkeypatch
+    caller, consuming, storing, redis_client, stopping, two_at_a_time
 ):
     together = threading.Barrier(2, timeout=10)
 
@@ -207,8 +214,6 @@ def test_a_backlog_is_stored_two_transactions_at_once(
         together.wait()  # breaks where one waits for the other to end
         storing.store(batches)
 
-    monkeypatch.setattr(consumer_module, "READ_BATCHES", 2)
-    monkeypatch.setattr(consumer_module, "STEP", 2)
     for _ in range(4):
         caller.post(body())
     stopping.clear()
@@ -218,7 +223,7 @@ def test_a_backlog_is_stored_two_transactions_at_once(
 
 
 def test_of_a_backlog_that_fails_in_part_every_event_is_stored_once(
-    caller, consuming, storing, redis_client, stopping, monkeypatch
+    caller, consuming, storing, redis_client, stopping, two_at_a_time
 ):
     turns = itertools.count()
 
@@ -227,8 +232,6 @@ def test_of_a_backlog_that_fails_in_part_every_event_is_stored_once(
             raise psycopg.OperationalError("away")
         storing.store(batches)
 
-    monkeypatch.setattr(consumer_module, "READ_BATCHES", 2)
-    monkeypatch.setattr(consumer_module, "STEP", 2)
     for _ in range(9):
         caller.post(body())
     stopping.clear()
