@@ -130,8 +130,8 @@ def load_settings() -> Settings:
     except EnvValidationError as error:
         messages = cast("dict[str, list[str]]", error.error_messages)
         faults += [f"{name}: {' '.join(texts)}" for name, texts in messages.items()]
-    if settings.sentry_dsn and not find_spec("sentry_sdk"):
-        faults.append("SENTRY_DSN: needs a package that is not installed: pip install '.[sentry]'.")
+    if settings.sentry_dsn:
+        faults += _sentry_faults(settings.sentry_dsn)
     if settings.hash_emails and not settings.email_hash_key:
         faults.append("EMAIL_HASH_KEY: is missing, HASH_EMAILS needs it: a long random text.")
     if faults:
@@ -165,6 +165,18 @@ def _parse_redis(url: str) -> None:
     parse_url(url)  # type: ignore[no-untyped-call]
     if not re.fullmatch(r"(/[0-9]*)?", urlsplit(url).path):
         raise ValueError("a Redis database is a number")
+
+
+def _sentry_faults(dsn: str) -> list[str]:
+    if not find_spec("sentry_sdk"):
+        return ["SENTRY_DSN: needs a package that is not installed: pip install '.[sentry]'."]
+    from sentry_sdk.utils import BadDsn, Dsn  # of the optional extra
+
+    try:
+        Dsn(dsn)
+    except (BadDsn, ValueError):
+        return ["SENTRY_DSN: is not a DSN such as https://key@host/1."]
+    return []
 
 
 def _secrets(name: str, faults: list[str]) -> tuple[bytes, ...]:

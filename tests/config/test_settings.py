@@ -89,6 +89,8 @@ def test_every_fault_is_named_at_once(environment):
         ("PORT", "0"),
         ("DEDUP_WINDOW_SECONDS", "99999999999999999999"),
         ("SPOOL_MAX_BYTES", "x"),
+        ("SENTRY_DSN", "sentry.io"),
+        ("SENTRY_DSN", "https://key@sentry.io/project"),
     ],
 )
 def test_a_value_that_cannot_work_stops_the_start(environment, name, value):
