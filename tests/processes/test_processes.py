@@ -235,6 +235,8 @@ def shared_web(start_web):
         (f"{PATH}//", 404),
         (f"{PATH}%2F", 200),
         (f"{PATH}/more", 404),
+        (f"http://elsewhere{PATH}", 200),
+        ("http://elsewhere", 404),
     ],
 )
 def test_paths_are_one_resource_with_and_without_a_slash_and_never_redirect(
