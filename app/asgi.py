@@ -7,6 +7,7 @@ Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from functools import partial
 from io import BytesIO
@@ -29,6 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 _LIMIT = 4 * 1024 * 1024  # bytes of any other request; its route may allow less
 _DRAIN = 4 * 1024 * 1024  # bytes
 _STALLED = 60  # s
+_ORIGIN = re.compile(rb"^https?://[^/]*", re.IGNORECASE)  # RFC 9112, 3.2.2
 
 
 class Server:
@@ -142,7 +144,7 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
 
 def _path(scope: Message) -> str:
     """As WSGI has it: bytes as latin-1."""
-    path: bytes = scope["raw_path"].partition(b"?")[0]
+    path: bytes = _ORIGIN.sub(b"", scope["raw_path"].partition(b"?")[0]) or b"/"
     return (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
 
 

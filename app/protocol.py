@@ -182,6 +182,10 @@ class Connection(_gunicorn.ASGIProtocol):  # type: ignore[misc]
             self._resume_reading()
             self.data_received(self._take_held())
 
+    def _is_websocket_upgrade(self, _: Any) -> bool:
+        """Never: a request that offers an upgrade is a request like any other (RFC 9110, 7.8)."""
+        return False
+
     def _send_error_response(self, status: int, *_: Any) -> None:
         """gunicorn answers what it cannot read with plain text, some of it with 501."""
         status = 400 if status == 501 else status

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -81,8 +82,19 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """The requests are answered: give back what still waits, and close the connections."""
+    _ignore_sigterm()
     ours = getattr(worker, "asgi", None)
     if isinstance(ours, Server):  # else it could not be loaded
         ours.app.extensions["drainer"].stop()
         ours.app.extensions["intake"].close()
         ours.app.extensions["reports"].close()
+
+
+def on_exit(server: Any) -> None:
+    _ignore_sigterm()
+
+
+def _ignore_sigterm() -> None:
+    """The handler that finishes what was begun has gone with the loop, or goes with Python: a
+    repeated SIGTERM would end the process in the middle."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

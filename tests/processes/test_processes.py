@@ -235,6 +235,8 @@ def shared_web(start_web):
         (f"{PATH}//", 404),
         (f"{PATH}%2F", 200),
         (f"{PATH}/more", 404),
+        (f"http://elsewhere{PATH}", 200),
+        ("http://elsewhere", 404),
     ],
 )
 def test_paths_are_one_resource_with_and_without_a_slash_and_never_redirect(
@@ -252,6 +254,17 @@ def test_other_methods_are_refused(shared_web, method):
         reply = connection.getresponse()
         assert (reply.status, reply.headers["Allow"]) == (405, "POST")
         assert json.loads(reply.read())["code"] == "METHOD_NOT_ALLOWED"
+
+
+def test_a_connection_is_never_upgraded(shared_web):
+    upgrade = (
+        "Host: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    reply = raw_reply(shared_web, f"GET {PATH}?{query()} HTTP/1.1\r\n{upgrade}".encode())
+    assert reply.startswith(b"HTTP/1.1 405 ")
+    assert b"Cache-Control: private, no-store" in reply
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["code"] == "METHOD_NOT_ALLOWED"
 
 
 def test_bodies_in_chunks_are_taken_within_the_limits(shared_web, redis_client):
@@ -290,6 +303,16 @@ def test_connections_beyond_a_hundred_wait_in_the_queue(start_web):
         for _ in range(300):
             stack.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=0.5))
     assert post(web, body(event())) == (200, SUCCESS)
+
+
+@pytest.mark.parametrize("line", ["web", "worker"])
+def test_however_often_it_is_told_to_stop_a_process_ends_well(start_web, start_worker, line):
+    running = start_web() if line == "web" else start_worker()
+    while running.process.poll() is None:
+        os.killpg(running.process.pid, signal.SIGTERM)
+        time.sleep(0.005)
+    assert running.process.returncode == 0
+    assert "was sent SIGTERM" not in running.output()  # gunicorn, of a process of its own
 
 
 @pytest.mark.parametrize("line", ["release", "web", "worker"])
