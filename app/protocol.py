@@ -54,6 +54,8 @@ def install() -> None:
 
 
 class Connection(_gunicorn.ASGIProtocol):  # type: ignore[misc]
+    _task: Any
+
     def __init__(self, worker: Any) -> None:
         super().__init__(worker)
         self._is_answering = False

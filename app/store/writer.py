@@ -26,10 +26,10 @@ _EVENT_COLUMNS = sql.SQL("shop_id, {}, batch_id").format(
 )
 _EVENTS = sql.SQL("COPY events ({}) FROM STDIN").format(_EVENT_COLUMNS)
 _INCOMING = sql.SQL("COPY incoming_events ({}) FROM STDIN").format(_EVENT_COLUMNS)
-# In the order of the key, or two writers with the same events lock each other out for ever.
+# In the order in which lines are copied, or two writers with the same events lock each other out.
 _INSERT_INCOMING = sql.SQL(
     "INSERT INTO events ({columns}) SELECT {columns} FROM incoming_events"
-    " ORDER BY shop_id, occurred_at, insert_key, batch_id"
+    ' ORDER BY shop_id::text COLLATE "C", occurred_at, insert_key, batch_id'
     " ON CONFLICT DO NOTHING RETURNING batch_id"
 ).format(columns=_EVENT_COLUMNS)
 
