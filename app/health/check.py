@@ -25,7 +25,7 @@ _LEAST_POSTGRES = 150_000
 _LEAST_REDIS = (7, 0)
 _MOST_CLOCK_SKEW = 5.0  # s
 _WORKER_SILENCE = 60.0  # s
-_WORKER_CONNECTIONS = 4  # two for storing, housekeeping, reporting
+_WORKER_CONNECTIONS = 5  # three for storing, housekeeping, reporting
 _COMMAND_CONNECTIONS = 2  # a release, and somebody who looks
 _AWAY = "start it, or correct the address"
 

@@ -24,8 +24,8 @@ STEP = 100  # entries to one command: while it works at them, Redis answers nobo
 _MANY = 100  # entries to one transaction
 _BUSY_FOR = 10.0  # s
 _ROUNDS = 50  # of a backlog, before the worker looks after its other duties
-_AT_ONCE = 2  # transactions of a backlog, so that Postgres has one to work at while one commits
-LINGER = 0.5  # s, for more entries to share the transaction with
+_AT_ONCE = 3  # transactions of a backlog, so that Postgres has work while one begins or commits
+LINGER = 0.25  # s, for more entries to share the transaction with
 BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
 RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another takes it over
 RECLAIM_EVERY = 10.0  # s
@@ -48,8 +48,8 @@ class Consumer:
         streams: list[str],
         name: str,
     ) -> None:
-        """`store` returns when the batches are committed, and raises when they are not; two
-        threads may call it at once."""
+        """`store` returns when the batches are committed, and raises when they are not; some
+        threads call it at once."""
         self._redis = redis
         self._parse = parse
         self._store = store
@@ -98,11 +98,13 @@ class Consumer:
 
         What raises leaves the entries it has read pending, for `store_pending`.
         """
-        entries = self._reclaim() or self._read_new(stop)
-        if len(entries) < READ_BATCHES:
-            return self._store_and_acknowledge(entries, self._batches(entries))
-        self._store_backlog(entries, stop)
-        return True
+        entries = self._reclaim() or self._read_new()
+        if len(entries) >= READ_BATCHES:
+            self._store_backlog(entries, stop)
+            return True
+        if entries and not stop.wait(LINGER):
+            entries += self._read_up_to(READ_BATCHES - len(entries))
+        return self._store_and_acknowledge(entries, self._batches(entries))
 
     def _store_backlog(self, entries: list[Entry], stop: threading.Event) -> None:
         """Read, parse and acknowledge while Postgres stores."""
@@ -125,13 +127,9 @@ class Consumer:
     def _batches(self, entries: list[Entry]) -> list[Batch]:
         return [self._parse(entry) for entry in entries if entry.fields]
 
-    def _read_new(self, stop: threading.Event) -> list[Entry]:
+    def _read_new(self) -> list[Entry]:
         entries = self._read(">", block=BLOCK)
-        if entries:
-            entries += self._read_up_to(READ_BATCHES - len(entries))
-            if len(entries) < READ_BATCHES and not stop.wait(LINGER):
-                entries += self._read_up_to(READ_BATCHES - len(entries))
-        return entries
+        return entries + self._read_up_to(READ_BATCHES - len(entries)) if entries else []
 
     def _read_up_to(self, most: int) -> list[Entry]:
         """What waits, up to `most` entries or a few more."""

@@ -1,6 +1,7 @@
 """Ours and the contenders under the same loads, in turn, several rounds."""
 
 import time
+from dataclasses import replace
 
 import click
 
@@ -41,13 +42,16 @@ def compare(contenders, servers, folder, rounds, seconds, *, quick):
 
 
 def half_load(contender, servers, folder, seconds):
-    """Latency at half of the load that saturates, at 5 events a batch over 16 connections."""
+    """Latency at half of the load that saturates, at 5 events a batch over 16 connections: with all
+    processes on this machine's cores, and in turn with the worker's (and Postgres's) work left for
+    later, as where they have a machine of their own."""
     load = Load(events=5, seconds=seconds)
     full = measure(contender, load, servers, folder)
     # A connection's round is its latency and its pause: twice the round halves the rate.
     round_ms = load.connections / full.batches_per_s * 1000
     pause = 2 * round_ms - full.p50 / 4
-    return [
-        measure(contender, Load(events=5, seconds=seconds, pause=pause), servers, folder)
-        for _ in range(3)
-    ]
+    load = Load(events=5, seconds=seconds, pause=pause)
+    web_alone = replace(contender, worker=None, table=None)
+    runs = [(measure(contender, load, servers, folder), measure(web_alone, load, servers, folder))
+            for _ in range(3)]  # fmt: skip
+    return {"together": [run[0] for run in runs], "web_alone": [run[1] for run in runs]}

@@ -205,7 +205,7 @@ def test_many_batches_share_a_transaction(caller, consuming, database, stopping)
     assert transactions == (1,)
 
 
-def test_a_backlog_is_stored_two_transactions_at_once(
+def test_a_backlog_is_stored_in_several_transactions_at_once(
     caller, consuming, storing, redis_client, stopping, two_at_a_time
 ):
     together = threading.Barrier(2, timeout=10)
