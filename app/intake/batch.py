@@ -47,6 +47,7 @@ VERSION = b"1"
 _CLOCK_TOLERANCE = timedelta(hours=1)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _NULL = rb"\N"
+_EMPTY = b"{}"
 _SPECIAL = re.compile(rb"[\\\t\n\r\0]")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _CONTEXT = BATCH_COLUMNS.index("context")
@@ -229,14 +230,10 @@ def _event_line(event: Event, key_cell: bytes, id_cell: bytes, ahead: timedelta)
         sent,
         event.name.encode(),
         id_cell,
-        _json(event.properties),
-        _json(event.extra),
+        _NULL if event.properties == _EMPTY else event.properties.replace(b"\\", b"\\\\"),
+        _NULL if event.extra == _EMPTY else event.extra.replace(b"\\", b"\\\\"),
     )
     return b"\t".join(cells)
-
-
-def _json(text: bytes) -> bytes:
-    return _NULL if text == b"{}" else text.replace(b"\\", b"\\\\")
 
 
 def _batch_line(received_at: datetime, customer_id: str | None, context: Context) -> bytes:

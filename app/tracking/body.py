@@ -45,7 +45,7 @@ def dump_json(value: Any, *, indented: bool = False) -> bytes:
     """UTF-8 JSON, compact or for people, of a value as it was decoded, however deep; of times,
     UUIDs and dataclasses too."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else None)
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2) if indented else orjson.dumps(value)
     except TypeError:  # orjson ends at 254 levels
         return json.dumps(
             value,
