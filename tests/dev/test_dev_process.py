@@ -60,6 +60,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def as_in_a_terminal():
+    """With the signals that the tests' own caller may have ignored: nohup, a shell's `&`."""
+    for signum in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(signum, signal.SIG_DFL)
+
+
 class Run:
     """A `flask dev` and what it prints."""
 
@@ -76,6 +82,7 @@ class Run:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=as_in_a_terminal,
         )
         self.output = ""
         self._reader = threading.Thread(target=self._read, daemon=True)
