@@ -192,8 +192,6 @@ class Consumer:
         return True
 
     def _acknowledge(self, entries: list[Entry]) -> None:
-        if not entries:
-            return
         if len(entries) >= _MANY:
             self._busy_at = time.monotonic()
         ids = defaultdict(list)
