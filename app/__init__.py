@@ -7,16 +7,16 @@ from flask.cli import FlaskGroup
 from app import (
     cli,
     commands,
-    extensions,
-    faults,
     health,
-    logs,
+    intake,
     merchant,
-    replies,
+    responses,
+    sentry,
     tracker,
     tracking,
     webhooks,
 )
+from config import logs
 from config.settings import Settings, load_settings
 
 
@@ -35,13 +35,16 @@ def create_app(settings: Settings | None = None) -> Flask:
             return app
         settings = commands.settings() if context else load_settings()
         logs.configure(settings.log_level, settings.log_format)
-    faults.report_to_sentry(settings)
+    sentry.report_to_sentry(settings)
     # A redirect is never sent: Shopify's proxy follows or breaks them.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    replies.init_app(app)
-    extensions.init_app(app, settings)
-    health.init_app(app)
+    app.extensions["settings"] = settings
+    parts = intake.build(settings)
+    app.extensions["intake"], app.extensions["drainer"] = parts.intake, parts.drainer
+    app.extensions["database"] = parts.store.connection
+    responses.init_app(app)
+    health.init_app(app, parts, settings)
     tracking.init_app(app, settings)
     tracker.init_app(app, settings)
     merchant.init_app(app, settings)

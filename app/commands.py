@@ -5,10 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 
 import click
-import psycopg
 
-from app import logs
-from app.store.connections import connect
+from config import logs
 from config.settings import Settings, SettingsError, load_settings
 
 _TELL_EVERY = 1.0  # s
@@ -22,14 +20,6 @@ def settings() -> Settings:
         raise click.ClickException(f"{error}\nSee .env.example for what each means.") from error
     logs.configure(loaded.log_level, loaded.log_format)
     return loaded
-
-
-def database(loaded: Settings) -> psycopg.Connection:
-    """A connection, or one message and exit code 1."""
-    try:
-        return connect(loaded.database_url, "command")
-    except psycopg.Error as error:
-        raise click.ClickException(f"Postgres does not answer at DATABASE_URL: {error}") from error
 
 
 def progress() -> Callable[[str, int], None]:

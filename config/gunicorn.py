@@ -11,9 +11,9 @@ from typing import Any
 from flask import Flask
 from gunicorn.glogging import Logger
 
-from app import logs
 from app.asgi import Server
 from app.protocol import install, listen  # `protocol` itself is a setting of gunicorn's
+from config import logs
 from config.settings import SettingsError, load_settings
 
 try:

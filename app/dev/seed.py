@@ -10,8 +10,8 @@ from math import cos, pi
 import orjson
 from psycopg import Connection
 
-from app.intake.batch import Batch, Context, Event
-from app.merchant.rollups import count_new
+from app.batch.batch import Batch, Context, Event
+from app.counts.rollups import count_new
 from app.store.writer import Writer
 from app.tracking.user_agent import device
 

@@ -3,8 +3,14 @@
 from flask import Flask
 
 from app.health.routes import bp
+from app.health.status import gather
+from app.intake import Parts
+from config.settings import Settings
 
 
-def init_app(app: Flask) -> None:
-    """Needs `app.extensions["status"]`, a function that gathers the status."""
+def init_app(app: Flask, parts: Parts, settings: Settings) -> None:
+    """Also sets `app.extensions["status"]`, a function that gathers the status."""
+    app.extensions["status"] = lambda: gather(
+        parts.redis, parts.store.ping, parts.spool, partitions=settings.stream_partitions
+    )
     app.register_blueprint(bp)

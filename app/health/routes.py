@@ -8,7 +8,8 @@ from flask import Blueprint, Response, current_app, request
 
 from app.health.status import Status
 from app.intake.outcomes import EVENTS
-from app.replies import Refusal, json_reply
+from app.replies import Refusal
+from app.responses import json_response
 from config.settings import Settings
 
 bp = Blueprint("health", __name__)
@@ -20,7 +21,7 @@ _OUTCOMES = ("received", *EVENTS)
 @bp.get("/healthz", provide_automatic_options=False)
 def healthz() -> Response:
     """The process can answer; touches nothing."""
-    return json_reply(b'{"status":"ok"}')
+    return json_response(b'{"status":"ok"}')
 
 
 @bp.get("/readyz", provide_automatic_options=False)
@@ -36,7 +37,7 @@ def readyz() -> Response:
     for server in ("postgres", "redis"):
         body[server] = "up" if body[server] == "up" else "down"
     del body["outcomes"], body["consumers"]
-    return json_reply(orjson.dumps(body), 200 if can_take else 503)
+    return json_response(orjson.dumps(body), 200 if can_take else 503)
 
 
 @bp.get("/metrics", provide_automatic_options=False)

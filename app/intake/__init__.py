@@ -1,1 +1,80 @@
 """Taking a validated batch over for good: the journals, and the order they are asked in."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from redis import Redis
+
+from app.intake.breaker import Pause
+from app.intake.drainer import Drainer
+from app.intake.filter import Filter
+from app.intake.intake import Intake
+from app.intake.limits import Limits
+from app.intake.outcomes import Outcomes
+from app.intake.postgres import Store
+from app.intake.redis_client import is_persistent, request_client
+from app.intake.spool import Spool
+from app.intake.spool_notice import SpoolReport
+from app.intake.stream import Stream
+from app.store.connections import REQUEST_STATEMENT_TIMEOUT, request_pool
+from app.store.writer import Writer
+from config.settings import Settings
+
+
+class Parts(NamedTuple):
+    """What a web process needs of the intake."""
+
+    intake: Intake
+    drainer: Drainer
+    redis: Redis
+    store: Store
+    spool: Spool
+
+
+def build(settings: Settings) -> Parts:
+    """Connects at its first use, after gunicorn's fork."""
+    redis = request_client(settings)
+    pause = Pause()
+    outcomes = Outcomes()
+    limits = Limits(
+        shop=settings.rate_limit_shop_per_minute, visitor=settings.rate_limit_visitor_per_minute
+    )
+    stream = Stream(
+        redis,
+        outcomes,
+        pause=pause,
+        partitions=settings.stream_partitions,
+        max_batches=settings.stream_max_batches,
+        dedup_window=settings.dedup_window_seconds,
+        limits=limits,
+    )
+    store = Store(
+        request_pool(settings.database_url),
+        Writer(statement_timeout=REQUEST_STATEMENT_TIMEOUT),
+        Filter(
+            redis,
+            outcomes,
+            pause=pause,
+            partitions=settings.stream_partitions,
+            dedup_window=settings.dedup_window_seconds,
+            limits=limits,
+        ),
+        outcomes,
+    )
+    spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
+    intake = Intake(
+        stream=stream,
+        store=store,
+        spool=spool,
+        mode=settings.intake,
+        is_persistent=lambda: is_persistent(redis),
+        outcomes=outcomes,
+    )
+    spool_report = SpoolReport(redis, spool)
+
+    def report() -> None:
+        intake.report()
+        spool_report.tell()
+
+    drainer = Drainer(spool, Path(settings.spool_dir), intake.take, report)
+    return Parts(intake, drainer, redis, store, spool)

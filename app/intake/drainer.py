@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.intake.batch import Batch, UnreadableEntry
+from app.batch.batch import Batch, UnreadableEntry
 from app.intake.spool import Spool, Spooled
 from app.store.salvage import unreadable
 

@@ -13,11 +13,11 @@ from typing import Any
 from redis import Redis, RedisError
 from redis.client import Pipeline
 
+from app.batch.batch import Batch
 from app.intake import keys
-from app.intake.batch import Batch
+from app.intake.breaker import Pause
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
-from app.intake.pause import Pause
 
 logger = logging.getLogger(__name__)
 

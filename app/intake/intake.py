@@ -7,10 +7,10 @@ from typing import Protocol
 
 from redis import RedisError
 
-from app.intake.batch import Batch
+from app.batch.batch import Batch
+from app.intake.breaker import Pause
 from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
-from app.intake.pause import Pause
 from app.intake.stream import Stream
 from app.loop import offload
 

@@ -5,8 +5,8 @@ By the peer's address would limit Shopify's proxy, and with it every shop at onc
 
 from dataclasses import dataclass
 
+from app.batch.batch import Batch
 from app.intake import keys
-from app.intake.batch import Batch
 
 KEY_LIFETIME = 120  # s
 

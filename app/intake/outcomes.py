@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from app.intake.batch import Batch
+from app.batch.batch import Batch
 
 EVENTS = ("accepted", "duplicate", "rejected", "rate_limited", "not_stored")
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.intake.batch import Batch
-from app.intake.pause import Pause
+from app.batch.batch import Batch
+from app.intake.breaker import Pause
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from redis import Redis
 
+from app.batch.batch import Batch
 from app.intake import keys
-from app.intake.batch import Batch
+from app.intake.breaker import Pause
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
-from app.intake.pause import Pause
 from app.intake.script import Script
 
 _COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s

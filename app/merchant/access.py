@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 
 from flask import Response, current_app, g, redirect, render_template, request
 
-from app.replies import Refusal, envelope, json_reply
+from app.replies import Refusal, envelope
+from app.responses import json_response
 from app.shopify.session_token import Token, verify_token
 from config.settings import Settings
 
@@ -43,7 +44,7 @@ def authenticate() -> Response | None:
     logger.info("session refused", extra={"action": "invalid_session", "cause": token.cause})
     if is_first_load and token.cause in ("missing", "stale") and (token.shop or _claimed_shop()):
         return _bounce(token.shop or _claimed_shop())
-    refusal = json_reply(
+    refusal = json_response(
         envelope("INVALID_SESSION", "Open the app again from the Shopify admin."), 401
     )
     refusal.headers[RETRY] = "1"

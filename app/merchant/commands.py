@@ -12,19 +12,20 @@ from psycopg import Connection
 from psycopg.errors import SerializationFailure
 
 from app import commands
+from app.counts.counting import count_announced, is_ours
+from app.counts.measures import SIDE_STEPS
+from app.counts.period import Period, Shop, find_shop
+from app.counts.plain import Plain
+from app.counts.recount import is_dirty
+from app.counts.rollups import count_new, rebuild
 from app.health.commands import look
 from app.health.status import Status
 from app.merchant.charts import NOTHING, duration, percent, points
-from app.merchant.counting import count_announced, is_ours
-from app.merchant.measures import SIDE_STEPS
-from app.merchant.period import DEFAULT, PRESETS, read_period
-from app.merchant.plain import Plain
-from app.merchant.recount import is_dirty
+from app.merchant.ranges import DEFAULT, PRESETS, read_period
 from app.merchant.reports import BREAKDOWNS, freshness
 from app.merchant.reports import report as read_report
-from app.merchant.rollups import count_new, rebuild
-from app.merchant.scope import Period, Shop, find_shop
 from app.replies import Refusal
+from app.store.commands import database
 
 _TURN = 0.05  # s
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -52,7 +53,7 @@ def funnel(
 ) -> None:
     """Show the funnel, the comparison and the groups of a shop, as its merchant sees them."""
     settings = commands.settings()
-    with closing(commands.database(settings)) as connection:
+    with closing(database(settings)) as connection:
         shop = _find(connection, domain)
         period = _period(shop, range_, first, last)
         shown = read_report(connection, shop, period, by)
@@ -78,7 +79,7 @@ def rebuild_(domain: str | None) -> None:
 
     Safe to repeat and beside running workers, which wait for it with their own counting.
     """
-    with closing(commands.database(commands.settings())) as connection:
+    with closing(database(commands.settings())) as connection:
         shops = [
             (id_, name)
             for id_, name in connection.execute("SELECT id, domain FROM shops ORDER BY domain")
@@ -109,7 +110,7 @@ def check(domain: str, range_: str, first: datetime | None, last: datetime | Non
 
     The plain count takes seconds to minutes. What is not counted yet is counted first.
     """
-    with closing(commands.database(commands.settings())) as connection:
+    with closing(database(commands.settings())) as connection:
         shop = _find(connection, domain)
         period = _period(shop, range_, first, last)
         both = None

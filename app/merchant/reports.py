@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from app.merchant import counts
-from app.merchant import measures as m
-from app.merchant.scope import Period, Shop
+from app.counts import measures as m
+from app.counts import reading
+from app.counts.period import Period, Shop
 from app.merchant.uplift import Group, Uplift
 
 NAMES = {
@@ -38,9 +38,9 @@ _BEHIND = timedelta(seconds=30)
 def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
     """Everything of a range. Shares are of 1, None where there is nothing to divide by."""
     wanted = [m.ANY, *range(m.STEP, m.PAGE_CART_OR_RESULT + 1)]
-    now, before = counts.visitors(connection, shop, period, wanted)
-    days = counts.days(connection, shop, period)
-    events_before = counts.events(connection, shop, period.before)
+    now, before = reading.visitors(connection, shop, period, wanted)
+    days = reading.days(connection, shop, period)
+    events_before = reading.events(connection, shop, period.before)
     return {
         "shop": shop.domain,
         "time_zone": shop.time_zone,
@@ -49,7 +49,7 @@ def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[
         "before": _days_of(period.before),
         "visitors": {"now": now[m.ANY], "before": before[m.ANY]},
         "events": {"now": sum(day["events"] for day in days), "before": events_before},
-        "funnel": _funnel(now, before, counts.medians(connection, shop, period, now)),
+        "funnel": _funnel(now, before, reading.medians(connection, shop, period, now)),
         "uplift": _uplift(now),
         "side_steps": [
             {
@@ -72,10 +72,10 @@ def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> di
     of them counts twice.
     """
     dimension = BREAKDOWNS[by]
-    sizes, total = counts.largest_groups(connection, shop, period, dimension, GROUPS)
+    sizes, total = reading.largest_groups(connection, shop, period, dimension, GROUPS)
     all_groups = sizes.pop(m.ALL, 0)
     largest = list(sizes)
-    steps = counts.group_steps(connection, shop, period, dimension, [m.ALL, *largest])
+    steps = reading.group_steps(connection, shop, period, dimension, [m.ALL, *largest])
     names: dict[int, str] = dict(
         connection.execute(
             "SELECT id, value FROM report_values WHERE id = ANY(%s)", [largest]
@@ -151,7 +151,7 @@ def _days_of(period: Period) -> dict[str, str]:
 def _funnel(
     now: dict[int, int], before: dict[int, int], medians: dict[int, int]
 ) -> list[dict[str, Any]]:
-    visitors = [now[measure] for measure in counts.STEP_MEASURES]
+    visitors = [now[measure] for measure in reading.STEP_MEASURES]
     return [
         {
             "step": number + 1,

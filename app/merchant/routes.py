@@ -13,14 +13,15 @@ import psycopg
 from flask import Blueprint, Response, current_app, g, render_template, request
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from app.counts.measures import STEPS
+from app.counts.period import Shop, find_shop
 from app.health.status import Status
-from app.merchant import access, charts, shops, tables
+from app.merchant import access, charts, preferences, tables
 from app.merchant.database import Busy, Database
-from app.merchant.measures import STEPS
-from app.merchant.period import PRESETS, read_by, read_period, refusal
+from app.merchant.ranges import PRESETS, read_by, read_period, refusal
 from app.merchant.reports import BREAKDOWNS, NAMES, freshness, is_empty, rejected, report
-from app.merchant.scope import Shop, find_shop
-from app.replies import Refusal, json_reply
+from app.replies import Refusal
+from app.responses import json_response
 from app.store.shops import mark_installed
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def page() -> str:
         steps=STEPS,
         presets=PRESETS,
         breakdowns=BREAKDOWNS,
-        windows=shops.WINDOWS,
+        windows=preferences.WINDOWS,
         charts=charts,
         now=datetime.now(UTC),
         chosen=request.args,
@@ -112,13 +113,13 @@ def api_settings() -> Response:
     if not isinstance(sent, dict):
         raise Refusal(400, "MALFORMED_JSON", "Send an object with time_zone and window_hours.")
     with _database().writing() as connection:
-        shops.change(
+        preferences.change(
             connection,
             g.shop,
             time_zone=sent.get("time_zone"),
             window_hours=sent.get("window_hours"),
         )
-    return json_reply(b'{"success":true}')
+    return json_response(b'{"success":true}')
 
 
 @bp.errorhandler(Busy)
@@ -140,7 +141,7 @@ def away(error: Exception) -> Response:
 
 
 def refused(status: int, code: str, message: str) -> Response:
-    return json_reply(orjson.dumps({"success": False, "code": code, "message": message}), status)
+    return json_response(orjson.dumps({"success": False, "code": code, "message": message}), status)
 
 
 def _shown() -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _database() -> Database:
 
 
 def _json(value: dict[str, Any]) -> Response:
-    return json_reply(orjson.dumps(value, default=_as_json))
+    return json_response(orjson.dumps(value, default=_as_json))
 
 
 def _as_json(value: object) -> object:

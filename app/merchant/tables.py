@@ -8,10 +8,10 @@ from typing import Any
 
 from psycopg import Connection
 
-from app.merchant.measures import STEPS
+from app.batch.json import dump_json
+from app.counts.measures import STEPS
+from app.counts.period import Period, Shop
 from app.merchant.reports import NAMES
-from app.merchant.scope import Period, Shop
-from app.tracking.body import dump_json
 
 Row = Sequence[object]
 COLUMNS = (

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from app.counts.rollups import mark_dirty
 from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
-from app.merchant.rollups import mark_dirty
 from app.privacy.waiting import Journals
 from app.privacy.work import Work
 from config.settings import Settings

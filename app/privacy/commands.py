@@ -12,12 +12,13 @@ from psycopg import Connection
 from redis import RedisError
 
 from app import commands
+from app.batch.json import dump_json
 from app.privacy import build, requests
 from app.privacy.requests import Request
 from app.privacy.subject import Subject
 from app.privacy.work import Work
 from app.shopify.app_proxy import is_shop
-from app.tracking.body import dump_json
+from app.store.commands import database
 
 _PATIENCE = 60.0  # s; after that the worker goes on
 
@@ -31,7 +32,7 @@ def privacy() -> None:
 @click.option("--shop", help="Only of this shop, such as your-store.myshopify.com.")
 def list_(shop: str | None) -> None:
     """List the requests, the newest first, a line each: what, when, and what was done."""
-    with closing(commands.database(commands.settings())) as connection:
+    with closing(database(commands.settings())) as connection:
         for one in requests.find(connection, shop=shop):
             click.echo(
                 f"{one.id}  {one.requested_at.astimezone(UTC):%Y-%m-%d %H:%M}  {one.shop_domain}"
@@ -43,7 +44,7 @@ def list_(shop: str | None) -> None:
 @click.argument("id_", metavar="ID", type=int)
 def export(id_: int) -> None:
     """Print what is kept of a shopper, as JSON to send to the merchant who asked for it."""
-    with closing(commands.database(commands.settings())) as connection:
+    with closing(database(commands.settings())) as connection:
         found = requests.find(connection, id_=id_)
     if not found or found[0].kind != requests.EXPORT_CUSTOMER:
         raise click.ClickException(f"There is no request {id_} for an export.")
@@ -85,7 +86,7 @@ def erase(
         customer_id=customer, emails=emails, client_ids=clients, hash_key=settings.email_hash_key
     )
     kind = requests.ERASE_SHOP if everything else requests.ERASE_CUSTOMER
-    with closing(build.work(settings)) as work, closing(commands.database(settings)) as connection:
+    with closing(build.work(settings)) as work, closing(database(settings)) as connection:
         try:
             if dry_run:
                 _show(_preview(connection, work, kind, shop, subject), "Would erase")

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from app.merchant.dimensions import VISITOR
+from app.counts.dimensions import VISITOR
 from app.privacy.search import EventKey, Found
 from app.privacy.windows import Progress, event_windows, partitions
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from app.privacy.addresses import in_text, in_value
+from app.batch.addresses import in_text, in_value
 from app.privacy.senders import Sender, clients_of_rejected, sender_of_line
 from app.privacy.subject import Traces
 from app.privacy.windows import Progress

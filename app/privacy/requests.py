@@ -9,8 +9,8 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from app.batch.json import dump_json
 from app.privacy.subject import Subject, Traces
-from app.tracking.body import dump_json
 
 ERASE_CUSTOMER = "erase_customer"
 ERASE_SHOP = "erase_shop"

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection, sql
 
+from app.batch.addresses import in_value
 from app.privacy import windows
-from app.privacy.addresses import in_value
 from app.privacy.subject import Subject, Traces
 from app.privacy.windows import Progress, batch_windows, event_windows, partitions
 

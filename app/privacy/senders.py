@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from app.intake.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
-from app.privacy.addresses import in_text, unescaped
+from app.batch.addresses import in_text, unescaped
+from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
 from app.privacy.subject import Traces
 
 _CLIENT = re.compile(r'"genlook_client_id"\s*:\s*"((?:[^"\\]|\\.)+)"')

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Self
 
-from app.privacy.addresses import hashed, normalize
+from app.batch.addresses import hashed, normalize
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from redis import Redis
 
+from app.batch.batch import Batch, UnreadableEntry
 from app.intake import keys
-from app.intake.batch import Batch, UnreadableEntry
 from app.intake.spool import Spool
-from app.intake.spooled import waits_since_before
+from app.intake.spool_notice import waits_since_before
 
 logger = logging.getLogger(__name__)
 

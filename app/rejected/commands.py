@@ -7,6 +7,7 @@ import psycopg
 
 from app import commands
 from app.rejected.replay import as_json, find, replay
+from app.store.commands import database
 from app.store.connections import WORKER_STATEMENT_TIMEOUT
 from app.store.writer import Writer
 
@@ -25,7 +26,7 @@ def rejected() -> None:
 @click.option("--limit", default=50, show_default=True, help="At most so many, the newest.")
 def list_(shop: str | None, code: str | None, limit: int) -> None:
     """List what was rejected, the newest first, a line each."""
-    with closing(commands.database(commands.settings())) as connection:
+    with closing(database(commands.settings())) as connection:
         for one in find(connection, shop=shop, code=code, limit=limit):
             first = one.details[0] if one.details else {"path": "", "message": ""}
             reason = f"{first['path']} {first['message']}".strip()
@@ -38,7 +39,7 @@ def list_(shop: str | None, code: str | None, limit: int) -> None:
 @click.argument("id_", metavar="ID", type=int)
 def show(id_: int) -> None:
     """Show one with its payload and context, as JSON."""
-    with closing(commands.database(commands.settings())) as connection:
+    with closing(database(commands.settings())) as connection:
         found = find(connection, id_=id_)
     if not found:
         raise click.ClickException(f"There is no rejected event {id_}.")
@@ -58,7 +59,7 @@ def replay_(shop: str | None, code: str | None, id_: int | None, limit: int) -> 
     """
     writer = Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT)
     stored = 0
-    with closing(commands.database(commands.settings())) as connection:
+    with closing(database(commands.settings())) as connection:
         found = find(connection, id_=id_, shop=shop, code=code, limit=limit)
         try:
             with click.progressbar(

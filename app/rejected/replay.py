@@ -8,10 +8,10 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from app.intake.batch import Batch, UnreadableEntry
+from app.batch.batch import Batch, UnreadableEntry
+from app.batch.json import dump_json
 from app.store.rejected import UNREADABLE, UNSTORABLE
 from app.store.writer import Writer
-from app.tracking.body import dump_json
 from app.tracking.validation import Validated, validate
 
 

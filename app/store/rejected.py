@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from psycopg import Connection
 
-from app.intake.batch import Batch
+from app.batch.batch import Batch
 
 # What a caller sent was accepted, and then could not be stored: never dropped by the cap.
 UNREADABLE = "UNREADABLE_ENTRY"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import orjson
 import psycopg
 
-from app.intake.batch import Batch
+from app.batch.batch import Batch
 from app.store.rejected import UNREADABLE, UNSTORABLE
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from psycopg import Connection
 
-from app.intake.batch import Batch
+from app.batch.batch import Batch
 
 _HOUR = len(b"2024-01-15T10")
 _Span = tuple[bytes, bytes]  # the first and the last `occurred_at`: ISO 8601 in UTC

@@ -12,7 +12,7 @@ from psycopg import Connection, sql
 from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 
-from app.intake.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
+from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
 from app.store.rejected import write_rejected
 from app.store.unreported import announce
 

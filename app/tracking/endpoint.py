@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from app.intake.batch import Batch
+from app.batch.batch import Batch
 from app.intake.intake import Intake, NotStored
 from app.intake.limits import RateLimited
 from app.replies import SUCCESS, Reply, envelope, refusal_reply

@@ -4,9 +4,9 @@ import re
 
 import orjson
 
-from app.intake.batch import Context
-from app.privacy.addresses import hash_in_json
-from app.tracking.body import dump_json
+from app.batch.addresses import hash_in_json
+from app.batch.batch import Context
+from app.batch.json import dump_json
 from app.tracking.validation import Validated
 from config.settings import Settings
 

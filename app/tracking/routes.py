@@ -5,6 +5,7 @@ import logging
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
+from app.responses import response_of
 from app.tracking.body import WIRE_LIMIT
 from app.tracking.endpoint import Endpoint
 
@@ -17,7 +18,7 @@ bp = Blueprint("tracking", __name__)
 def receive_events() -> Response:
     endpoint: Endpoint = current_app.extensions["endpoint"]
     encoding = request.headers.get("Content-Encoding", "")
-    return endpoint.answer(request.query_string, encoding, _read_body()).response()
+    return response_of(endpoint.answer(request.query_string, encoding, _read_body()))
 
 
 def _read_body() -> bytes:

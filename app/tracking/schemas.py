@@ -13,8 +13,8 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
-from app.intake.batch import Context, Event
-from app.tracking.body import depth_of, dump_json
+from app.batch.batch import Context, Event
+from app.batch.json import depth_of, dump_json
 from app.tracking.timestamps import parse_timestamp
 from app.tracking.user_agent import device
 

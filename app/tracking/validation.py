@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 from marshmallow import ValidationError
 
-from app.intake.batch import Context, Event, Rejected
+from app.batch.batch import Context, Event, Rejected
+from app.batch.json import dump_json, mend
 from app.replies import Detail, Refusal
-from app.tracking.body import decode_body, dump_json, mend
+from app.tracking.body import decode_body
 from app.tracking.schemas import BatchSchema, InvalidEvent
 
 VALIDATION_FAILED = "VALIDATION_FAILED"

@@ -10,9 +10,10 @@ from flask import Blueprint, Response, current_app, request
 from gunicorn.http.errors import ParseException
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from app.replies import SUCCESS, Refusal, json_reply
+from app.batch.json import MalformedJson, parse_json
+from app.replies import SUCCESS, Refusal
+from app.responses import json_response
 from app.shopify.webhooks import is_signed, read
-from app.tracking.body import parse_json
 from app.webhooks.inbox import take
 from config.settings import Settings
 
@@ -39,7 +40,7 @@ def receive_webhook() -> Response:
         logger.info("webhook refused", extra={"action": "invalid_webhook"})
         raise Refusal(401, "INVALID_SIGNATURE", "The webhook is not signed by Shopify.")
     payload: Any = None
-    with suppress(Refusal):
+    with suppress(MalformedJson):
         payload = parse_json(raw)
     delivery = read(raw, payload, headers)
     try:
@@ -60,4 +61,4 @@ def receive_webhook() -> Response:
             "became": taken,
         },
     )
-    return json_reply(SUCCESS)
+    return json_response(SUCCESS)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from redis import Redis, ResponseError
 
-from app.intake.batch import Batch
+from app.batch.batch import Batch
 from app.intake.keys import GROUP
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from psycopg import Connection
 from redis import RedisError
 
 from app.privacy.work import Work
-from app.store.upkeep import Retention, maintain
+from app.worker.upkeep import Retention, maintain
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import psycopg
 from psycopg import Connection
 
-from app.merchant.rollups import count_new, seconds_behind
+from app.counts.rollups import count_new, seconds_behind
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from app.intake import keys
 from app.intake.redis_client import warn_about_eviction, worker_client
 from app.privacy import build
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
-from app.store.upkeep import Retention
 from app.store.writer import Writer
 from app.worker.consumer import Consumer
 from app.worker.housekeeping import Housekeeping
 from app.worker.reporting import Reporting
 from app.worker.signals import stop_on_signals
 from app.worker.storing import Storing, parse
+from app.worker.upkeep import Retention
 from config.settings import Settings
 
 logger = logging.getLogger(__name__)

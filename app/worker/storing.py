@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from psycopg import Connection
 
-from app.intake.batch import Batch, UnreadableEntry
+from app.batch.batch import Batch, UnreadableEntry
 from app.store.salvage import unreadable, write_past_poison
 from app.store.writer import Writer
 from app.worker.consumer import Entry

@@ -11,11 +11,11 @@ import click
 import psycopg
 from psycopg import sql
 
+from app.batch.batch import Batch, Context, Event
 from app.intake import keys
-from app.intake.batch import Batch, Context, Event
+from app.intake.breaker import Pause
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
-from app.intake.pause import Pause
 from app.intake.stream import Stream
 from app.store import migrate
 from app.store.connections import connect

@@ -19,14 +19,14 @@ from pathlib import Path
 import click
 
 from app import create_app
+from app.counts.period import Period, find_shop
+from app.counts.plain import Plain
+from app.counts.rollups import count_new
 from app.dev.seed import Seed
 from app.dev.servers import postgres, valkey
 from app.merchant.commands import plain_numbers
-from app.merchant.period import PRESETS
-from app.merchant.plain import Plain
+from app.merchant.ranges import PRESETS
 from app.merchant.reports import BREAKDOWNS
-from app.merchant.rollups import count_new
-from app.merchant.scope import Period, find_shop
 from app.shopify.session_token import make_token
 from app.store import migrate
 from app.store.connections import connect

@@ -1,6 +1,6 @@
 import pytest
 
-from app.intake.pause import Pause
+from app.intake.breaker import Pause
 
 
 @pytest.fixture
@@ -8,7 +8,7 @@ def clock(monkeypatch):
     class Clock:
         now = 100.0
 
-    monkeypatch.setattr("app.intake.pause.time.monotonic", lambda: Clock.now)
+    monkeypatch.setattr("app.intake.breaker.time.monotonic", lambda: Clock.now)
     return Clock
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from app.intake.batch import Batch
+from app.batch.batch import Batch
 from app.intake.drainer import Drainer
 from app.intake.spool import Spool
 from tests.calls import body, event

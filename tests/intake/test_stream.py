@@ -8,11 +8,11 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app.batch.batch import Batch, Context, Event, Rejected, UnreadableEntry, digest
 from app.intake import keys
-from app.intake.batch import Batch, Context, Event, Rejected, UnreadableEntry, digest
+from app.intake.breaker import Pause
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
-from app.intake.pause import Pause
 from app.intake.stream import Stream, StreamFull
 
 SHOP = "a-shop.myshopify.com"

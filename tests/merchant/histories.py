@@ -3,8 +3,8 @@
 import itertools
 from datetime import UTC, datetime, timedelta
 
-from app.intake.batch import Batch, Context, Event
-from app.merchant.rollups import count_new
+from app.batch.batch import Batch, Context, Event
+from app.counts.rollups import count_new
 from app.store.writer import Writer
 from tests.calls import SHOP
 

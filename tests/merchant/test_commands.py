@@ -4,10 +4,10 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from app.merchant import counting
+from app.counts import counting
+from app.counts.period import find_shop
+from app.counts.rollups import mark_dirty
 from app.merchant.commands import report
-from app.merchant.rollups import mark_dirty
-from app.merchant.scope import find_shop
 from app.store.connections import connect
 from tests.calls import SECRET, SHOP, body
 from tests.merchant.histories import NOON, count_all, store, visit

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from app.counts import counting, journeys
+from app.counts.period import Period, find_shop
+from app.counts.rollups import count_new, forget_deleted, rebuild
 from app.dev.seed import Seed
-from app.merchant import counting, journeys
 from app.merchant.reports import freshness, report
-from app.merchant.rollups import count_new, forget_deleted, rebuild
-from app.merchant.scope import Period, find_shop
 from app.store.connections import connect
 from app.worker.reporting import Reporting
 from tests.calls import SHOP

@@ -9,12 +9,13 @@ from zoneinfo import ZoneInfo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.merchant import journeys, tables
+from app.counts import journeys
+from app.counts.measures import SIDE_STEPS
+from app.counts.period import Period, find_shop
+from app.counts.rollups import count_new, mark_dirty, rebuild
+from app.merchant import tables
 from app.merchant.commands import numbers_of, plain_numbers
-from app.merchant.measures import SIDE_STEPS
 from app.merchant.reports import report
-from app.merchant.rollups import count_new, mark_dirty, rebuild
-from app.merchant.scope import Period, find_shop
 from tests.merchant.histories import CART_ADD, FUNNEL, PAGE, batch, store
 
 _shops = itertools.count()

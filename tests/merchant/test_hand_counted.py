@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.merchant.measures import coarse, coarse_range, rounded
+from app.counts.measures import coarse, coarse_range, rounded
+from app.counts.period import Period, find_shop
+from app.counts.rollups import mark_dirty, rebuild
 from app.merchant.reports import freshness, report
-from app.merchant.rollups import mark_dirty, rebuild
-from app.merchant.scope import Period, find_shop
 from app.merchant.uplift import Group, Uplift
 from tests.calls import SHOP
 from tests.merchant.histories import (

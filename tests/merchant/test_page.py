@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app import tracker
-from app.merchant import shops
-from app.merchant.scope import LONGEST
+from app.counts.period import LONGEST
+from app.merchant import preferences
 from app.shopify.session_token import make_token
 from tests.calls import CONTEXT, SECRET, SHOP, body, event, odd_event, query
 from tests.merchant.histories import FUNNEL, batch, count_all, store
@@ -311,7 +311,7 @@ def test_settings_that_cannot_be_are_refused(merchant, wrong):
 
 
 def test_every_window_on_offer_can_be_chosen(merchant):
-    for hours in shops.WINDOWS:
+    for hours in preferences.WINDOWS:
         assert save(merchant, time_zone="UTC", window_hours=hours).status_code == 200
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.merchant.rollups import mark_dirty
+from app.counts.rollups import mark_dirty
 from app.privacy import build
 from app.privacy import work as work_module
 from tests.calls import SECRET, SHOP

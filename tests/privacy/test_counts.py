@@ -2,9 +2,9 @@
 
 import pytest
 
+from app.counts.period import Period, find_shop
+from app.counts.rollups import count_new
 from app.merchant.reports import report
-from app.merchant.rollups import count_new
-from app.merchant.scope import Period, find_shop
 from tests.calls import CONTEXT, SHOP, body, event
 from tests.privacy.bodies import redaction
 

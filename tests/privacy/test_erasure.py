@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from app.intake.batch import Batch
+from app.batch import addresses
+from app.batch.batch import Batch
 from app.intake.spool import Spool
-from app.privacy import addresses, windows
+from app.privacy import windows
 from app.privacy import work as work_module
 from app.store.connections import connect
 from app.store.writer import Writer

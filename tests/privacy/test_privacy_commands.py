@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from app.cli import privacy
 from app.intake.spool import Spool
-from app.intake.spooled import SpoolReport, waits_since_before
+from app.intake.spool_notice import SpoolReport, waits_since_before
 from app.privacy import work as work_module
 from tests.calls import CONTEXT, SHOP, body, event
 from tests.privacy.bodies import redaction
@@ -21,7 +21,7 @@ from tests.processes.running import environment
 def run(settings, monkeypatch):
     """Runs a command in this process; its output."""
     monkeypatch.setattr(work_module, "SETTLE", timedelta(0))
-    monkeypatch.setattr("app.logs.configure", lambda *_: None)
+    monkeypatch.setattr("config.logs.configure", lambda *_: None)
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
 

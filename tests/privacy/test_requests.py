@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from app.batch.json import dump_json
 from app.privacy import erasure
 from app.privacy import work as work_module
-from app.tracking.body import dump_json
 from tests.calls import SHOP, body, event, odd_event
 from tests.privacy.bodies import redaction
 

@@ -7,7 +7,7 @@ import pytest
 from app.store import retention
 from app.store.connections import connect
 from app.store.partitions import create_partitions
-from app.store.upkeep import Retention, maintain
+from app.worker.upkeep import Retention, maintain
 from tests.calls import CONTEXT, body, event
 from tests.processes.running import flask
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from app.intake.batch import Batch, Context, Event, Rejected
+from app.batch.batch import Batch, Context, Event, Rejected
 from app.store.connections import connect
 from app.store.writer import Writer
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.batch.json import DEPTH_LIMIT, depth_of, dump_json
 from app.replies import Refusal
-from app.tracking.body import BODY_LIMIT, DEPTH_LIMIT, WIRE_LIMIT, decode_body, depth_of, dump_json
+from app.tracking.body import BODY_LIMIT, WIRE_LIMIT, decode_body
 
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20)
 documents = st.recursive(

@@ -13,9 +13,9 @@ from datetime import datetime
 from psycopg import Connection
 from psycopg.errors import SerializationFailure
 
-from app.merchant import dimensions, journeys
-from app.merchant.counting import count_announced, is_ours
-from app.merchant.recount import Progress, is_dirty, recount_dirty
+from app.counts import dimensions, journeys
+from app.counts.counting import count_announced, is_ours
+from app.counts.recount import Progress, is_dirty, recount_dirty
 
 _TURN = 0.05  # s
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from app.merchant.measures import Event
+from app.counts.measures import Event
 
 Visitor = tuple[int, UUID | None]  # shop, digest
 # None: of a robot, who has sent more than MOST_EVENTS; they count as events only, all of them.

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from app.merchant import dimensions
-from app.merchant.measures import KINDS, Event
-from app.merchant.values import Values
+from app.counts import dimensions
+from app.counts.measures import KINDS, Event
+from app.counts.values import Values
 
 # What is read of a batch, and of an event in it; in the order in which `read_events` takes them.
 _PARENT = f"""

@@ -4,7 +4,7 @@ from zoneinfo import available_timezones
 
 from psycopg import Connection
 
-from app.merchant.rollups import mark_dirty
+from app.counts.rollups import mark_dirty
 from app.replies import Detail, Refusal
 
 WINDOWS = (1, 24, 72, 168)  # hours

@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager
 
 from psycopg_pool import ConnectionPool
 
-from app.intake.batch import Batch
+from app.batch.batch import Batch
+from app.intake.breaker import Pause
 from app.intake.filter import Filter
 from app.intake.outcomes import Outcomes
-from app.intake.pause import Pause
 from app.store.connections import BoundedConnection
 from app.store.salvage import write_past_poison
 from app.store.writer import Writer

@@ -6,8 +6,8 @@ from typing import Any
 
 from psycopg import Connection
 
-from app.merchant import measures as m
-from app.merchant.scope import EPOCH, Period, Shop
+from app.counts import measures as m
+from app.counts.period import EPOCH, Period, Shop
 
 STEP_MEASURES = range(m.STEP, m.STEP + len(m.STEPS))
 

@@ -2,7 +2,7 @@ import logging.config
 
 import pytest
 
-from app import logs
+from config import logs
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from app.merchant import dimensions, journeys
-from app.merchant.cells import add_cells
-from app.merchant.counting import count_announced, is_ours, window_of
-from app.merchant.measures import Cells, Event, count, count_anonymous
-from app.merchant.stored import STORED, read_events
-from app.merchant.values import Values
+from app.counts import dimensions, journeys
+from app.counts.cells import add_cells
+from app.counts.counting import count_announced, is_ours, window_of
+from app.counts.measures import Cells, Event, count, count_anonymous
+from app.counts.stored import STORED, read_events
+from app.counts.values import Values
 
 _FLUSH = 100_000  # cells in memory while a whole shop is counted
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from psycopg import Connection
 
-from app.merchant import journeys
-from app.merchant.measures import CART_ADD, STEPS
+from app.counts import journeys
+from app.counts.measures import CART_ADD, STEPS
 
 _CARTS = (STEPS[-1], CART_ADD)
 

@@ -2,7 +2,7 @@
 
 from psycopg import Connection
 
-from app.merchant.measures import Cells
+from app.counts.measures import Cells
 
 
 def add_cells(connection: Connection, shop_id: int, cells: Cells) -> None:

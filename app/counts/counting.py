@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 from psycopg import Connection
 
-from app.merchant import journeys
-from app.merchant.cells import add_cells
-from app.merchant.measures import Cells, Event, count, count_anonymous
-from app.merchant.stored import TAKE, read_events
-from app.merchant.values import Values
+from app.counts import journeys
+from app.counts.cells import add_cells
+from app.counts.measures import Cells, Event, count, count_anonymous
+from app.counts.stored import TAKE, read_events
+from app.counts.values import Values
 
 BATCHES = 3_000  # at once, and up to as many as the last announcement has
 _LOCK = 0x7265706F7274  # "report": one process at a time counts

@@ -7,7 +7,7 @@ from typing import Self
 
 from psycopg import Connection
 
-from app.merchant.rollups import forget_deleted
+from app.counts.rollups import forget_deleted
 from app.privacy import requests
 from app.store import rejected, retention
 from app.store.partitions import create_partitions

@@ -2,7 +2,7 @@
 
 from psycopg import Connection
 
-from app.merchant.measures import DEVICE, EVENT, LANGUAGE, PRODUCT, VERSION
+from app.counts.measures import DEVICE, EVENT, LANGUAGE, PRODUCT, VERSION
 
 _DIMENSIONS = (PRODUCT, VERSION, DEVICE, LANGUAGE)
 

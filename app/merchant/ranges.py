@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from datetime import date, timedelta
 
+from app.counts.period import LONGEST, Period
 from app.merchant.reports import BREAKDOWNS
-from app.merchant.scope import LONGEST, Period
 from app.replies import Refusal
 
 PRESETS = {"today": 1, "7": 7, "28": 28, "90": 90}
