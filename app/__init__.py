@@ -19,6 +19,8 @@ from app import (
 from config import logs
 from config.settings import Settings, load_settings
 
+_BODY_LIMIT = 16 * 1024  # bytes; routes that take more say so
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Build everything; nothing here touches the network, the disk or the clock.
@@ -39,6 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # A redirect is never sent: Shopify's proxy follows or breaks them.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = _BODY_LIMIT
     app.extensions["settings"] = settings
     parts = intake.build(settings)
     app.extensions["intake"], app.extensions["drainer"] = parts.intake, parts.drainer

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import tempfile
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from app.store.partitions import create_partitions
 from config.settings import Settings
 from tests.calls import SECRET, Caller
 from tests.draining import drain
+from tests.serving import Client, serving
 
 TEMPLATE = "genlook_template"
 _numbers = itertools.count()
@@ -119,24 +121,32 @@ def app(settings):
 
 
 @pytest.fixture
-def caller(app, settings, database):
+def client(app):
+    """Calls the app as it is called under gunicorn."""
+    with serving(app) as server, closing(Client(server, app)) as client:
+        yield client
+
+
+@pytest.fixture
+def caller(client, settings, database):
     """Sends signed requests to the app and reads what was stored of them."""
-    return Caller(app.test_client(), database, lambda: drain(settings))
+    return Caller(client, database, lambda: drain(settings))
 
 
 @pytest.fixture
 def calling(settings, database):
     """Makes a caller of an app with other settings; it reads rows without a worker."""
-    apps = []
+    with ExitStack() as stack:
 
-    def make(**changes):
-        apps.append(create_app(replace(settings, **changes)))
-        return Caller(apps[-1].test_client(), database, lambda: None)
+        def make(**changes):
+            app = create_app(replace(settings, **changes))
+            stack.callback(app.extensions["intake"].close)
+            stack.callback(app.extensions["reports"].close)
+            client = Client(stack.enter_context(serving(app)), app)
+            stack.callback(client.close)
+            return Caller(client, database, lambda: None)
 
-    yield make
-    for app in apps:
-        app.extensions["intake"].close()
-        app.extensions["reports"].close()
+        yield make
 
 
 def database_in(server_url, name):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from redis import Redis
 
+from app.batch.batch import Batch
 from app.intake.breaker import Pause
 from app.intake.drainer import Drainer
 from app.intake.filter import Filter
@@ -16,6 +17,7 @@ from app.intake.redis_client import is_persistent, request_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import SpoolReport
 from app.intake.stream import Stream
+from app.intake.waiting import run
 from app.store.connections import REQUEST_STATEMENT_TIMEOUT, request_pool
 from app.store.writer import Writer
 from config.settings import Settings
@@ -76,5 +78,8 @@ def build(settings: Settings) -> Parts:
         intake.report()
         spool_report.tell()
 
-    drainer = Drainer(spool, Path(settings.spool_dir), intake.take, report)
+    def take(batch: Batch) -> bool:
+        return run(intake.take(batch))
+
+    drainer = Drainer(spool, Path(settings.spool_dir), take, report)
     return Parts(intake, drainer, redis, store, spool)

@@ -1,7 +1,7 @@
 """The order in which the journals are asked, and what happened to a batch in the end."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from app.intake.breaker import Pause
 from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream
-from app.loop import offload
+from app.intake.waiting import offload
 
 logger = logging.getLogger(__name__)
 
@@ -51,15 +51,15 @@ class Intake:
         self._is_persistent = is_persistent
         self.outcomes = outcomes
 
-    def append(self, batch: Batch) -> None:
+    async def append(self, batch: Batch) -> None:
         """Returns when one journal has the batch for good.
 
         NotStored when none could take it, RateLimited when none should.
         """
-        if self.take(batch):
+        if await self.take(batch):
             self._count_unlimited(batch)
             return
-        if _ask([self.spool], batch):
+        if await _ask([self.spool], batch):
             self._count_unlimited(batch)
             # The events' outcome is known, and counted, when they are given back.
             self.outcomes.count(
@@ -92,24 +92,22 @@ class Intake:
         if self.stream.pause.since:  # Redis is away, and the rate limits with it
             self.outcomes.count({"unlimited": batch.received_count})
 
-    def take(self, batch: Batch) -> bool:
+    async def take(self, batch: Batch) -> bool:
         """Offer the batch to the stream and the store; whether one of them has taken it."""
-        return _ask(self._servers(), batch)
+        return await _ask(await self._servers(), batch)
 
     def close(self) -> None:
         for journal in (self.stream, self.store, self.spool):
             journal.close()
 
-    def _servers(self) -> Iterator[Journal]:
-        if self._is_stream_first():
-            yield self.stream
-        yield self.store
+    async def _servers(self) -> list[Journal | Stream]:
+        return [self.stream, self.store] if await self._is_stream_first() else [self.store]
 
-    def _is_stream_first(self) -> bool:
+    async def _is_stream_first(self) -> bool:
         pause = self.stream.pause
         if self._stream_first is None and pause.allows():
             try:
-                self._stream_first = offload(self._is_persistent)
+                self._stream_first = await offload(self._is_persistent)
             except Exception as error:  # noqa: BLE001  # Redis is away: asked again later
                 if pause.failed():
                     _log_pause(self.stream, error)
@@ -123,13 +121,13 @@ class Intake:
         return bool(self._stream_first)
 
 
-def _ask(journals: Iterable[Journal], batch: Batch) -> bool:
+async def _ask(journals: Iterable[Journal | Stream], batch: Batch) -> bool:
     """Whether one of the journals took the batch; the first that does."""
     for journal in journals:
         if not journal.pause.allows():
             continue
         try:
-            _append(journal, batch)
+            await _append(journal, batch)
         except RateLimited:
             journal.pause.succeeded()
             raise
@@ -143,14 +141,14 @@ def _ask(journals: Iterable[Journal], batch: Batch) -> bool:
     return False
 
 
-def _append(journal: Journal, batch: Batch) -> None:
+async def _append(journal: Journal | Stream, batch: Batch) -> None:
     if isinstance(journal, Stream):  # knows how to wait on an event loop
-        journal.append(batch)
+        await journal.append(batch)
     else:
-        offload(journal.append, batch)
+        await offload(journal.append, batch)
 
 
-def _log_pause(journal: Journal, error: Exception) -> None:
+def _log_pause(journal: Journal | Stream, error: Exception) -> None:
     """Once when it begins, not for every batch."""
     logger.warning(
         "a journal fails and is left alone for a while",
@@ -162,12 +160,12 @@ def _log_pause(journal: Journal, error: Exception) -> None:
     )
 
 
-def _log_return(journal: Journal) -> None:
+def _log_return(journal: Journal | Stream) -> None:
     logger.info(
         "a journal takes batches again",
         extra={"action": "journal_back", "journal": _name(journal)},
     )
 
 
-def _name(journal: Journal) -> str:
+def _name(journal: Journal | Stream) -> str:
     return type(journal).__name__.lower()

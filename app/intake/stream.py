@@ -43,7 +43,7 @@ class Stream:
         self._dedup_window = dedup_window
         self._limits = limits
 
-    def append(self, batch: Batch) -> int:
+    async def append(self, batch: Batch) -> int:
         """Take the batch over; returns how many of its events were seen before.
 
         RateLimited: nobody should take it. StreamFull or redis.RedisError: it may or may not be in
@@ -58,7 +58,7 @@ class Stream:
             own = Counter(rejected=batch.rejected_count, duplicate=batch.repeats)
             counts = Counter(others) + own
         try:
-            answer = self._script(
+            answer = await self._script(
                 [
                     keys.stream(partition),
                     keys.counts(partition, now),
@@ -115,4 +115,5 @@ class Stream:
             raise
 
     def close(self) -> None:
+        self._script.close()
         self._client.close()

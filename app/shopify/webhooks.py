@@ -36,6 +36,11 @@ def is_signed(body: bytes, headers: Mapping[str, str], secrets: Sequence[bytes])
     return any(hmac.compare_digest(sign(body, secret).encode(), shown) for secret in secrets)
 
 
+def is_claimed(headers: Mapping[str, str]) -> bool:
+    """Whether there is a signature to check, which takes the whole body."""
+    return bool(_header(headers, "hmac-sha256"))
+
+
 def sign(body: bytes, secret: bytes) -> str:
     return b64encode(hmac.digest(secret, body, "sha256")).decode()
 

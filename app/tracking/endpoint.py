@@ -23,19 +23,30 @@ class Endpoint:
         self._settings = settings
         self._intake = intake
 
-    def answer(self, query: bytes, content_encoding: str, body: bytes) -> Reply:
+    async def answer(self, query: bytes, content_encoding: str, body: bytes) -> Reply:
         """The raw query string, the header, the body as sent. Never raises."""
+        admitted = self.admit(query)
+        if isinstance(admitted, Reply):
+            return admitted
+        return await self.take(admitted, content_encoding, body)
+
+    def admit(self, query: bytes) -> Verdict | Reply:
+        """A verdict for `take`, or at once the reply of a request whose signature is refused: its
+        body need not be read."""
         verdict = verify(
             query,
             self._settings.shopify_api_secrets,
             now=time.time(),
             max_age=self._settings.signature_max_age_seconds,
         )
-        if not verdict.valid:
-            return self._refuse(verdict)
+        return verdict if verdict.valid else self._refuse(verdict)
+
+    async def take(self, verdict: Verdict, content_encoding: str, body: bytes) -> Reply:
+        """The reply to a signed request; of a body beyond WIRE_LIMIT, a byte too much will do.
+        Never raises."""
         # The one guard: after a valid signature no fault of ours reaches the shopper.
         try:
-            return self._take_batch(verdict, content_encoding, body)
+            return await self._take_batch(verdict, content_encoding, body)
         except RateLimited as limited:
             return Reply(
                 envelope("RATE_LIMIT_EXCEEDED", "Too many events in this minute, send them later."),
@@ -66,7 +77,7 @@ class Endpoint:
         message = "The request is not signed by Shopify's app proxy."
         return Reply(envelope("INVALID_SIGNATURE", message), 401)
 
-    def _take_batch(self, verdict: Verdict, content_encoding: str, body: bytes) -> Reply:
+    async def _take_batch(self, verdict: Verdict, content_encoding: str, body: bytes) -> Reply:
         received_at = datetime.now(UTC)
         validated = validate(body, content_encoding)
         minimize(validated, self._settings)
@@ -79,7 +90,7 @@ class Endpoint:
             rejected=validated.rejected,
         )
         try:
-            self._intake.append(batch)
+            await self._intake.append(batch)
         except NotStored:
             if not validated.refusal:
                 raise

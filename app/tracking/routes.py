@@ -1,10 +1,12 @@
-"""The endpoint as a Flask route. Under gunicorn its POSTs take a shorter way (app/asgi.py)."""
+"""The endpoint as a Flask route, for any WSGI server. Under our own worker its POSTs are answered
+without Flask's dispatch (app/server)."""
 
 import logging
 
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
+from app.intake.waiting import run
 from app.responses import response_of
 from app.tracking.body import WIRE_LIMIT
 from app.tracking.endpoint import Endpoint
@@ -18,7 +20,7 @@ bp = Blueprint("tracking", __name__)
 def receive_events() -> Response:
     endpoint: Endpoint = current_app.extensions["endpoint"]
     encoding = request.headers.get("Content-Encoding", "")
-    return response_of(endpoint.answer(request.query_string, encoding, _read_body()))
+    return response_of(run(endpoint.answer(request.query_string, encoding, _read_body())))
 
 
 def _read_body() -> bytes:

@@ -7,13 +7,12 @@ from typing import Any
 
 import psycopg
 from flask import Blueprint, Response, current_app, request
-from gunicorn.http.errors import ParseException
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from app.batch.json import MalformedJson, parse_json
 from app.replies import SUCCESS, Refusal
 from app.responses import json_response
-from app.shopify.webhooks import is_signed, read
+from app.shopify.webhooks import is_claimed, is_signed, read
 from app.webhooks.inbox import take
 from config.settings import Settings
 
@@ -29,16 +28,16 @@ def receive_webhook() -> Response:
     """Written into Postgres and no more: the worker does the rest. Where Postgres is away, Shopify
     delivers again later."""
     settings: Settings = current_app.extensions["settings"]
+    headers = {name.lower(): value for name, value in request.headers}
+    if not is_claimed(headers):  # without reading the body
+        raise _refused()
     request.max_content_length = _LIMIT
     try:
         raw = request.get_data(cache=False)
-    except (OSError, ParseException) as error:
+    except OSError as error:
         raise Refusal(400, "BAD_REQUEST", "The body did not arrive whole.") from error
-    headers = {name.lower(): value for name, value in request.headers}
     if not is_signed(raw, headers, settings.shopify_api_secrets):
-        current_app.extensions["intake"].outcomes.count({"webhook:bad_signature": 1})
-        logger.info("webhook refused", extra={"action": "invalid_webhook"})
-        raise Refusal(401, "INVALID_SIGNATURE", "The webhook is not signed by Shopify.")
+        raise _refused()
     payload: Any = None
     with suppress(MalformedJson):
         payload = parse_json(raw)
@@ -62,3 +61,9 @@ def receive_webhook() -> Response:
         },
     )
     return json_response(SUCCESS)
+
+
+def _refused() -> Refusal:
+    current_app.extensions["intake"].outcomes.count({"webhook:bad_signature": 1})
+    logger.info("webhook refused", extra={"action": "invalid_webhook"})
+    return Refusal(401, "INVALID_SIGNATURE", "The webhook is not signed by Shopify.")

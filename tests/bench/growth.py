@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from app.batch.batch import Batch, Context, Event
-from app.intake import keys
+from app.intake import keys, waiting
 from app.intake.breaker import Pause
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
@@ -161,7 +161,7 @@ def _fill_stream(servers, batches, *, shops, events=_EVENTS):
             ],
             rejected=[],
         )  # fmt: skip
-        stream.append(batch)
+        waiting.run(stream.append(batch))
 
 
 def _drain(servers, folder, url):

@@ -1,0 +1,1 @@
+"""How a request reaches the app: gunicorn's worker, the callers' connections, Flask on threads."""

@@ -1,0 +1,113 @@
+"""The app behind app/server, as under gunicorn: real sockets, in a thread of this process."""
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlencode
+
+import uvloop
+
+from app.server.server import Server
+
+
+@contextmanager
+def serving(app, limits=None):
+    """The server, with its `address`."""
+    loop = uvloop.new_event_loop()
+    listening = socket.create_server(("127.0.0.1", 0))
+    threads = ThreadPoolExecutor(8)
+    loop.set_default_executor(threads)
+    server = Server(app, loop, threads, limits)
+    server.address = listening.getsockname()
+
+    async def run():
+        listener = await loop.create_server(server.connect, sock=listening)
+        started.set()
+        while not ended.is_set():
+            server.tick()
+            await asyncio.sleep(0.02)
+        listener.close()
+        server.stop()
+        server.abort()
+        app.extensions["intake"].close()
+        await asyncio.sleep(0.01)
+
+    started, ended = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
+    thread.start()
+    started.wait()
+    try:
+        yield server
+    finally:
+        ended.set()
+        thread.join(10)
+        threads.shutdown()
+        loop.close()
+
+
+class Reply:
+    """As Flask's test client has it."""
+
+    def __init__(self, response):
+        self.status_code, self.headers, self.data = (
+            response.status,
+            response.headers,
+            response.read(),
+        )
+
+    @property
+    def json(self):
+        return json.loads(self.data)
+
+    def get_json(self):
+        return self.json
+
+    @property
+    def text(self):
+        return self.data.decode()
+
+    @property
+    def content_type(self):
+        return self.headers["Content-Type"]
+
+
+class Client:
+    """A caller over one connection a thread, which is kept; opened again where it was closed."""
+
+    def __init__(self, server, app):
+        self._address, self.application = server.address, app
+        self._local, self._connections = threading.local(), []
+
+    def open(self, method, path, *, data=b"", query_string="", headers=()):
+        if not isinstance(query_string, str | bytes):
+            query_string = urlencode(query_string)
+        if isinstance(query_string, bytes):
+            query_string = query_string.decode("latin-1")
+        target = f"{path}?{query_string}" if query_string else path
+        body = data.encode() if isinstance(data, str) else data
+        connection = self._connection()
+        connection.request(method, target, body or None, dict(headers))
+        return Reply(connection.getresponse())
+
+    def post(self, path, **options):
+        return self.open("POST", path, **options)
+
+    def get(self, path, **options):
+        return self.open("GET", path, **options)
+
+    def put(self, path, **options):
+        return self.open("PUT", path, **options)
+
+    def close(self):
+        for connection in self._connections:
+            connection.close()
+
+    def _connection(self):
+        if not hasattr(self._local, "connection"):
+            self._local.connection = http.client.HTTPConnection(*self._address, timeout=30)
+            self._connections.append(self._local.connection)
+        return self._local.connection
