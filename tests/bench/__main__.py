@@ -13,6 +13,7 @@ from tests.bench.compare import compare, half_load
 from tests.bench.load import LoadError
 from tests.bench.processes import CONTENDERS, EMPTY_FLASK, EXPRESS, FASTAPI, FLASK, OURS
 from tests.bench.servers import running_servers
+from tests.bench.versus import versus
 
 _ALL = {
     "ours": OURS,
@@ -75,6 +76,17 @@ def soak(minutes, data):
     """Memory of the web process under load for a long time, minute by minute."""
     with _servers(data) as (servers, folder):
         report.save("bench-soak.json", growth.soak(servers, folder, minutes))
+
+
+@main.command("versus")
+@click.argument("other", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--rounds", default=5, show_default=True, help="Turns of each at each size.")
+@click.option("--seconds", default=3, show_default=True, help="Of load in each run.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder; a temporary one by default.")
+def versus_(other, rounds, seconds, data):
+    """This checkout beside OTHER (with its own .venv), in turn: web's processor time a batch."""
+    with _servers(data) as (servers, folder):
+        versus(servers, folder, other, rounds, seconds)
 
 
 @contextmanager
