@@ -20,10 +20,10 @@ from app.counts.recount import is_dirty
 from app.counts.rollups import count_new, rebuild
 from app.health.commands import look
 from app.health.status import Status
-from app.merchant.charts import NOTHING, duration, percent, points
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
 from app.merchant.reports import BREAKDOWNS, freshness
 from app.merchant.reports import report as read_report
+from app.merchant.words import NOTHING, duration, percent, points
 from app.replies import Refusal
 from app.store.commands import database
 

@@ -16,7 +16,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from app.counts.measures import STEPS
 from app.counts.period import Shop, find_shop
 from app.health.status import Status
-from app.merchant import access, charts, preferences, tables
+from app.merchant import access, charts, preferences, tables, words
 from app.merchant.database import Busy, Database
 from app.merchant.ranges import PRESETS, read_by, read_period, refusal
 from app.merchant.reports import BREAKDOWNS, NAMES, freshness, is_empty, rejected, report
@@ -53,6 +53,7 @@ def page() -> str:
         breakdowns=BREAKDOWNS,
         windows=preferences.WINDOWS,
         charts=charts,
+        words=words,
         now=datetime.now(UTC),
         chosen=request.args,
         link=_link,
