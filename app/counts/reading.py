@@ -51,24 +51,17 @@ def visitors(
 
 def medians(connection: Connection, shop: Shop, period: Period, now: Numbers) -> dict[int, int]:
     """For each step (from 1) the median of seconds from the one before, in two looks."""
-    reached = {
-        step: now[measure] for step, measure in enumerate(STEP_MEASURES) if step and now[measure]
-    }
-    # One in the middle, or the two of an even number.
-    middles = {
-        (step, place)
-        for step, number in reached.items()
-        for place in ((number + 1) // 2, number // 2 + 1)
-    }
+    middles = _middles(now)
+    wanted = {step for step, _ in middles}
     coarse = _times(
         connection,
         shop,
         period,
-        [encode_bucket(step, bucket) for step in reached for bucket in range(BUCKETS)],
+        [encode_bucket(step, bucket) for step in wanted for bucket in range(BUCKETS)],
     )
-    looks: set[tuple[int, int, int]] = set()  # step, bucket, place within it
+    looks: set[tuple[int, int, int]] = set()  # step, bucket, place within the bucket
     for step, place in middles:
-        bucket, below = _middle(coarse[step], place)
+        bucket, below = _value_at(place, coarse[step])
         looks.add((step, bucket, place - below))
     fine = _times(
         connection,
@@ -84,8 +77,18 @@ def medians(connection: Connection, shop: Shop, period: Period, now: Numbers) ->
     for step, bucket, place in looks:
         low, end = bucket_range(bucket)
         within = [(seconds, n) for seconds, n in fine[step] if low <= seconds < end]
-        values[step].append(_middle(within, place)[0])
-    return {step: sum(middle) // len(middle) for step, middle in values.items()}
+        values[step].append(_value_at(place, within)[0])
+    return {step: sum(both) // len(both) for step, both in values.items()}
+
+
+def _middles(now: Numbers) -> set[tuple[int, int]]:
+    """Steps, each with the place (from 1) of the visitor in the middle, or of the two there."""
+    return {
+        (step, place)
+        for step, measure in enumerate(STEP_MEASURES)
+        if step and now[measure]
+        for place in ((now[measure] + 1) // 2, now[measure] // 2 + 1)
+    }
 
 
 def _times(
@@ -106,8 +109,8 @@ def _times(
     return times
 
 
-def _middle(numbers: list[tuple[int, int]], place: int) -> tuple[int, int]:
-    """The first value at which so many are reached, and how many are below it."""
+def _value_at(place: int, numbers: list[tuple[int, int]]) -> tuple[int, int]:
+    """The value at that place (from 1) in ascending order, and how many are below the value."""
     below = 0
     for value, number in numbers:
         if below + number >= place:
