@@ -6,7 +6,7 @@ from app.counts.measures import Cells
 
 
 def add_cells(connection: Connection, shop_id: int, cells: Cells) -> None:
-    """Add to what is counted; a cell that comes to 0 goes."""
+    """Add the differences to what is counted; a cell that comes to 0 is deleted."""
     lines = [
         b"%d\t%d\t%d\t%d\t%d\t%d\t%d\n" % (shop_id, *cell, number)
         for cell, number in sorted(cells.items())

@@ -1,6 +1,6 @@
-"""What visitors are told apart by, as SQL over `events` e and `batches` b. The one place."""
+"""Who a visitor is and what they are grouped by, as SQL over `events` e and `batches` b."""
 
-# The visitor: genlook_client_id, or the session where it is missing; null where both are.
+# genlook_client_id, or the session where it is missing; null where both are.
 VISITOR = "coalesce(nullif(b.client_id, ''), nullif(b.session_id, ''))"
 VISITOR_KEY = f"md5({VISITOR})::uuid"
 

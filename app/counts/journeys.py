@@ -1,7 +1,7 @@
-"""Each visitor's events, packed, so that his part of the counts can be worked out again."""
+"""Each visitor's events, packed, so that their part of the counts can be worked out again."""
 
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from psycopg import Connection
@@ -9,16 +9,22 @@ from psycopg import Connection
 from app.counts.measures import Event
 
 Visitor = tuple[int, UUID | None]  # shop, digest
-# None: of a robot, who has sent more than MOST_EVENTS; they count as events only, all of them.
+# None: of a robot, which has sent more than MOST_EVENTS; all of them count as events only.
 Journey = Sequence[Event] | None
 
 MOST_EVENTS = 50_000
+_AT_ONCE = 20_000  # visitors
 
 _EVENT = struct.Struct("<q6i")
 
 
+def kept(events: Sequence[Event]) -> Journey:
+    """What is kept of a visitor who did `events`."""
+    return events if len(events) <= MOST_EVENTS else None
+
+
 def read(connection: Connection, visitors: Collection[Visitor]) -> dict[Visitor, Journey]:
-    """The known ones of the visitors with their events in the order of time."""
+    """The events of each visitor in the order of time; visitors without any are left out."""
     if not visitors:
         return {}
     with connection.transaction():
@@ -29,21 +35,20 @@ def read(connection: Connection, visitors: Collection[Visitor]) -> dict[Visitor,
             binary=True,
         ).fetchall()
         connection.execute("DROP TABLE wanted")
-    return {(shop_id, visitor): unpack(packed) for shop_id, visitor, packed in rows}
+    return {(shop_id, visitor): _unpack(packed) for shop_id, visitor, packed in rows}
 
 
 def write(connection: Connection, journeys: Mapping[Visitor, Journey]) -> None:
-    """A visitor without events goes."""
-    gone = [visitor for visitor, events in journeys.items() if events is not None and not events]
-    for shop_id, visitor in gone:
-        connection.execute(
-            "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = %s", [shop_id, visitor]
-        )
-    rows = [
-        (*visitor, _pack(events or ()))
-        for visitor, events in journeys.items()
-        if events is None or events
-    ]
+    """Replace what is kept of these visitors; of one without events nothing is."""
+    rows = []
+    for (shop_id, visitor), events in journeys.items():
+        if events is None or events:
+            rows.append((shop_id, visitor, _pack(events or ())))
+        else:
+            connection.execute(
+                "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = %s",
+                [shop_id, visitor],
+            )
     if not rows:
         return
     with connection.transaction():
@@ -54,6 +59,14 @@ def write(connection: Connection, journeys: Mapping[Visitor, Journey]) -> None:
             " ON CONFLICT (shop_id, visitor) DO UPDATE SET events = excluded.events"
         )
         connection.execute("DROP TABLE written")
+
+
+def read_all(connection: Connection) -> Iterator[list[tuple[Visitor, Journey]]]:
+    """All that is kept, some at a time; they may be written while they are read."""
+    with connection.cursor(name="journeys", binary=True) as cursor:
+        cursor.execute("SELECT shop_id, visitor, events FROM report_journeys")
+        while rows := cursor.fetchmany(_AT_ONCE):
+            yield [((shop_id, visitor), _unpack(packed)) for shop_id, visitor, packed in rows]
 
 
 def delete(connection: Connection, shop_id: int, visitors: Sequence[UUID]) -> None:
@@ -67,7 +80,7 @@ def _pack(events: Sequence[Event]) -> bytes:
     return b"".join([_EVENT.pack(*event) for event in events])
 
 
-def unpack(packed: bytes) -> Journey:
+def _unpack(packed: bytes) -> Journey:
     return [Event(*fields) for fields in _EVENT.iter_unpack(packed)] if packed else None
 
 

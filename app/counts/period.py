@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from psycopg import Connection
 
 LONGEST = 400  # days
+DEFAULT_WINDOW = 24  # hours; and the column's default
 EPOCH = date(1970, 1, 1)
 
 
@@ -14,7 +15,7 @@ class Shop:
     id: int
     domain: str
     time_zone: str = "UTC"
-    window_hours: int = 24
+    window_hours: int = DEFAULT_WINDOW
     today: date = field(default_factory=lambda: datetime.now(UTC).date())  # in its time zone
 
 
@@ -39,9 +40,18 @@ class Period:
 def find_shop(connection: Connection, domain: str) -> Shop | None:
     """None where it has never sent anything."""
     row = connection.execute(
-        "SELECT shops.id, domain, coalesce(time_zone, 'UTC'), coalesce(window_hours, 24),"
+        "SELECT shops.id, domain, coalesce(time_zone, 'UTC'), coalesce(window_hours, %s),"
         " (now() AT TIME ZONE coalesce(time_zone, 'UTC'))::date"
         " FROM shops LEFT JOIN report_shops ON shop_id = shops.id WHERE domain = %s",
-        [domain],
+        [DEFAULT_WINDOW, domain],
     ).fetchone()
     return Shop(*row) if row else None
+
+
+def read_window(connection: Connection, shop_id: int) -> int:
+    """How long an attempt may take, in microseconds."""
+    row = connection.execute(
+        "SELECT window_hours FROM report_shops WHERE shop_id = %s", [shop_id]
+    ).fetchone()
+    hours = row[0] if row else DEFAULT_WINDOW
+    return int(timedelta(hours=hours) / timedelta(microseconds=1))

@@ -21,6 +21,7 @@ _TRACKED = """
     FROM tracked_events WHERE shop_domain = %(shop)s AND ({where})
     AND occurred_at >= %(first)s::timestamp AT TIME ZONE %(zone)s - {margin}
     AND occurred_at < (%(last)s + 1)::timestamp AT TIME ZONE %(zone)s + %(window)s + {margin}"""
+# Not the engine's own (dimensions.VISITOR): whatever goes wrong there must be seen here.
 _VISITOR = "coalesce(nullif(client_id, ''), nullif(session_id, ''))"
 _MARGIN = "interval '3 hours'"  # where clocks go back at midnight, it comes twice
 
@@ -62,7 +63,7 @@ class Plain:
             seconds = f"floor(extract(epoch FROM t{step} - t{step - 1}))::bigint"
             columns += [
                 f"count(DISTINCT visitor) FILTER (WHERE t{step} IS NOT NULL)",
-                # The first day of each visitor on which he got so far, to three digits.
+                # The first day of each visitor on which they got so far, to three digits.
                 "(SELECT floor(percentile_cont(0.5) WITHIN GROUP (ORDER BY CASE WHEN seconds < 1000"
                 " THEN seconds ELSE seconds - mod(seconds,"
                 " (10 ^ (length(seconds::text) - 3))::bigint)"

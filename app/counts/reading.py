@@ -1,20 +1,29 @@
 """The counts of a range, read as sums over `report_cells`."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from psycopg import Connection
 
-from app.counts import measures as m
+from app.counts.measures import ALL, STEP_MEASURES, Dimension, Measure
 from app.counts.period import EPOCH, Period, Shop
+from app.counts.times import (
+    BUCKETS,
+    bucket_range,
+    bucket_seconds,
+    decode,
+    encode_bucket,
+    encode_seconds,
+)
 
-STEP_MEASURES = range(m.STEP, m.STEP + len(m.STEPS))
+Numbers = dict[Measure, int]
 
 
 def visitors(
-    connection: Connection, shop: Shop, period: Period, wanted: list[int]
-) -> tuple[dict[int, int], dict[int, int]]:
+    connection: Connection, shop: Shop, period: Period, wanted: Sequence[Measure]
+) -> tuple[Numbers, Numbers]:
     """Different visitors by measure, of the period and of the one before."""
     first, end = period.bounds
     earlier, _ = period.before.bounds
@@ -26,67 +35,85 @@ def visitors(
         " AND previous >= %(earlier)s AND previous < %(end)s AND day < %(end)s GROUP BY measure",
         {
             "shop": shop.id,
-            "dimension": m.WHOLE,
-            "value": m.ALL,
-            "wanted": wanted,
+            "dimension": Dimension.WHOLE,
+            "value": ALL,
+            "wanted": list(map(int, wanted)),
             "earlier": earlier,
             "first": first,
             "end": end,
         },
     ).fetchall()
-    now = dict.fromkeys(wanted, 0) | {measure: number for measure, number, _ in rows}
-    return now, dict.fromkeys(wanted, 0) | {measure: number for measure, _, number in rows}
+    none = dict.fromkeys(wanted, 0)
+    now = {Measure(measure): number for measure, number, _ in rows}
+    before = {Measure(measure): number for measure, _, number in rows}
+    return none | now, none | before
 
 
-def medians(
-    connection: Connection, shop: Shop, period: Period, now: dict[int, int]
-) -> dict[int, int]:
+def medians(connection: Connection, shop: Shop, period: Period, now: Numbers) -> dict[int, int]:
     """For each step (from 1) the median of seconds from the one before, in two looks."""
-    first, end = period.bounds
-
-    def numbers(measures: list[int]) -> list[tuple[int, int]]:
-        return connection.execute(
-            "SELECT measure, sum(number) FROM report_cells WHERE shop_id = %s AND dimension = %s"
-            " AND value_id = %s AND measure = ANY(%s)"
-            " AND previous >= %s AND previous < %s AND day < %s"
-            " GROUP BY measure HAVING sum(number) > 0 ORDER BY measure",
-            [shop.id, m.WHOLE, m.ALL, measures, first, end, end],
-        ).fetchall()
-
-    steps = [step for step in range(1, len(m.STEPS)) if now[m.STEP + step]]
-    # One in the middle, or the two of an even number.
-    middles = {
-        (step, place)
-        for step in steps
-        for place in ((now[m.STEP + step] + 1) // 2, now[m.STEP + step] // 2 + 1)
-    }
-    scales = {step: m.TIME_COARSE + 1_000 * step for step in steps}
-    found = numbers([scale + number for scale in scales.values() for number in range(64)])
-    looks: set[tuple[int, int, int, int]] = set()
+    middles = _middles(now)
+    wanted = {step for step, _ in middles}
+    coarse = _times(
+        connection,
+        shop,
+        period,
+        [encode_bucket(step, bucket) for step in wanted for bucket in range(BUCKETS)],
+    )
+    looks: set[tuple[int, int, int]] = set()  # step, bucket, place within the bucket
     for step, place in middles:
-        own = [(measure - scales[step], n) for measure, n in found if measure // 1_000 == 10 + step]
-        number, below = _middle(own, place)
-        looks.add((step, *m.coarse_range(number), place - below))
-    fine = numbers(
+        bucket, below = _value_at(place, coarse[step])
+        looks.add((step, bucket, place - below))
+    fine = _times(
+        connection,
+        shop,
+        period,
         [
-            m.TIME * step + seconds
-            for step, low, high in {look[:3] for look in looks}
-            for seconds in range(low, high, 10 ** max(0, len(str(low)) - 3))
-        ]
+            encode_seconds(step, seconds)
+            for step, bucket in {(step, bucket) for step, bucket, _ in looks}
+            for seconds in bucket_seconds(bucket)
+        ],
     )
     values: defaultdict[int, list[int]] = defaultdict(list)
-    for step, low, high, place in looks:
-        first_one, end_of_own = m.TIME * step + low, m.TIME * step + high
-        own = [(measure % m.TIME, n) for measure, n in fine if first_one <= measure < end_of_own]
-        values[step].append(_middle(own, place)[0])
-    return {step: sum(middle) // len(middle) for step, middle in values.items()}
+    for step, bucket, place in looks:
+        low, end = bucket_range(bucket)
+        within = [(seconds, n) for seconds, n in fine[step] if low <= seconds < end]
+        values[step].append(_value_at(place, within)[0])
+    return {step: sum(both) // len(both) for step, both in values.items()}
 
 
-def _middle(numbers: list[tuple[int, int]], middle: int) -> tuple[int, int]:
-    """The first value at which so many are reached, and how many are below it."""
+def _middles(now: Numbers) -> set[tuple[int, int]]:
+    """Steps, each with the place (from 1) of the visitor in the middle, or of the two there."""
+    return {
+        (step, place)
+        for step, measure in enumerate(STEP_MEASURES)
+        if step and now[measure]
+        for place in ((now[measure] + 1) // 2, now[measure] // 2 + 1)
+    }
+
+
+def _times(
+    connection: Connection, shop: Shop, period: Period, measures: list[int]
+) -> dict[int, list[tuple[int, int]]]:
+    """By step: buckets or seconds in ascending order, each with its number of visitors."""
+    first, end = period.bounds
+    times: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for measure, number in connection.execute(
+        "SELECT measure, sum(number) FROM report_cells WHERE shop_id = %s AND dimension = %s"
+        " AND value_id = %s AND measure = ANY(%s)"
+        " AND previous >= %s AND previous < %s AND day < %s"
+        " GROUP BY measure HAVING sum(number) > 0 ORDER BY measure",
+        [shop.id, Dimension.WHOLE, ALL, measures, first, end, end],
+    ):
+        time = decode(measure)
+        times[time.step].append((time.number, number))
+    return times
+
+
+def _value_at(place: int, numbers: list[tuple[int, int]]) -> tuple[int, int]:
+    """The value at that place (from 1) in ascending order, and how many are below the value."""
     below = 0
     for value, number in numbers:
-        if below + number >= middle:
+        if below + number >= place:
             return value, below
         below += number
     raise ValueError("the counts of times do not add up to those of visitors")
@@ -99,7 +126,7 @@ def days(connection: Connection, shop: Shop, period: Period) -> list[dict[str, A
             "SELECT day, sum(number)::bigint FROM report_cells WHERE shop_id = %s"
             " AND dimension = %s AND measure = %s AND previous >= %s AND previous < %s"
             " GROUP BY day",
-            [shop.id, m.EVENT, m.EVENTS, first, end],
+            [shop.id, Dimension.EVENT, Measure.EVENTS, first, end],
         ).fetchall()
     )
     visitors: dict[int, int] = dict(
@@ -107,7 +134,7 @@ def days(connection: Connection, shop: Shop, period: Period) -> list[dict[str, A
             "SELECT day, number FROM report_cells WHERE shop_id = %s AND dimension = %s"
             " AND measure = %s AND value_id = %s AND previous >= %s AND previous < %s"
             " AND day = previous",
-            [shop.id, m.WHOLE, m.ANY, m.ALL, first, end],
+            [shop.id, Dimension.WHOLE, Measure.VISITORS, ALL, first, end],
         ).fetchall()
     )
     return [
@@ -125,7 +152,7 @@ def events(connection: Connection, shop: Shop, period: Period) -> int:
     row = connection.execute(
         "SELECT coalesce(sum(number), 0)::bigint FROM report_cells WHERE shop_id = %s"
         " AND dimension = %s AND measure = %s AND previous >= %s AND previous < %s",
-        [shop.id, m.EVENT, m.EVENTS, first, end],
+        [shop.id, Dimension.EVENT, Measure.EVENTS, first, end],
     ).fetchone()
     return row[0] if row else 0
 
@@ -133,7 +160,7 @@ def events(connection: Connection, shop: Shop, period: Period) -> int:
 def largest_groups(
     connection: Connection, shop: Shop, period: Period, dimension: int, most: int
 ) -> tuple[dict[int, int], int]:
-    """Visitors by value, the largest first, after those of m.ALL; and how many values there are."""
+    """Visitors by value, the largest first, after those of ALL; and how many values there are."""
     first, end = period.bounds
     rows = connection.execute(
         "SELECT value_id, visitors, count(*) OVER () - 1 FROM ("
@@ -142,7 +169,7 @@ def largest_groups(
         " AND previous >= %s AND previous < %s AND day < %s"
         " GROUP BY value_id HAVING sum(number) > 0) AS groups"
         " ORDER BY value_id = %s DESC, visitors DESC, value_id LIMIT %s",
-        [shop.id, dimension, m.ANY, first, end, end, m.ALL, most + 1],
+        [shop.id, dimension, Measure.VISITORS, first, end, end, ALL, most + 1],
     ).fetchall()
     return {value: visitors for value, visitors, _ in rows}, rows[0][2] if rows else 0
 
@@ -151,12 +178,12 @@ def group_steps(
     connection: Connection, shop: Shop, period: Period, dimension: int, values: list[int]
 ) -> dict[int, list[int]]:
     first, end = period.bounds
-    steps = {value: [0] * len(m.STEPS) for value in values}
+    steps = {value: [0] * len(STEP_MEASURES) for value in values}
     for value, measure, number in connection.execute(
         "SELECT value_id, measure, sum(number) FROM report_cells WHERE shop_id = %s"
         " AND dimension = %s AND measure = ANY(%s) AND value_id = ANY(%s)"
         " AND previous >= %s AND previous < %s AND day < %s GROUP BY value_id, measure",
-        [shop.id, dimension, list(STEP_MEASURES), values, first, end, end],
+        [shop.id, dimension, list(map(int, STEP_MEASURES)), values, first, end, end],
     ):
-        steps[value][measure - m.STEP] = number
+        steps[value][STEP_MEASURES.index(measure)] = number
     return steps

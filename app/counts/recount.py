@@ -1,86 +1,68 @@
-"""Counting anew what has become wrong: events were deleted, or a shop's settings changed."""
+"""Dirty visitors and shops, counted anew from what is stored (step 5 of app.counts.rollups)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, islice
 from uuid import UUID
 
 from psycopg import Connection
 
 from app.counts import dimensions, journeys
 from app.counts.cells import add_cells
-from app.counts.counting import count_announced, is_ours, window_of
-from app.counts.measures import Cells, Event, count, count_anonymous
+from app.counts.counting import count_journey
+from app.counts.measures import Cells, Event
+from app.counts.period import read_window
 from app.counts.stored import STORED, read_events
 from app.counts.values import Values
+from app.counts.visitor import count, count_anonymous
 
-_FLUSH = 100_000  # cells in memory while a whole shop is counted
+_AT_ONCE = 20_000  # events
+_FLUSH = 100_000  # cells and visitors in memory while a whole shop is counted
 
-Progress = Callable[[int], object]
-
-
-def is_dirty(connection: Connection) -> bool:
-    return connection.execute("SELECT 1 FROM report_dirty LIMIT 1").fetchone() is not None
+Progress = Callable[[int], object]  # told how many more events are counted
 
 
-def recount_dirty(connection: Connection, progress: Progress) -> bool:
-    """Count all that is dirty anew; whether it was this process's turn.
+def recount_marked(connection: Connection, progress: Progress) -> None:
+    """Take all marks away and count anew what they mark.
 
-    One snapshot for all of it: what is announced in it is counted first, and what is deleted
-    meanwhile leaves the counts with a later mark.
+    The caller's transaction holds the lock and has one snapshot, in which nothing is announced.
     """
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        if not is_ours(connection):
-            return False
-        while count_announced(connection):
-            pass
-        rows = connection.execute("DELETE FROM report_dirty RETURNING shop_id, visitor").fetchall()
-        whole = {shop_id for shop_id, visitor in rows if visitor is None}
-        for shop_id in sorted(whole):
+    marks = connection.execute("DELETE FROM report_dirty RETURNING shop_id, visitor").fetchall()
+    whole = {shop_id for shop_id, visitor in marks if visitor is None}
+    for shop_id in sorted(whole):
+        _recount_shop(connection, shop_id, progress)
+    dirty = defaultdict(set)
+    for shop_id, visitor in marks:
+        if shop_id not in whole:
+            dirty[shop_id].add(visitor)
+    for shop_id, visitors in dirty.items():
+        if not _recount_visitors(connection, shop_id, sorted(visitors)):
             _recount_shop(connection, shop_id, progress)
-        visitors = defaultdict(set)
-        for shop_id, visitor in rows:
-            if shop_id not in whole:
-                visitors[shop_id].add(visitor)
-        for shop_id, its_visitors in visitors.items():
-            _recount_visitors(connection, shop_id, sorted(its_visitors), progress)
-    return True
 
 
 def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> None:
     for table in ("report_cells", "report_journeys", "report_values"):
         connection.execute(f"DELETE FROM {table} WHERE shop_id = %s".encode(), [shop_id])
-    window = window_of(connection, shop_id)
-    values = Values(connection)
+    window = read_window(connection, shop_id)
     cells: Cells = Counter()
     merged: dict[journeys.Visitor, journeys.Journey] = {}
     with connection.cursor(name="stored", binary=True) as cursor:
-        cursor.itersize = 20_000
+        cursor.itersize = _AT_ONCE
         cursor.execute(f"{STORED} ORDER BY 2".encode(), [shop_id])
-        for visitor, rows in groupby(read_events(values, cursor), key=lambda row: row[1]):
+        rows = read_events(Values(connection), cursor)
+        for visitor, of_visitor in groupby(rows, key=lambda row: row[1]):
             if visitor is None:
-                for row in rows:
-                    cells.update(count_anonymous([row[2]]))
-                    progress(1)
+                while events := [event for _, _, event in islice(of_visitor, _AT_ONCE)]:
+                    cells.update(count_anonymous(events))
+                    progress(len(events))
                 continue
-            events = sorted(row[2] for row in rows)
+            events = sorted(event for _, _, event in of_visitor)
+            merged[shop_id, visitor] = journeys.kept(events)
+            cells.update(count_journey(events, window))
             progress(len(events))
-            merged[shop_id, visitor] = _kept(events)
-            cells.update(_cells_of(events, window))
             if len(cells) + len(merged) > _FLUSH:
                 _flush(connection, shop_id, cells, merged)
     _flush(connection, shop_id, cells, merged)
-    # Of a shop that was erased nothing remains.
-    connection.execute("UPDATE report_shops SET counted_at = now() WHERE shop_id = %s", [shop_id])
-
-
-def _kept(events: list[Event]) -> journeys.Journey:
-    return events if len(events) <= journeys.MOST_EVENTS else None
-
-
-def _cells_of(events: list[Event], window: int) -> Cells:
-    return count_anonymous(events) if _kept(events) is None else count(events, window)
 
 
 def _flush(
@@ -95,33 +77,47 @@ def _flush(
     cells.clear()
 
 
-def _recount_visitors(
-    connection: Connection, shop_id: int, visitors: list[UUID], progress: Progress
-) -> None:
-    window = window_of(connection, shop_id)
-    keys = [(shop_id, visitor) for visitor in visitors]
+def _recount_visitors(connection: Connection, shop_id: int, visitors: list[UUID]) -> bool:
+    """False, and nothing done, where a robot is among them: what of it was counted is not known."""
+    window = read_window(connection, shop_id)
     cells: Cells = Counter()
-    for counted in journeys.read(connection, keys).values():
-        if counted is None:  # nobody knows any more what there was of a robot
-            _recount_shop(connection, shop_id, progress)
-            return
-        cells.subtract(count(counted, window))
+    known = journeys.read(connection, [(shop_id, visitor) for visitor in visitors])
+    for journey in known.values():
+        if journey is None:
+            return False
+        cells.subtract(count(journey, window))
     journeys.delete(connection, shop_id, visitors)
-    ids = connection.execute(
-        "SELECT b.id FROM batches b WHERE b.shop_id = %s"
-        f" AND {dimensions.VISITOR_KEY} = ANY(%s)".encode(),
-        [shop_id, visitors],
-    ).fetchall()
-    remaining: dict[journeys.Visitor, list[Event]] = defaultdict(list)
-    if ids:
-        rows = connection.execute(
-            f"{STORED} AND e.batch_id = ANY(%s::bigint[])".encode(),
-            [shop_id, [row[0] for row in ids]],
+    remaining = _read_remaining(connection, shop_id, visitors)
+    for events in remaining.values():
+        cells.update(count_journey(events, window))
+    journeys.write(
+        connection,
+        {visitor: journeys.kept(events) for visitor, events in remaining.items()},
+    )
+    add_cells(connection, shop_id, cells)
+    return True
+
+
+def _read_remaining(
+    connection: Connection, shop_id: int, visitors: list[UUID]
+) -> dict[journeys.Visitor, list[Event]]:
+    """What is still stored of the visitors, in the order of time."""
+    batch_ids = [
+        batch_id
+        for (batch_id,) in connection.execute(
+            "SELECT b.id FROM batches b WHERE b.shop_id = %s"
+            f" AND {dimensions.VISITOR_KEY} = ANY(%s)".encode(),
+            [shop_id, visitors],
         )
-        for _, visitor, event in read_events(Values(connection), rows):
-            remaining[shop_id, visitor].append(event)
+    ]
+    if not batch_ids:
+        return {}
+    remaining: dict[journeys.Visitor, list[Event]] = defaultdict(list)
+    rows = connection.execute(
+        f"{STORED} AND e.batch_id = ANY(%s::bigint[])".encode(), [shop_id, batch_ids]
+    )
+    for _, visitor, event in read_events(Values(connection), rows):
+        remaining[shop_id, visitor].append(event)
     for events in remaining.values():
         events.sort()
-        cells.update(_cells_of(events, window))
-    journeys.write(connection, {visitor: _kept(events) for visitor, events in remaining.items()})
-    add_cells(connection, shop_id, cells)
+    return remaining

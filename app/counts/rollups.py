@@ -1,23 +1,34 @@
-"""Keeps the reports' counts equal to what is stored, a few thousand events at a time.
+"""Keeps the counts equal to what is stored. What others call, and the protocol, in this order:
 
-Each stored batch is announced in the transaction that stores it (`unreported_batches`), and its
-announcement is taken away in the transaction that counts it: so each is counted exactly once,
-whatever the order of commits, and a crash at any point changes nothing.
+1. *Announce.* Each stored batch is announced in the transaction that stores it
+   (`unreported_batches`, app.store.unreported).
+2. *Mark.* What makes counts wrong, events deleted or a setting changed, is marked in its own
+   transaction: some visitors of a shop, or the shop (`report_dirty`, `mark_dirty`).
+3. *Lock.* One transaction at a time counts, until its end (`try_lock`).
+4. *Count.* A transaction that has the lock takes some announcements away and counts what they
+   announce: each is counted exactly once, whatever the order of commits, and a crash at any point
+   changes nothing (app.counts.counting).
+5. *Recount.* Marks go first, or a busy shop would keep an erased visitor. All of it happens in one
+   snapshot: what is announced in it is counted, then what is marked in it is counted anew. What is
+   deleted meanwhile leaves the counts with a later mark (app.counts.recount).
+6. *Never wait within a snapshot.* It must be younger than the end of another's counting. So a
+   recount that does not get the lock, or gets it between another's end and its own snapshot (a
+   SerializationFailure), gives up and is tried again with a new one.
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
 from psycopg import Connection
 from psycopg.errors import SerializationFailure
 
-from app.counts import dimensions, journeys
-from app.counts.counting import count_announced, is_ours
-from app.counts.recount import Progress, is_dirty, recount_dirty
+from app.counts import forgetting
+from app.counts.counting import count_announced
+from app.counts.recount import Progress, recount_marked
 
-_TURN = 0.05  # s
+_LOCK = 0x7265706F7274  # "report"; of a transaction, for PgBouncer lends a session to several
+_RETRY_PAUSE = 0.05  # s
 
 
 def count_new(connection: Connection, *, progress: Progress = lambda _: None) -> bool:
@@ -25,26 +36,24 @@ def count_new(connection: Connection, *, progress: Progress = lambda _: None) ->
 
     psycopg.Error: nothing has changed, call again.
     """
-    if is_dirty(connection):  # first, or a busy shop would keep an erased visitor
-        return recount_dirty(connection, progress)
+    if is_dirty(connection):
+        return _recount(connection, progress)
     with connection.transaction():
-        return is_ours(connection) and count_announced(connection)
+        return try_lock(connection) and count_announced(connection)
 
 
-def seconds_behind(connection: Connection) -> float:
-    """How long ago the oldest batch was stored that is not counted; 0 where none is."""
-    row = connection.execute(
-        "SELECT extract(epoch FROM clock_timestamp() - written_at) FROM unreported_batches"
-        " ORDER BY id LIMIT 1"
-    ).fetchone()
-    return float(row[0]) if row else 0.0
+def rebuild(connection: Connection, shop_id: int, progress: Progress = lambda _: None) -> None:
+    """Count a shop anew from what is stored; readers see the old numbers until it is done."""
+    mark_dirty(connection, shop_id)
+    while not _recount(connection, progress):
+        time.sleep(_RETRY_PAUSE)
 
 
 def mark_dirty(connection: Connection, shop_id: int, visitors: Iterable[str] | None = None) -> None:
-    """Have events that were deleted leave the counts; call it in the transaction that deletes.
+    """Have deleted events leave the counts. Call it in the transaction that deletes them.
 
-    `visitors` are their genlook_client_ids, or session ids where those are missing; None has the
-    whole shop counted anew, which for millions of events takes minutes.
+    `visitors` are their genlook_client_ids, or session ids where those are missing. None marks the
+    whole shop, which takes minutes to count anew with millions of events.
     """
     if visitors is None:
         connection.execute("INSERT INTO report_dirty (shop_id) VALUES (%s)", [shop_id])
@@ -56,63 +65,47 @@ def mark_dirty(connection: Connection, shop_id: int, visitors: Iterable[str] | N
         )
 
 
+def is_dirty(connection: Connection) -> bool:
+    return connection.execute("SELECT 1 FROM report_dirty LIMIT 1").fetchone() is not None
+
+
+def seconds_behind(connection: Connection) -> float:
+    """How long ago the oldest batch was stored that is not counted; 0 where none is."""
+    row = connection.execute(
+        "SELECT extract(epoch FROM clock_timestamp() - written_at) FROM unreported_batches"
+        " ORDER BY id LIMIT 1"
+    ).fetchone()
+    return float(row[0]) if row else 0.0
+
+
 def forget_deleted(connection: Connection, partitions_begin: datetime) -> int:
     """Drop what is kept of single visitors' events that are no longer stored; returns how many
-    visitors it was kept of. The days' totals hold nothing of a visitor, and stay, until a rebuild
+    visitors lost some. The days' totals hold nothing of a visitor. They stay until a rebuild
     counts what is still stored.
 
     Of what happened before the partitions begin, only what is in the DEFAULT one is stored.
     """
-    oldest = int(partitions_begin.timestamp() * 1_000_000)
-    forgotten = 0
     with connection.transaction():
-        is_ours(connection, wait=True)
-        stored = _stored_in_default(connection, partitions_begin)
-        with connection.cursor(name="journeys", binary=True) as cursor:
-            cursor.itersize = 20_000
-            cursor.execute("SELECT shop_id, visitor, events FROM report_journeys")
-            while rows := cursor.fetchmany(20_000):
-                kept = {}
-                for shop_id, visitor, packed in rows:
-                    events = journeys.unpack(packed)
-                    if not events or events[0].at >= oldest:
-                        continue
-                    still = stored[shop_id, visitor]
-                    remaining = [e for e in events if e.at >= oldest or e.at in still]
-                    if len(remaining) < len(events):
-                        kept[shop_id, visitor] = remaining
-                journeys.write(connection, kept)
-                forgotten += len(kept)
-    return forgotten
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        return forgetting.forget_before(connection, partitions_begin)
 
 
-def _stored_in_default(
-    connection: Connection, before: datetime
-) -> defaultdict[journeys.Visitor, set[int]]:
-    """When each visitor's events happened, in microseconds."""
-    stored: defaultdict[journeys.Visitor, set[int]] = defaultdict(set)
-    rows = connection.execute(
-        f"SELECT b.shop_id, {dimensions.VISITOR_KEY},"
-        " (extract(epoch FROM e.occurred_at) * 1000000)::bigint FROM events_default e"
-        " JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id"
-        " WHERE e.occurred_at < %s".encode(),
-        [before],
-    )
-    for shop_id, visitor, at in rows:
-        stored[shop_id, visitor].add(at)
-    return stored
-
-
-def rebuild(connection: Connection, shop_id: int, progress: Progress = lambda _: None) -> None:
-    """Count a shop anew from what is stored; readers see the old numbers until it is done."""
-    mark_dirty(connection, shop_id)
-    while not _recount(connection, progress):
-        time.sleep(_TURN)
+def try_lock(connection: Connection) -> bool:
+    """Whether this transaction is the one that counts, until its end."""
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone()
+    return bool(row and row[0])
 
 
 def _recount(connection: Connection, progress: Progress) -> bool:
-    """A snapshot must be younger than the end of another's counting: so nobody waits within it."""
+    """Whether it was this process's turn."""
     try:
-        return recount_dirty(connection, progress)
-    except SerializationFailure:  # he ended between the snapshot and the lock
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            if not try_lock(connection):
+                return False
+            while count_announced(connection):
+                pass
+            recount_marked(connection, progress)
+    except SerializationFailure:
         return False
+    return True

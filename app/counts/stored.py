@@ -17,8 +17,8 @@ _EVENT = f"""
     (e.occurred_at AT TIME ZONE coalesce(r.time_zone, 'UTC'))::date - date '1970-01-01',
     {dimensions.PRODUCT}, b.version, b.device, b.language"""
 
-# OFFSET 0: each by its key, whatever the planner makes of the rest.
-# Takes up to so many batches and the rest of the last announcement, or all where %(limit)s is null.
+# Takes announcements of up to so many batches and the rest of the last one, or all where %(limit)s
+# is null. OFFSET 0: each row by its key, whatever the planner makes of the rest.
 TAKE = f"""
     WITH taken AS (
         DELETE FROM unreported_batches
@@ -37,10 +37,10 @@ TAKE = f"""
             unnest(first_at) AS first_at, unnest(last_at) AS last_at
         FROM taken
     ), parents AS MATERIALIZED (
-        SELECT one.*, parent.* FROM (SELECT DISTINCT shop_id, batch_id FROM fresh) AS one
+        SELECT child.*, parent.* FROM (SELECT DISTINCT shop_id, batch_id FROM fresh) AS child
         CROSS JOIN LATERAL (
             SELECT {_PARENT} FROM batches b
-            WHERE b.shop_id = one.shop_id AND b.id = one.batch_id OFFSET 0
+            WHERE b.shop_id = child.shop_id AND b.id = child.batch_id OFFSET 0
         ) AS parent
     ), spans AS MATERIALIZED (
         SELECT shop_id, unnest(range_agg(tstzrange(first_at, last_at, '[]'))) AS span
@@ -69,7 +69,7 @@ STORED = f"""
 def read_events(
     values: Values, rows: Iterable[tuple[Any, ...]]
 ) -> Iterator[tuple[int, UUID | None, Event]]:
-    """Shop, visitor (None: nobody is known), event."""
+    """Shop, visitor (None where no id was sent), event."""
     for shop_id, visitor, at, name, day, *texts in rows:
         kind = KINDS.get(name)
         if kind is None:

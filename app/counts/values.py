@@ -1,14 +1,15 @@
-"""Numbers for products, versions and the like, made at their first sight."""
+"""Numbers for products, versions and the like, given when each is first seen."""
 
 from psycopg import Connection
 
-from app.counts.measures import DEVICE, EVENT, LANGUAGE, PRODUCT, VERSION
+from app.counts.measures import Dimension
 
-_DIMENSIONS = (PRODUCT, VERSION, DEVICE, LANGUAGE)
+# In the order of Values.of and of the statements in app.counts.stored.
+_DIMENSIONS = (Dimension.PRODUCT, Dimension.VERSION, Dimension.DEVICE, Dimension.LANGUAGE)
 
 
 class Values:
-    """Within one transaction: what it has made is forgotten with it."""
+    """Of one transaction, with which the ids that it has made may be taken back."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -27,7 +28,8 @@ class Values:
         return ids
 
     def of_event(self, shop_id: int, name: str) -> int:
-        return self._id(shop_id, EVENT, name)
+        """The kind of an event that is not in the catalogue."""
+        return self._id(shop_id, Dimension.EVENT, name)
 
     def _id(self, shop_id: int, dimension: int, text: str) -> int:
         key = (shop_id, dimension, text)

@@ -1,4 +1,4 @@
-"""What a merchant reads about his shop: the page, its API, and the counts behind both."""
+"""What a merchant reads about their shop: the page, its API, and the same in a terminal."""
 
 from flask import Flask
 

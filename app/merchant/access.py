@@ -1,4 +1,4 @@
-"""Whose page it is: the session token decides, and nothing else that a request brings along."""
+"""Whose page it is: the session token decides, and nothing else in the request."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ _SHOP = re.compile(r"[a-z0-9][a-z0-9-]{0,240}\.myshopify\.com")
 
 
 def authenticate() -> Response | None:
-    """Before each request: the shop into `g.shop`, or a reply that asks for a good token."""
+    """Before each request: put the shop into `g.shop`, or reply with what brings a good token."""
     g.shop = ""
     if request.path.rstrip("/") == BOUNCE:
         return None
@@ -52,8 +52,8 @@ def authenticate() -> Response | None:
 
 
 def protect(reply: Response) -> Response:
-    """After each request: who may put the page into a frame, on every reply with HTML; and a fault
-    in words where a browser shows it in the place of the page."""
+    """After each request: say who may frame a reply with HTML, and show a fault as a page where
+    the browser shows it in place of the page."""
     path = request.path.rstrip("/")
     is_shown = path in (PAGE, BOUNCE) and "text/html" in request.headers.get("Accept", "")
     if is_shown and reply.status_code >= 400:
@@ -78,12 +78,12 @@ def page_address() -> str:
 
 
 def _bounce(shop: str) -> Response:
-    """To a page on which nothing but App Bridge runs: it fetches a token and goes to where
-    `shopify-reload` says.
+    """Redirect to a page that runs App Bridge alone, which fetches a token and goes on to
+    `shopify-reload`.
 
     Source: https://shopify.dev/docs/apps/build/authentication-authorization/set-embedded-app-authorization
     """
-    g.shop = shop  # who may frame the reply; nobody else will ask
+    g.shop = shop  # for `protect`: its admin may frame the reply
     query = {
         "shop": shop,
         "host": request.args.get("host", ""),
@@ -95,7 +95,7 @@ def _bounce(shop: str) -> Response:
 
 
 def _claimed_shop() -> str:
-    """What the address says: good for a header that lets that shop's admin frame an empty page."""
+    """What the address says. It may only choose whose admin may frame a page without data."""
     claimed = request.args.get("shop", "")
     return claimed if _SHOP.fullmatch(claimed) else ""
 

@@ -5,11 +5,10 @@ from html import escape
 from math import ceil, log10
 
 WIDTH, HEIGHT = 600, 150  # of the drawing; it is stretched to the page's width
-NOTHING = "\N{EN DASH}"
 
 
 def line(numbers: Sequence[int], labels: Sequence[str], title: str) -> str:
-    """An area with a line on top; each point tells its label and number when pointed at."""
+    """An area with a line on top. Each point shows its label and number when pointed at."""
     top = ceiling(max(numbers, default=0))
     step = WIDTH / max(1, len(numbers) - 1)
     points = [
@@ -42,38 +41,3 @@ def ceiling(number: int) -> int:
         return 4
     power: int = 10 ** int(log10(number))
     return ceil(number / (power / 2)) * power // 2
-
-
-def duration(seconds: int | None) -> str:
-    if seconds is None:
-        return NOTHING
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        minutes, rest = divmod(seconds, 60)
-        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
-    hours, rest = divmod(seconds, 3600)
-    return f"{hours} h {rest // 60} min" if rest >= 60 else f"{hours} h"
-
-
-def percent(share: float | None) -> str:
-    return NOTHING if share is None else f"{100 * share:.1f} %"
-
-
-def points(share: float | None) -> str:
-    """A difference of two shares."""
-    return NOTHING if share is None else f"{100 * share:+.1f} points".replace("-", "\N{MINUS SIGN}")
-
-
-def change(now: int, before: int) -> str:
-    """Against the period before, in words."""
-    if not before:
-        return "none in the period before"
-    change = f"{100 * (now - before) / before:+.0f} %".replace("-", "\N{MINUS SIGN}")
-    return f"{change} against {before:,} in the period before"
-
-
-def window(hours: int) -> str:
-    if hours == 1:
-        return "1 hour"
-    return "7 days" if hours == 168 else f"{hours} hours"

@@ -12,22 +12,21 @@ from psycopg import Connection
 from psycopg.errors import SerializationFailure
 
 from app import commands
-from app.counts.counting import count_announced, is_ours
+from app.counts.counting import count_announced
 from app.counts.measures import SIDE_STEPS
 from app.counts.period import Period, Shop, find_shop
 from app.counts.plain import Plain
-from app.counts.recount import is_dirty
-from app.counts.rollups import count_new, rebuild
+from app.counts.rollups import count_new, is_dirty, rebuild, try_lock
 from app.health.commands import look
 from app.health.status import Status
-from app.merchant.charts import NOTHING, duration, percent, points
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
 from app.merchant.reports import BREAKDOWNS, freshness
 from app.merchant.reports import report as read_report
+from app.merchant.words import NOTHING, duration, percent, points
 from app.replies import Refusal
 from app.store.commands import database
 
-_TURN = 0.05  # s
+_RETRY_PAUSE = 0.05  # s
 _DAY = click.DateTime(["%Y-%m-%d"])
 _SHOP = click.option("--shop", "domain", required=True, help="Such as your-store.myshopify.com.")
 _RANGE = click.option(
@@ -39,7 +38,7 @@ _TO = click.option("--to", "last", type=_DAY, help="Last day, default today.")
 
 @click.group()
 def report() -> None:
-    """What merchants read, in a terminal; and to count it anew."""
+    """Show, recalculate and check what merchants see."""
 
 
 @report.command()
@@ -73,11 +72,11 @@ def funnel(
 
 
 @report.command("rebuild")
-@click.option("--shop", "domain", help="Only this one; all shops where it is not given.")
+@click.option("--shop", "domain", help="Only this shop. Default: all shops.")
 def rebuild_(domain: str | None) -> None:
-    """Count anew from what is stored. Readers see the old numbers until a shop is done.
+    """Recalculate from what is stored. Merchants see the previous numbers until a shop is done.
 
-    Safe to repeat and beside running workers, which wait for it with their own counting.
+    Safe to repeat, and safe while workers run: they count on when this is done.
     """
     with closing(database(commands.settings())) as connection:
         shops = [
@@ -97,7 +96,7 @@ def rebuild_(domain: str | None) -> None:
                     rebuild(connection, shop_id, bar.update)
             except psycopg.Error as error:
                 raise click.ClickException(f"Stopped at {name}, safe to repeat: {error}") from error
-    click.echo(f"{len(shops)} shops counted anew.")
+    click.echo(f"Shops recalculated: {len(shops)}.")
 
 
 @report.command()
@@ -106,9 +105,9 @@ def rebuild_(domain: str | None) -> None:
 @_FROM
 @_TO
 def check(domain: str, range_: str, first: datetime | None, last: datetime | None) -> None:
-    """Compare the report with a plain SQL count over tracked_events; exit code 1 if they differ.
+    """Compare the report with a plain SQL count over tracked_events. Exits with 1 if they differ.
 
-    The plain count takes seconds to minutes. What is not counted yet is counted first.
+    The plain count takes seconds to minutes. Events that are not counted yet are counted first.
     """
     with closing(database(commands.settings())) as connection:
         shop = _find(connection, domain)
@@ -133,15 +132,15 @@ def check(domain: str, range_: str, first: datetime | None, last: datetime | Non
 def _count_both_ways(
     connection: Connection, shop: Shop, period: Period
 ) -> tuple[dict[str, object], dict[str, object]] | None:
-    """The report's numbers and the plain ones, of one snapshot; None where a worker is counting."""
+    """The report's numbers and the plain ones, of one snapshot. None while a worker is counting."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         try:
-            # What came a moment ago is counted for the comparison alone: taken back, it holds no
-            # worker up while the plain count takes its time.
+            # What came a moment ago is counted for the comparison alone. It is rolled back, so
+            # that no worker has to wait for the plain count.
             with connection.transaction(force_rollback=True):
-                if is_dirty(connection) or not is_ours(connection):
-                    time.sleep(_TURN)
+                if is_dirty(connection) or not try_lock(connection):
+                    time.sleep(_RETRY_PAUSE)
                     return None
                 while count_announced(connection):
                     pass
@@ -152,7 +151,7 @@ def _count_both_ways(
 
 
 def numbers_of(shown: Mapping[str, Any]) -> dict[str, object]:
-    """Of a report, what the plain count has too, in its form."""
+    """A report's numbers in the form of `plain_numbers`."""
     medians = [None, *(step["median_seconds_to_next"] for step in shown["funnel"][:-1])]
     uplift = shown["uplift"]
     return {
@@ -211,13 +210,13 @@ def _period(shop: Shop, range_: str, first: datetime | None, last: datetime | No
 
 
 def _echo_freshness(fresh: dict[str, Any], status: Status) -> None:
-    waiting = f"{status.backlog.batches:,}" if status.backlog else "an unknown number of"
+    to_store = f"{status.backlog.batches:,}" if status.backlog else "an unknown number"
     click.echo(
-        f"Counted until {fresh['until'][:16].replace('T', ' ')}. Not in the numbers yet:"
-        f" {fresh['waiting']:,} requests to be counted, {waiting} of all shops to be stored."
+        f"Up to date as of {fresh['until'][:16].replace('T', ' ')}"
+        f" ({fresh['waiting']:,} batches pending; all shops: {to_store} to be stored)."
     )
     if fresh["is_recounting"]:
-        click.echo("Being counted anew, these are the old numbers.")
+        click.echo("Recalculating. Showing the previous numbers.")
     click.echo()
 
 

@@ -1,4 +1,4 @@
-"""The merchants' own connections: a report may take longer than a tracked batch may wait."""
+"""The reports' own connections: a report may take longer than a tracked batch may wait."""
 
 import threading
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from app.store.connections import connect, report_pool
 
 READ_TIMEOUT = 20_000  # ms
 _EXPORTS = 1  # at once in a process; each holds a connection for as long as it takes
-_EXPORT_WAIT = 2.0  # s; who asks for the next as soon as he has one is a little early
+_EXPORT_WAIT = 2.0  # s; a caller has the last byte of an export a little before we end it
 
 
 class Busy(Exception):
-    """As many exports as are allowed are running."""
+    """The most exports that may run at once are running."""
 
 
 class Database:
@@ -28,7 +28,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction. psycopg.Error or psycopg_pool's where Postgres is away."""
+        """A transaction. psycopg.Error, PoolTimeout or TooManyRequests where Postgres is away."""
         with self._opening:
             if self._pool.closed:
                 self._pool.open()
@@ -41,14 +41,14 @@ class Database:
         """One snapshot for all that is read in the block."""
         with self.writing() as connection:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            # To start helpers takes longer than these queries do, and they have other work.
+            # Starting parallel workers takes longer than these queries do.
             connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
             connection.execute("SET LOCAL jit = off")
             yield connection
 
     @contextmanager
     def exporting(self) -> Iterator[Connection]:
-        """A connection outside of the pool, for as long as it takes. Busy."""
+        """One snapshot on a connection outside of the pool, for as long as it takes. Busy."""
         if not self._exports.acquire(timeout=_EXPORT_WAIT):
             raise Busy
         try:

@@ -1,4 +1,4 @@
-"""A shop's settings for its reports."""
+"""What a merchant can set for their reports."""
 
 from zoneinfo import available_timezones
 
@@ -11,7 +11,7 @@ WINDOWS = (1, 24, 72, 168)  # hours
 
 
 def change(connection: Connection, domain: str, *, time_zone: object, window_hours: object) -> None:
-    """Within the caller's transaction; the worker then counts the shop anew. Refusal."""
+    """In the caller's transaction. The worker then counts the shop anew. Refusal."""
     details: list[Detail] = []
     if not isinstance(time_zone, str) or not _is_known(connection, time_zone):
         details.append({"path": "time_zone", "message": "must be a name such as Europe/Berlin"})
@@ -32,16 +32,16 @@ def change(connection: Connection, domain: str, *, time_zone: object, window_hou
         " RETURNING shop_id",
         {"domain": domain, "time_zone": time_zone, "window_hours": window_hours},
     ).fetchone()
-    if row:  # else nothing has changed
+    if row:  # without one nothing has changed
         mark_dirty(connection, row[0])
 
 
 def _is_known(connection: Connection, time_zone: str) -> bool:
-    """To Python and to Postgres: with a name that only one knows (`localtime`) no shop's events
-    could be counted any more."""
+    """Both to Python and to Postgres: a name that only one of them knows (`localtime`) would stop
+    the counting of every shop."""
     if time_zone not in available_timezones():
         return False
-    # CET and the like would be taken for an abbreviation, which has no summer time.
+    # Postgres takes CET and the like for an abbreviation, which has no summer time.
     query = (
         "SELECT FROM pg_timezone_names WHERE name = %s AND (name IN ('UTC', 'GMT')"
         " OR name NOT IN (SELECT abbrev FROM pg_timezone_abbrevs))"

@@ -37,7 +37,7 @@ def _day(name: str, value: str) -> date:
         day = date.fromisoformat(value)
     except ValueError:
         day = None
-    if day is None or day.isoformat() != value:  # it takes weeks and basic forms too
+    if day is None or day.isoformat() != value:  # fromisoformat takes weeks and basic forms too
         raise refusal(name, "must be a day such as 2026-03-31")
     if not 1900 <= day.year < 9990:
         raise refusal(name, "is too far away")

@@ -1,5 +1,5 @@
-"""The numbers of a shop for a range of days, read from the counts. One form for page, API, CSV and
-terminal."""
+"""The numbers of a shop for a range of days, read from the counts. The page, the API, the CSV and
+the terminal all show this one form."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,8 +8,16 @@ from zoneinfo import ZoneInfo
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from app.counts import measures as m
 from app.counts import reading
+from app.counts.measures import (
+    ALL,
+    SIDE_MEASURES,
+    SIDE_STEPS,
+    STEP_MEASURES,
+    STEPS,
+    Dimension,
+    Measure,
+)
 from app.counts.period import Period, Shop
 from app.merchant.uplift import Group, Uplift
 
@@ -26,19 +34,19 @@ NAMES = {
     "widget:email_collected": "E-mail collected",
 }
 BREAKDOWNS = {
-    "product": m.PRODUCT,
-    "version": m.VERSION,
-    "device": m.DEVICE,
-    "language": m.LANGUAGE,
+    "product": Dimension.PRODUCT,
+    "version": Dimension.VERSION,
+    "device": Dimension.DEVICE,
+    "language": Dimension.LANGUAGE,
 }
 GROUPS = 10  # of a breakdown; the smaller ones are folded into one
 _BEHIND = timedelta(seconds=30)
 
 
 def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
-    """Everything of a range. Shares are of 1, None where there is nothing to divide by."""
-    wanted = [m.ANY, *range(m.STEP, m.PAGE_CART_OR_RESULT + 1)]
-    now, before = reading.visitors(connection, shop, period, wanted)
+    """Everything of a range. Shares are of 1, or None where there is nothing to divide by."""
+    of_visitors = [measure for measure in Measure if measure is not Measure.EVENTS]
+    now, before = reading.visitors(connection, shop, period, of_visitors)
     days = reading.days(connection, shop, period)
     events_before = reading.events(connection, shop, period.before)
     return {
@@ -47,7 +55,7 @@ def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[
         "window_hours": shop.window_hours,
         "period": _days_of(period),
         "before": _days_of(period.before),
-        "visitors": {"now": now[m.ANY], "before": before[m.ANY]},
+        "visitors": {"now": now[Measure.VISITORS], "before": before[Measure.VISITORS]},
         "events": {"now": sum(day["events"] for day in days), "before": events_before},
         "funnel": _funnel(now, before, reading.medians(connection, shop, period, now)),
         "uplift": _uplift(now),
@@ -55,10 +63,10 @@ def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[
             {
                 "event": event,
                 "name": NAMES[event],
-                "visitors": now[m.SIDE + number],
-                "before": before[m.SIDE + number],
+                "visitors": now[measure],
+                "before": before[measure],
             }
-            for number, event in enumerate(m.SIDE_STEPS)
+            for event, measure in zip(SIDE_STEPS, SIDE_MEASURES, strict=True)
         ],
         "days": days,
         "breakdown": breakdown(connection, shop, period, by),
@@ -68,14 +76,14 @@ def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[
 def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
     """The funnel of each group: of visitors by the events that they did in it.
 
-    The groups beyond the largest are folded: their visitors are added up, and one who was in two
-    of them counts twice.
+    The groups beyond the largest are folded into one, whose visitors are added up. A visitor who
+    was in two of them counts twice.
     """
     dimension = BREAKDOWNS[by]
     sizes, total = reading.largest_groups(connection, shop, period, dimension, GROUPS)
-    all_groups = sizes.pop(m.ALL, 0)
+    all_groups = sizes.pop(ALL, 0)
     largest = list(sizes)
-    steps = reading.group_steps(connection, shop, period, dimension, [m.ALL, *largest])
+    steps = reading.group_steps(connection, shop, period, dimension, [ALL, *largest])
     names: dict[int, str] = dict(
         connection.execute(
             "SELECT id, value FROM report_values WHERE id = ANY(%s)", [largest]
@@ -92,7 +100,7 @@ def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> di
             "visitors": all_groups - sum(sizes.values()),
             "steps": [
                 visitors - sum(steps[value][number] for value in largest)
-                for number, visitors in enumerate(steps[m.ALL])
+                for number, visitors in enumerate(steps[ALL])
             ],
         }
     return {"by": by, "groups": groups, "folded": folded}
@@ -101,11 +109,14 @@ def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> di
 def freshness(
     connection: Connection, shop: Shop, *, oldest_waiting: float | None = None
 ) -> dict[str, Any]:
-    """Until when everything is counted, and how many stored requests are not; `oldest_waiting` is
-    for how many seconds something of any shop has waited to be stored."""
+    """Until when everything is counted, and how many stored batches are not counted yet.
+
+    `oldest_waiting` is the age in seconds of the oldest batch, of any shop, that the worker has
+    still to store.
+    """
     row = connection.execute(
         "SELECT coalesce(sum((SELECT count(DISTINCT batch_id)"
-        " FROM unnest(shop_ids, batch_ids) AS one (shop_id, batch_id)"
+        " FROM unnest(shop_ids, batch_ids) AS batch (shop_id, batch_id)"
         " WHERE shop_id = %(id)s)), 0),"
         " min(written_at) FILTER (WHERE %(id)s = ANY(shop_ids)),"
         " EXISTS (SELECT FROM report_dirty WHERE shop_id = %(id)s AND visitor IS NULL)"
@@ -132,7 +143,7 @@ def is_empty(connection: Connection, shop: Shop) -> bool:
 
 
 def rejected(connection: Connection, shop: Shop, *, limit: int = 20) -> list[dict[str, Any]]:
-    """The last ones that were rejected and why."""
+    """The last events that were rejected, newest first, and why."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             "SELECT received_at, code, details, left(payload, 300) AS payload"
@@ -149,16 +160,16 @@ def _days_of(period: Period) -> dict[str, str]:
 
 
 def _funnel(
-    now: dict[int, int], before: dict[int, int], medians: dict[int, int]
+    now: reading.Numbers, before: reading.Numbers, medians: dict[int, int]
 ) -> list[dict[str, Any]]:
-    visitors = [now[measure] for measure in reading.STEP_MEASURES]
+    visitors = [now[measure] for measure in STEP_MEASURES]
     return [
         {
             "step": number + 1,
             "event": event,
             "name": NAMES[event],
             "visitors": visitors[number],
-            "before": before[m.STEP + number],
+            "before": before[STEP_MEASURES[number]],
             "of_first": _share(visitors[number], visitors[0]),
             "of_previous": _share(visitors[number], visitors[number - 1]) if number else None,
             "dropped": visitors[number] - visitors[number + 1]
@@ -166,15 +177,17 @@ def _funnel(
             else None,
             "median_seconds_to_next": medians.get(number + 1),
         }
-        for number, event in enumerate(m.STEPS)
+        for number, event in enumerate(STEPS)
     ]
 
 
-def _uplift(now: dict[int, int]) -> dict[str, Any]:
-    """The others are told by subtraction: who saw the page or a result, less who saw a result."""
-    tried = Group(now[m.RESULT], now[m.RESULT_CART])
+def _uplift(now: reading.Numbers) -> dict[str, Any]:
+    """Visitors without a result are those who saw the page or a result, less those who saw one."""
+    saw_result = now[Measure.SAW_RESULT]
+    tried = Group(saw_result, now[Measure.SAW_RESULT_ADDED])
     others = Group(
-        now[m.PAGE_OR_RESULT] - now[m.RESULT], now[m.PAGE_CART_OR_RESULT] - now[m.RESULT]
+        now[Measure.SAW_PAGE_OR_RESULT] - saw_result,
+        now[Measure.SAW_PAGE_ADDED_OR_RESULT] - saw_result,
     )
     uplift = Uplift(tried, others)
     low, high = uplift.interval or (None, None)

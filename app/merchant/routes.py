@@ -16,12 +16,12 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from app.counts.measures import STEPS
 from app.counts.period import Shop, find_shop
 from app.health.status import Status
-from app.merchant import access, charts, preferences, tables
+from app.merchant import access, charts, preferences, tables, words
 from app.merchant.database import Busy, Database
 from app.merchant.ranges import PRESETS, read_by, read_period, refusal
 from app.merchant.reports import BREAKDOWNS, NAMES, freshness, is_empty, rejected, report
-from app.replies import Refusal
-from app.responses import json_response
+from app.replies import SUCCESS, Refusal, Reply, envelope, refusal_reply
+from app.responses import json_response, response_of
 from app.store.shops import mark_installed
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ bp.after_request(access.protect)
 
 @bp.get("", provide_automatic_options=False)
 def page() -> str:
-    """The page. What it shows is what the API gives. Who opens it has the app installed."""
+    """The page, with the numbers that the API gives. A shop that opens it has the app installed."""
     with _database().writing() as connection:
         mark_installed(connection, g.shop, datetime.now(UTC))
     shown = _shown()
@@ -53,6 +53,7 @@ def page() -> str:
         breakdowns=BREAKDOWNS,
         windows=preferences.WINDOWS,
         charts=charts,
+        words=words,
         now=datetime.now(UTC),
         chosen=request.args,
         link=_link,
@@ -87,7 +88,7 @@ def api_table() -> Response:
 
 @bp.get("/api/events", provide_automatic_options=False)
 def api_events() -> Response:
-    """Raw events as they are read from Postgres; nothing is gathered in memory."""
+    """Raw events, streamed as they are read from Postgres."""
     kind = request.args.get("format", "csv")
     if kind not in ("csv", "ndjson"):
         raise refusal("format", "must be csv or ndjson")
@@ -97,7 +98,7 @@ def api_events() -> Response:
         shop = find_shop(connection, g.shop) or _unknown_shop()
         rows = tables.raw_events(connection, shop, read_period(request.args, shop.today))
         lines: Iterator[Any] = tables.as_csv(rows) if kind == "csv" else tables.as_ndjson(rows)
-        lines = chain([next(lines)], lines)  # what fails at once is told by the status
+        lines = chain([next(lines)], lines)  # what fails at once still decides the status
     except BaseException:
         stack.close()
         raise
@@ -119,29 +120,25 @@ def api_settings() -> Response:
             time_zone=sent.get("time_zone"),
             window_hours=sent.get("window_hours"),
         )
-    return json_response(b'{"success":true}')
+    return json_response(SUCCESS)
 
 
 @bp.errorhandler(Busy)
 def busy(_: Busy) -> Response:
-    reply = refused(503, "BUSY", "Another export is running, try again in a minute.")
-    reply.headers["Retry-After"] = "60"
-    return reply
+    body = envelope("BUSY", "Another export is running, try again in a minute.")
+    return response_of(Reply(body, 503, (("Retry-After", "60"),)))
 
 
 @bp.errorhandler(psycopg.Error)
 @bp.errorhandler(PoolTimeout)
 @bp.errorhandler(TooManyRequests)
-def away(error: Exception) -> Response:
+def unavailable(error: Exception) -> Response:
     logger.error(
         "a report could not be read",
         extra={"action": "report_failed", "shop": g.get("shop"), "cause": type(error).__name__},
     )
-    return refused(503, "UNAVAILABLE", "The reports cannot be read just now, try again.")
-
-
-def refused(status: int, code: str, message: str) -> Response:
-    return json_response(orjson.dumps({"success": False, "code": code, "message": message}), status)
+    message = "The reports cannot be read just now, try again."
+    return response_of(refusal_reply(Refusal(503, "UNAVAILABLE", message)))
 
 
 def _shown() -> dict[str, Any]:
@@ -162,7 +159,7 @@ def _shown() -> dict[str, Any]:
 
 
 def _link(**changes: str) -> str:
-    """This page with another choice; without the token, which the script sends along."""
+    """This page with another choice. The token stays out: the script sends it in a header."""
     kept = {name: value for name, value in request.args.items() if name != "id_token"}
     if "range" in changes:
         kept = {name: value for name, value in kept.items() if name not in ("from", "to")}

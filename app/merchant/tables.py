@@ -1,4 +1,4 @@
-"""The report's tables as CSV, and the raw events, as streams."""
+"""The report's tables and the raw events, as streams of CSV or NDJSON."""
 
 import csv
 import io
@@ -101,7 +101,7 @@ def as_ndjson(rows: Iterable[Row]) -> Iterator[bytes]:
 def raw_events(connection: Connection, shop: Shop, period: Period) -> Iterator[Row]:
     """The columns' names, then every event of the days in the shop's time zone, oldest first."""
     yield COLUMNS
-    # Each event's batch by its key: to read all batches first would keep the caller waiting.
+    # Each event's batch by its key: reading all batches first would keep the caller waiting.
     connection.execute("SET LOCAL enable_hashjoin = off")
     connection.execute("SET LOCAL enable_mergejoin = off")
     for number in range((period.last - period.first).days + 1):
@@ -124,7 +124,7 @@ def raw_events(connection: Connection, shop: Shop, period: Period) -> Iterator[R
 
 
 def _harmless(value: object) -> object:
-    """A spreadsheet must not take a shopper's text for a formula.
+    """A spreadsheet must not run what a shopper sent as a formula.
 
     Source: https://owasp.org/www-community/attacks/CSV_Injection
     """

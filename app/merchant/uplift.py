@@ -19,8 +19,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Uplift:
-    """Rates are shares of 1; `difference`, `low` and `high` (95 %) are in shares of 1 too, and None
-    where a group is empty."""
+    """Visitors who tried something on against those who did not.
+
+    Rates, the difference and its interval (95 %) are shares of 1, or None where a group is empty.
+    """
 
     tried: Group
     others: Group

@@ -8,7 +8,7 @@ import pytest
 from app.dev.seed import Seed
 from tests.browser.conftest import PICTURES
 from tests.calls import SHOP, body, event
-from tests.merchant.histories import NOON, count_all, store, visit
+from tests.counts.histories import NOON, count_all, store, visit
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 

@@ -4,13 +4,13 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from app.counts import counting
+from app.counts import counting, rollups
 from app.counts.period import find_shop
 from app.counts.rollups import mark_dirty
 from app.merchant.commands import report
 from app.store.connections import connect
 from tests.calls import SECRET, SHOP, body
-from tests.merchant.histories import NOON, count_all, store, visit
+from tests.counts.histories import NOON, count_all, store, visit
 from tests.processes.running import as_url
 
 DAY = NOON.date().isoformat()
@@ -38,10 +38,10 @@ def test_the_terminal_shows_what_the_page_shows(flask, database):
 def test_the_terminal_tells_what_is_not_in_the_numbers(flask, caller, database):
     caller.post(body())
     waiting = flask("funnel", "--shop", SHOP).output
-    assert "1 of all shops to be stored" in waiting
-    assert "3 requests to be counted" in waiting
+    assert "all shops: 1 to be stored" in waiting
+    assert "3 batches pending" in waiting
     mark_dirty(database, find_shop(database, SHOP).id)
-    assert "Being counted anew, these are the old numbers" in flask("funnel", "--shop", SHOP).output
+    assert "Recalculating. Showing the previous numbers." in flask("funnel", "--shop", SHOP).output
 
 
 def test_the_check_finds_a_number_that_is_wrong_and_a_rebuild_mends_it(flask, database):
@@ -51,7 +51,7 @@ def test_the_check_finds_a_number_that_is_wrong_and_a_rebuild_mends_it(flask, da
     wrong = flask(*check)
     assert wrong.exit_code == 1
     assert "funnel: the report has" in wrong.output
-    assert "1 shops counted anew" in flask("rebuild", "--shop", SHOP).output
+    assert "Shops recalculated: 1." in flask("rebuild", "--shop", SHOP).output
     assert flask(*check).exit_code == 0
 
 
@@ -60,7 +60,7 @@ def test_the_check_is_right_beside_a_worker_that_counts(flask, database, databas
 
     def count_slowly():
         with connect(database_url, "worker") as worker, worker.transaction():
-            counting.is_ours(worker)
+            rollups.try_lock(worker)
             counts_now.set()
             time.sleep(0.5)
             counting.count_announced(worker)

@@ -15,7 +15,7 @@ from app.counts.period import LONGEST
 from app.merchant import preferences
 from app.shopify.session_token import make_token
 from tests.calls import CONTEXT, SECRET, SHOP, body, event, odd_event, query
-from tests.merchant.histories import FUNNEL, batch, count_all, store
+from tests.counts.histories import FUNNEL, batch, count_all, store
 
 KEY = "the-key"
 OTHER = "other-shop.myshopify.com"

@@ -17,7 +17,7 @@ import pytest
 from app.dev.seed import Seed
 from app.shopify.session_token import make_token
 from tests.calls import CONTEXT, PATH, SECRET, SHOP, body, event, query
-from tests.merchant.histories import store
+from tests.counts.histories import store
 from tests.processes.running import wait_until
 
 SUCCESS = b'{"success":true}'

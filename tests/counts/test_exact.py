@@ -16,7 +16,7 @@ from app.counts.rollups import count_new, mark_dirty, rebuild
 from app.merchant import tables
 from app.merchant.commands import numbers_of, plain_numbers
 from app.merchant.reports import report
-from tests.merchant.histories import CART_ADD, FUNNEL, PAGE, batch, store
+from tests.counts.histories import CART_ADD, FUNNEL, PAGE, batch, store
 
 _shops = itertools.count()
 

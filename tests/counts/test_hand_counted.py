@@ -4,16 +4,12 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from app.counts.measures import coarse, coarse_range, rounded
 from app.counts.period import Period, find_shop
 from app.counts.rollups import mark_dirty, rebuild
 from app.merchant.reports import freshness, report
-from app.merchant.uplift import Group, Uplift
 from tests.calls import SHOP
-from tests.merchant.histories import (
+from tests.counts.histories import (
     ADDED,
     BUTTON,
     CART_ADD,
@@ -56,6 +52,18 @@ def test_each_step_has_those_who_did_all_before_it(database):
 def test_the_median_of_an_even_number_is_between_the_two_in_the_middle(database, minutes, seconds):
     visits = [batch(f"v{n}", (PAGE, 0), (BUTTON, after)) for n, after in enumerate(minutes)]
     assert counted(database, *visits)["funnel"][0]["median_seconds_to_next"] == seconds
+
+
+def test_a_time_is_that_of_the_first_day_in_the_range_with_the_step(database):
+    next_day = 24 * 60
+    shown = counted(
+        database,
+        batch("a", (PAGE, 0), (BUTTON, 9)),
+        batch("a", (PAGE, next_day), (BUTTON, next_day + 1)),
+        batch("b", (PAGE, 0), (BUTTON, 5)),
+        period=Period(DAY, DAY + timedelta(days=1)),
+    )
+    assert shown["funnel"][0]["median_seconds_to_next"] == 7 * 60
 
 
 def test_a_visitor_who_comes_again_counts_once_with_the_best_attempt(database):
@@ -124,19 +132,6 @@ def test_the_uplift_compares_who_saw_a_result_with_who_did_not(database):
     assert "Too few" in shown["words"]
 
 
-def test_the_interval_is_newcombes():
-    # The paper's example (a): 56 of 70 against 48 of 80.
-    low, high = Uplift(Group(70, 56), Group(80, 48)).interval
-    assert (round(low, 4), round(high, 4)) == (0.0524, 0.3339)
-
-
-@pytest.mark.parametrize(
-    ("tried", "words"), [(400, "more often"), (150, "less often"), (210, "No clear difference")]
-)
-def test_the_words_follow_the_interval(tried, words):
-    assert words in Uplift(Group(1000, tried), Group(1000, 210)).words
-
-
 def test_groups_beyond_the_largest_are_folded(database):
     batches = [
         visit(f"v{number}-{visitor}", 2, product_id=f"p{number}")
@@ -184,9 +179,3 @@ def test_a_rebuild_tells_its_progress(database):
     steps = []
     rebuild(database, find_shop(database, SHOP).id, steps.append)
     assert sum(steps) == 11
-
-
-@given(st.integers(0, 700_000))
-def test_the_two_scales_of_time_fit_together(seconds):
-    low, high = coarse_range(coarse(seconds))
-    assert low <= rounded(seconds) <= seconds < high

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from app.counts import counting, journeys
+from app.counts import counting, journeys, rollups
 from app.counts.period import Period, find_shop
 from app.counts.rollups import count_new, forget_deleted, rebuild
 from app.dev.seed import Seed
@@ -15,7 +15,7 @@ from app.merchant.reports import freshness, report
 from app.store.connections import connect
 from app.worker.reporting import Reporting
 from tests.calls import SHOP
-from tests.merchant.histories import BUTTON, NOON, PAGE, batch, count_all, store, visit
+from tests.counts.histories import BUTTON, NOON, PAGE, batch, count_all, store, visit
 from tests.processes.running import wait_until
 
 ONE_DAY = Period(NOON.date(), NOON.date())
@@ -170,12 +170,25 @@ def test_a_robots_events_count_as_events_only_also_after_a_rebuild(database, mon
     assert entered(database) == 1
 
 
+def test_an_erased_robot_leaves_the_numbers_too(database, monkeypatch):
+    monkeypatch.setattr(journeys, "MOST_EVENTS", 10)
+    store(database, visit("robot", 7), visit("robot", 7, minutes=30), visit("a", 2))
+    count_all(database)
+    with database.transaction():
+        database.execute("DELETE FROM events USING batches b WHERE b.id = batch_id"
+                         " AND b.client_id = 'robot'")  # fmt: skip
+        rollups.mark_dirty(database, find_shop(database, SHOP).id, ["robot"])
+    count_all(database)
+    shown = report(database, find_shop(database, SHOP), ONE_DAY, "product")
+    assert (shown["events"]["now"], shown["visitors"]["now"]) == (2, 1)
+
+
 def test_a_rebuild_beside_a_worker_waits_for_it(database, database_url):
     store(database, visit("a", 3))
     shop_id = find_shop(database, SHOP).id
     with connect(database_url, "worker") as worker, connect(database_url, "rebuild") as other:
         with worker.transaction():
-            counting.is_ours(worker)
+            rollups.try_lock(worker)
             counting.count_announced(worker)
             rebuilding = threading.Thread(target=rebuild, args=(other, shop_id))
             rebuilding.start()
@@ -184,6 +197,28 @@ def test_a_rebuild_beside_a_worker_waits_for_it(database, database_url):
         rebuilding.join(10)
     assert freshness(database, find_shop(database, SHOP))["is_recounting"] is False
     assert entered(database) == 1
+
+
+def test_a_recount_whose_snapshot_is_too_old_gives_up_and_is_done_next_time(
+    database, database_url, monkeypatch
+):
+    store(database, visit("a", 3), visit("b", 1))
+    rollups.mark_dirty(database, find_shop(database, SHOP).id)
+    try_lock = rollups.try_lock
+
+    def lock_late(connection):
+        connection.execute("SELECT")  # the snapshot
+        with connect(database_url, "other") as other, other.transaction():
+            try_lock(other)
+            counting.count_announced(other)
+        return try_lock(connection)
+
+    with monkeypatch.context() as late:
+        late.setattr(rollups, "try_lock", lock_late)
+        assert not count_new(database)
+    assert rollups.is_dirty(database)
+    count_all(database)
+    assert entered(database) == 2
 
 
 def test_the_demo_year_is_the_same_each_time_and_ends_today(database):

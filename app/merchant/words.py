@@ -1,0 +1,41 @@
+"""Numbers as a merchant reads them, on the page and in the terminal."""
+
+NOTHING = "\N{EN DASH}"
+
+
+def duration(seconds: int | None) -> str:
+    """Such as 45 s, 2 min 5 s, 3 h 20 min."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        minutes, rest = divmod(seconds, 60)
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours} h {rest // 60} min" if rest >= 60 else f"{hours} h"
+
+
+def percent(share: float | None) -> str:
+    """Of a share of 1."""
+    return NOTHING if share is None else f"{100 * share:.1f} %"
+
+
+def points(share: float | None) -> str:
+    """Of a difference of two shares of 1, with its sign."""
+    return NOTHING if share is None else f"{100 * share:+.1f} points".replace("-", "\N{MINUS SIGN}")
+
+
+def change(now: int, before: int) -> str:
+    """Against the period before, in words."""
+    if not before:
+        return "none in the period before"
+    share = f"{100 * (now - before) / before:+.0f} %".replace("-", "\N{MINUS SIGN}")
+    return f"{share} against {before:,} in the period before"
+
+
+def window(hours: int) -> str:
+    """Within which an attempt counts."""
+    if hours == 1:
+        return "1 hour"
+    return "7 days" if hours == 168 else f"{hours} hours"
