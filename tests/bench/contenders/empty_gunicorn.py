@@ -1,5 +1,6 @@
-"""Our gunicorn, without the hooks that need our app."""
+"""Our gunicorn's settings, with the event loop that it brings along."""
 
 from config.gunicorn import *  # noqa: F403
 
-del post_worker_init, worker_exit  # noqa: F821
+worker_class = "asgi"
+asgi_lifespan = "off"
