@@ -13,6 +13,8 @@ from app.tracking.endpoint import Endpoint
 
 logger = logging.getLogger(__name__)
 
+_ANY = 2**63  # bytes
+
 bp = Blueprint("tracking", __name__)
 
 
@@ -25,6 +27,7 @@ def receive_events() -> Response:
 
 def _read_body() -> bytes:
     """The body as sent, or a little more of it than is allowed."""
+    request.max_content_length = _ANY  # what is too large is refused with a reason of our own
     try:
         raw: bytes = request.stream.read(WIRE_LIMIT + 1)
     except (OSError, HTTPException) as error:
