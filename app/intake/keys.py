@@ -63,16 +63,11 @@ def seen_lifetime(window: int) -> int:
     return window + -(-window // BUCKETS_PER_WINDOW)
 
 
-def came(shop: str) -> str:
-    """When a shop has last sent nothing but what was seen before (Unix seconds)."""
-    return f"{{t0}}:came:{shop}:"
-
-
 def spooled(host: str) -> str:
     """Since when something waits in the spool of a machine (Unix seconds)."""
     return f"{{t0}}:spool:{host}"
 
 
-def paused(journal: str) -> str:
-    """Since when web processes leave a journal alone (Unix seconds); gone soon after they stop."""
+def skipped(journal: str) -> str:
+    """Since when web processes skip a journal (Unix seconds); gone soon after they stop."""
     return f"{{t0}}:paused:{journal}"
