@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["settings"] = settings
     parts = intake.build(settings)
     app.extensions["intake"], app.extensions["drainer"] = parts.intake, parts.drainer
-    app.extensions["database"] = parts.store.connection
+    app.extensions["database"] = parts.postgres.connection
     responses.init_app(app)
     health.init_app(app, parts, settings)
     tracking.init_app(app, settings)

@@ -97,7 +97,7 @@ def _gather_streams(status: Status, redis: Redis, partitions: int) -> None:
     idle = [consumer["idle_seconds"] for consumer in status.consumers]
     status.worker_seen_seconds = min(idle, default=None)
     for journal in keys.JOURNALS:
-        since: Any = redis.get(keys.paused(journal))
+        since: Any = redis.get(keys.skipped(journal))
         if since:
             status.paused[journal] = round(now - float(since), 1)
 

@@ -6,13 +6,13 @@ from typing import NamedTuple
 from redis import Redis
 
 from app.batch.batch import Batch
-from app.intake.breaker import Pause
+from app.intake.breaker import CircuitBreaker
 from app.intake.drainer import Drainer
 from app.intake.filter import Filter
 from app.intake.intake import Intake
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
-from app.intake.postgres import Store
+from app.intake.postgres import Postgres
 from app.intake.redis_client import is_persistent, request_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import SpoolReport
@@ -29,14 +29,14 @@ class Parts(NamedTuple):
     intake: Intake
     drainer: Drainer
     redis: Redis
-    store: Store
+    postgres: Postgres
     spool: Spool
 
 
 def build(settings: Settings) -> Parts:
     """Connects at its first use, after gunicorn's fork."""
     redis = request_client(settings)
-    pause = Pause()
+    breaker = CircuitBreaker()
     outcomes = Outcomes()
     limits = Limits(
         shop=settings.rate_limit_shop_per_minute, visitor=settings.rate_limit_visitor_per_minute
@@ -44,19 +44,19 @@ def build(settings: Settings) -> Parts:
     stream = Stream(
         redis,
         outcomes,
-        pause=pause,
+        breaker=breaker,
         partitions=settings.stream_partitions,
         max_batches=settings.stream_max_batches,
         dedup_window=settings.dedup_window_seconds,
         limits=limits,
     )
-    store = Store(
+    postgres = Postgres(
         request_pool(settings.database_url),
         Writer(statement_timeout=REQUEST_STATEMENT_TIMEOUT),
         Filter(
             redis,
             outcomes,
-            pause=pause,
+            breaker=breaker,
             partitions=settings.stream_partitions,
             dedup_window=settings.dedup_window_seconds,
             limits=limits,
@@ -66,7 +66,7 @@ def build(settings: Settings) -> Parts:
     spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
     intake = Intake(
         stream=stream,
-        store=store,
+        postgres=postgres,
         spool=spool,
         mode=settings.intake,
         is_persistent=lambda: is_persistent(redis),
@@ -82,4 +82,4 @@ def build(settings: Settings) -> Parts:
         return run(intake.take(batch))
 
     drainer = Drainer(spool, Path(settings.spool_dir), take, report)
-    return Parts(intake, drainer, redis, store, spool)
+    return Parts(intake, drainer, redis, postgres, spool)

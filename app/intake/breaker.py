@@ -1,57 +1,56 @@
-"""Leaving a journal alone that has failed, for a short, growing while."""
+"""Skipping a journal that failed, for a short, growing while."""
 
 import threading
 import time
 
-_FIRST = 0.25  # s
-_LONGEST = 5.0  # s
+_FIRST_PAUSE = 0.25  # s
+_LONGEST_PAUSE = 5.0  # s
 
 
-class Pause:
-    """Closed while all is well. After a failure nobody calls, until the pause is over; then one
-    caller at a time tries, so that a server which hangs costs one request a moment and not all."""
+class CircuitBreaker:
+    """Everyone may call while all is well. After a failure nobody may, until a pause is over; then
+    one caller at a time tries, so that a server that hangs holds up one request and not all."""
 
-    def __init__(self, *, is_skipped: bool = True) -> None:
-        """With `is_skipped` False all may call always: the last journal is never left alone."""
-        self._is_skipped = is_skipped
+    def __init__(self, *, is_skipping: bool = True) -> None:
+        """With `is_skipping` False everyone may always call: the last journal is never skipped."""
+        self._is_skipping = is_skipping
         self._lock = threading.Lock()
-        self._length = 0.0  # s, of the current pause; 0 while all is well
-        self._over_at = 0.0  # monotonic
+        self._pause = 0.0  # s; 0 while all is well
+        self._pause_ends_at = 0.0  # monotonic
         self._is_tried = False
         self.since: float | None = None  # Unix seconds of the first failure
 
-    def allows(self) -> bool:
-        """Whether to call now. Who got a yes says afterwards how it went."""
+    def allow(self) -> bool:
+        """Whether to call now. A caller that is let through records afterwards how it went."""
         with self._lock:
-            if not self._length:
+            if not self._pause:
                 return True
-            if not self._is_skipped:
+            if not self._is_skipping:
                 self._is_tried = True
                 return True
-            if self._is_tried or time.monotonic() < self._over_at:
+            if self._is_tried or time.monotonic() < self._pause_ends_at:
                 return False
             self._is_tried = True
             return True
 
-    def failed(self) -> bool:
+    def record_failure(self) -> bool:
         """Returns whether this is the first failure after all was well."""
         with self._lock:
-            now = time.monotonic()
-            if self._length and not self._is_tried:
-                return False  # one of those who were already on their way
-            first = not self._length
-            self._length = min(self._length * 2 or _FIRST, _LONGEST)
-            self._over_at = now + self._length
+            if self._pause and not self._is_tried:
+                return False  # the caller was on its way before the first failure
+            is_first = not self._pause
+            self._pause = min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
+            self._pause_ends_at = time.monotonic() + self._pause
             self._is_tried = False
             self.since = self.since or time.time()
-            return first
+            return is_first
 
-    def succeeded(self) -> bool:
+    def record_success(self) -> bool:
         """Returns whether this ends a pause."""
-        if not self._length:
+        if not self._pause:
             return False
         with self._lock:
-            ended = self._is_tried
-            if ended:
-                self._length, self._is_tried, self.since = 0.0, False, None
-            return ended
+            is_over = self._is_tried
+            if is_over:
+                self._pause, self._is_tried, self.since = 0.0, False, None
+            return is_over

@@ -15,7 +15,7 @@ from redis.client import Pipeline
 
 from app.batch.batch import Batch
 from app.intake import keys
-from app.intake.breaker import Pause
+from app.intake.breaker import CircuitBreaker
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
 
@@ -32,15 +32,15 @@ class Filter:
         client: Redis,
         outcomes: Outcomes,
         *,
-        pause: Pause,
+        breaker: CircuitBreaker,
         partitions: int,
         dedup_window: int,
         limits: Limits,
     ) -> None:
-        """`pause` is the one of the stream: the server is the same."""
+        """`breaker` is the one of the stream: the server is the same."""
         self._client = client
         self._outcomes = outcomes
-        self._pause = pause
+        self._breaker = breaker
         self._partitions = partitions
         self._dedup_window = dedup_window
         self._limits = limits
@@ -111,18 +111,18 @@ class Filter:
 
     def _call(self, fill: Callable[[Pipeline], object]) -> list[Any]:
         """The answers, none where Redis is away."""
-        if not self._pause.allows():
+        if not self._breaker.allow():
             return []
         try:
             with self._client.pipeline(transaction=False) as pipeline:
                 fill(pipeline)
                 answers = pipeline.execute()
         except RedisError as error:
-            if self._pause.failed():
+            if self._breaker.record_failure():
                 logger.warning(
                     "Redis is away: nothing is filtered or limited for a while",
                     extra={"action": "filter_paused", "cause": f"{type(error).__name__}: {error}"},
                 )
             return []
-        self._pause.succeeded()
+        self._breaker.record_success()
         return answers

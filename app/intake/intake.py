@@ -1,4 +1,4 @@
-"""The order in which the journals are asked, and what happened to a batch in the end."""
+"""The order in which the journals are asked, and what becomes of a batch."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -8,7 +8,7 @@ from typing import Protocol
 from redis import RedisError
 
 from app.batch.batch import Batch
-from app.intake.breaker import Pause
+from app.intake.breaker import CircuitBreaker
 from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream
@@ -18,10 +18,11 @@ logger = logging.getLogger(__name__)
 
 
 class Journal(Protocol):
-    """Takes a batch over durably, or raises: then the next journal is asked, and this one is left
-    alone for a while."""
+    """Takes a batch over durably, or raises: then the next journal is asked, and this one is
+    skipped for a while."""
 
-    pause: Pause
+    name: str  # in logs, metrics and Redis
+    breaker: CircuitBreaker
 
     def append(self, batch: Batch) -> int:
         """Returns how many of the batch's events were seen before."""
@@ -39,14 +40,14 @@ class Intake:
         self,
         *,
         stream: Stream,
-        store: Journal,
+        postgres: Journal,
         spool: Journal,
         mode: str,
         is_persistent: Callable[[], bool],
         outcomes: Outcomes,
     ) -> None:
         """`is_persistent` asks Redis whether it may be the only holder of a batch; for "auto"."""
-        self.stream, self.store, self.spool = stream, store, spool
+        self.stream, self.postgres, self.spool = stream, postgres, spool
         self._stream_first: bool | None = {"stream": True, "store": False}.get(mode)
         self._is_persistent = is_persistent
         self.outcomes = outcomes
@@ -61,7 +62,7 @@ class Intake:
             return
         if await _ask([self.spool], batch):
             self._count_unlimited(batch)
-            # The events' outcome is known, and counted, when they are given back.
+            # What becomes of the events is known, and counted, when the spool is drained.
             self.outcomes.count(
                 {
                     "duplicate": batch.repeats,
@@ -79,40 +80,40 @@ class Intake:
         raise NotStored
 
     def report(self) -> None:
-        """Carry the counts on, and which journals are left alone; both wait for Redis."""
-        paused = {
-            _name(journal): journal.pause.since
-            for journal in (self.stream, self.store, self.spool)
-            if journal.pause.since
+        """Carry to Redis what was counted and which journals are skipped."""
+        skipped = {
+            journal.name: journal.breaker.since
+            for journal in (self.stream, self.postgres, self.spool)
+            if journal.breaker.since
         }
         with suppress(RedisError):
-            self.stream.report(paused)
+            self.stream.report(skipped)
 
     def _count_unlimited(self, batch: Batch) -> None:
-        if self.stream.pause.since:  # Redis is away, and the rate limits with it
+        if self.stream.breaker.since:  # Redis is away, and the rate limits with it
             self.outcomes.count({"unlimited": batch.received_count})
 
     async def take(self, batch: Batch) -> bool:
-        """Offer the batch to the stream and the store; whether one of them has taken it."""
+        """Offer the batch to the stream and to Postgres; whether one of them has taken it."""
         return await _ask(await self._servers(), batch)
 
     def close(self) -> None:
-        for journal in (self.stream, self.store, self.spool):
+        for journal in (self.stream, self.postgres, self.spool):
             journal.close()
 
     async def _servers(self) -> list[Journal | Stream]:
-        return [self.stream, self.store] if await self._is_stream_first() else [self.store]
+        return [self.stream, self.postgres] if await self._is_stream_first() else [self.postgres]
 
     async def _is_stream_first(self) -> bool:
-        pause = self.stream.pause
-        if self._stream_first is None and pause.allows():
+        breaker = self.stream.breaker
+        if self._stream_first is None and breaker.allow():
             try:
                 self._stream_first = await offload(self._is_persistent)
             except Exception as error:  # noqa: BLE001  # Redis is away: asked again later
-                if pause.failed():
-                    _log_pause(self.stream, error)
+                if breaker.record_failure():
+                    _log_failure(self.stream, error)
                 return False
-            if pause.succeeded():
+            if breaker.record_success():
                 _log_return(self.stream)
             logger.info(
                 "the order of the journals is known",
@@ -124,18 +125,18 @@ class Intake:
 async def _ask(journals: Iterable[Journal | Stream], batch: Batch) -> bool:
     """Whether one of the journals took the batch; the first that does."""
     for journal in journals:
-        if not journal.pause.allows():
+        if not journal.breaker.allow():
             continue
         try:
             await _append(journal, batch)
         except RateLimited:
-            journal.pause.succeeded()
+            journal.breaker.record_success()
             raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, the next one may do
-            if journal.pause.failed():
-                _log_pause(journal, error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next journal may take it
+            if journal.breaker.record_failure():
+                _log_failure(journal, error)
         else:
-            if journal.pause.succeeded():
+            if journal.breaker.record_success():
                 _log_return(journal)
             return True
     return False
@@ -148,13 +149,13 @@ async def _append(journal: Journal | Stream, batch: Batch) -> None:
         await offload(journal.append, batch)
 
 
-def _log_pause(journal: Journal | Stream, error: Exception) -> None:
-    """Once when it begins, not for every batch."""
+def _log_failure(journal: Journal | Stream, error: Exception) -> None:
+    """Called once when the failing begins, not for every batch."""
     logger.warning(
-        "a journal fails and is left alone for a while",
+        "journal failed; skipping it for now",
         extra={
             "action": "journal_paused",
-            "journal": _name(journal),
+            "journal": journal.name,
             "cause": f"{type(error).__name__}: {error}",
         },
     )
@@ -162,10 +163,6 @@ def _log_pause(journal: Journal | Stream, error: Exception) -> None:
 
 def _log_return(journal: Journal | Stream) -> None:
     logger.info(
-        "a journal takes batches again",
-        extra={"action": "journal_back", "journal": _name(journal)},
+        "journal takes batches again",
+        extra={"action": "journal_back", "journal": journal.name},
     )
-
-
-def _name(journal: Journal | Stream) -> str:
-    return type(journal).__name__.lower()

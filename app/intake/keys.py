@@ -73,6 +73,6 @@ def spooled(host: str) -> str:
     return f"{{t0}}:spool:{host}"
 
 
-def paused(journal: str) -> str:
-    """Since when web processes leave a journal alone (Unix seconds); gone soon after they stop."""
+def skipped(journal: str) -> str:
+    """Since when web processes skip a journal (Unix seconds); gone soon after they stop."""
     return f"{{t0}}:paused:{journal}"

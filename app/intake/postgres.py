@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from psycopg_pool import ConnectionPool
 
 from app.batch.batch import Batch
-from app.intake.breaker import Pause
+from app.intake.breaker import CircuitBreaker
 from app.intake.filter import Filter
 from app.intake.outcomes import Outcomes
 from app.store.connections import BoundedConnection
@@ -14,7 +14,9 @@ from app.store.salvage import write_past_poison
 from app.store.writer import Writer
 
 
-class Store:
+class Postgres:
+    name = "store"  # as in INTAKE=store
+
     def __init__(
         self,
         pool: ConnectionPool[BoundedConnection],
@@ -22,7 +24,7 @@ class Store:
         filter_: Filter,
         outcomes: Outcomes,
     ) -> None:
-        self.pause = Pause()
+        self.breaker = CircuitBreaker()
         self._pool = pool
         self._writer = writer
         self._filter = filter_

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.batch.batch import Batch
-from app.intake.breaker import Pause
+from app.intake.breaker import CircuitBreaker
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,11 @@ class Backlog(NamedTuple):
 
 
 class Spool:
+    name = "spool"
+
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         """Nothing is touched before the first use; `folder` is made then."""
-        self.pause = Pause(is_skipped=False)
+        self.breaker = CircuitBreaker(is_skipping=False)
         self._path = folder / "spool.sqlite"
         self._max_pages = max(_FEWEST_PAGES, max_bytes // _PAGE)
         self._lock = threading.Lock()

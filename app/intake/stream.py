@@ -8,14 +8,14 @@ from redis import Redis
 
 from app.batch.batch import Batch
 from app.intake import keys
-from app.intake.breaker import Pause
+from app.intake.breaker import CircuitBreaker
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
 from app.intake.script import Script
 
 _COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
 _CAME_LIFETIME = 3 * 24 * 60 * 60  # s; a shop is redacted two days after it has left
-_PAUSED_LIFETIME = 5  # s, several times the rhythm of reports
+_SKIPPED_LIFETIME = 5  # s, several times the rhythm of reports
 
 
 class StreamFull(Exception):
@@ -23,18 +23,20 @@ class StreamFull(Exception):
 
 
 class Stream:
+    name = "stream"
+
     def __init__(
         self,
         client: Redis,
         outcomes: Outcomes,
         *,
-        pause: Pause,
+        breaker: CircuitBreaker,
         partitions: int,
         max_batches: int,
         dedup_window: int,
         limits: Limits,
     ) -> None:
-        self.pause = pause
+        self.breaker = breaker
         self._client = client
         self._script = Script(client)
         self._outcomes = outcomes
@@ -92,11 +94,11 @@ class Stream:
             self._outcomes.came(batch)
         return int(answer)
 
-    def report(self, paused: Mapping[str, float]) -> None:
-        """Carry on what was counted, without a batch, and tell which journals are left alone since
-        when (Unix seconds). redis.RedisError: it goes on waiting."""
+    def report(self, skipped: Mapping[str, float]) -> None:
+        """Carry on what was counted, without a batch, and since when (Unix seconds) which journals
+        are skipped. redis.RedisError: what was counted waits for the next call."""
         others, came = self._outcomes.take(), self._outcomes.take_came()
-        if not others and not paused and not came:
+        if not others and not skipped and not came:
             return
         try:
             with self._client.pipeline() as pipeline:
@@ -107,8 +109,8 @@ class Stream:
                 pipeline.expire(day, _COUNTS_LIFETIME, nx=True)
                 for shop, at in came.items():
                     pipeline.set(keys.came(shop), at, ex=_CAME_LIFETIME)
-                for journal, since in paused.items():
-                    pipeline.set(keys.paused(journal), since, ex=_PAUSED_LIFETIME)
+                for journal, since in skipped.items():
+                    pipeline.set(keys.skipped(journal), since, ex=_SKIPPED_LIFETIME)
                 pipeline.execute()
         except BaseException:
             self._outcomes.count(others)

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from app.batch.batch import Batch, Context, Event
 from app.intake import keys, waiting
-from app.intake.breaker import Pause
+from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream
@@ -140,7 +140,7 @@ def _latency(servers, folder, url):
 def _fill_stream(servers, batches, *, shops, events=_EVENTS):
     """As the web processes would have left it."""
     stream = Stream(
-        servers.redis, Outcomes(), pause=Pause(), partitions=1, max_batches=10**9,
+        servers.redis, Outcomes(), breaker=CircuitBreaker(), partitions=1, max_batches=10**9,
         dedup_window=172_800, limits=Limits(),
     )  # fmt: skip
     now = datetime.now(UTC)

@@ -10,7 +10,7 @@ from redis.retry import Retry
 
 from app.batch.batch import Batch, Context, Event, Rejected, UnreadableEntry, digest
 from app.intake import keys
-from app.intake.breaker import Pause
+from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream, StreamFull
@@ -30,7 +30,7 @@ def stream(redis_client, outcomes):
     return Stream(
         redis_client,
         outcomes,
-        pause=Pause(),
+        breaker=CircuitBreaker(),
         partitions=1,
         max_batches=3,
         dedup_window=WINDOW,
@@ -146,7 +146,7 @@ def test_counts_that_did_not_arrive_are_kept(outcomes):
         stream = Stream(
             nowhere,
             outcomes,
-            pause=Pause(),
+            breaker=CircuitBreaker(),
             partitions=1,
             max_batches=3,
             dedup_window=WINDOW,
@@ -175,7 +175,7 @@ def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcom
     stream = Stream(
         redis_client,
         outcomes,
-        pause=Pause(),
+        breaker=CircuitBreaker(),
         partitions=4,
         max_batches=100,
         dedup_window=WINDOW,
