@@ -63,11 +63,6 @@ def seen_lifetime(window: int) -> int:
     return window + -(-window // BUCKETS_PER_WINDOW)
 
 
-def came(shop: str) -> str:
-    """When a shop has last sent nothing but what was seen before (Unix seconds)."""
-    return f"{{t0}}:came:{shop}:"
-
-
 def spooled(host: str) -> str:
     """Since when something waits in the spool of a machine (Unix seconds)."""
     return f"{{t0}}:spool:{host}"

@@ -7,11 +7,8 @@ the day.
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping
-
-from app.batch.batch import Batch
 
 EVENTS = ("accepted", "duplicate", "rejected", "rate_limited", "not_stored")
 
@@ -26,7 +23,6 @@ class Outcomes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pending: Counter[str] = Counter()
-        self._came: dict[str, float] = {}
 
     def count(self, numbers: Mapping[str, int]) -> None:
         with self._lock:
@@ -39,15 +35,3 @@ class Outcomes:
         with self._lock:
             pending, self._pending = self._pending, Counter()
         return {name: number for name, number in pending.items() if number}
-
-    def came(self, batch: Batch) -> None:
-        """Of a batch whose events were all seen before: no row will tell that its shop was here."""
-        if batch.is_limited and not batch.rejected:  # else it came earlier, or leaves a row
-            with self._lock:
-                self._came[batch.shop] = time.time()
-
-    def take_came(self) -> dict[str, float]:
-        """When (Unix seconds) which of these shops came."""
-        with self._lock:
-            came, self._came = self._came, {}
-        return came

@@ -42,8 +42,6 @@ class Postgres:
             if unseen or batch.rejected:
                 stored = self._write(batch, unseen)
             self._filter.mark(batch)
-        if not stored:
-            self._outcomes.came(batch)
         self._outcomes.count(
             {
                 "accepted": stored,

@@ -14,7 +14,6 @@ from app.intake.outcomes import Outcomes
 from app.intake.script import Script
 
 _COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
-_CAME_LIFETIME = 3 * 24 * 60 * 60  # s; a shop is redacted two days after it has left
 _SKIPPED_LIFETIME = 5  # s, several times the rhythm of reports
 
 
@@ -54,11 +53,11 @@ class Stream:
         partition = keys.partition(batch.shop, self._partitions)
         now = time.time()
         limits = self._limits.of(batch, partition, now)
-        others = self._outcomes.take()
-        counts = others
+        carried = self._outcomes.take()
+        counts = carried
         if batch.rejected_count or batch.repeats:  # adding leaves zeros out
-            own = Counter(rejected=batch.rejected_count, duplicate=batch.repeats)
-            counts = Counter(others) + own
+            known = Counter(rejected=batch.rejected_count, duplicate=batch.repeats)
+            counts = Counter(carried) + known
         try:
             answer = await self._script(
                 [
@@ -83,37 +82,33 @@ class Stream:
                 ],
             )
         except BaseException:
-            self._outcomes.count(others)
+            self._outcomes.count(carried)
             raise
         if answer in (b"FULL", b"LIMITED"):
-            self._outcomes.count(others)
+            self._outcomes.count(carried)
             if answer == b"FULL":
                 raise StreamFull(f"the stream is at its cap of {self._max_batches} batches")
             raise RateLimited(seconds_to_next_minute(now))
-        if int(answer) == len(batch.events):
-            self._outcomes.came(batch)
         return int(answer)
 
     def report(self, skipped: Mapping[str, float]) -> None:
         """Carry on what was counted, without a batch, and since when (Unix seconds) which journals
         are skipped. redis.RedisError: what was counted waits for the next call."""
-        others, came = self._outcomes.take(), self._outcomes.take_came()
-        if not others and not skipped and not came:
+        carried = self._outcomes.take()
+        if not carried and not skipped:
             return
         try:
             with self._client.pipeline() as pipeline:
                 day = keys.counts(0, time.time())
-                for name, number in others.items():
+                for name, number in carried.items():
                     pipeline.hincrby(day, name, number)
                     pipeline.hincrby(keys.total(0), name, number)
                 pipeline.expire(day, _COUNTS_LIFETIME, nx=True)
-                for shop, at in came.items():
-                    pipeline.set(keys.came(shop), at, ex=_CAME_LIFETIME)
                 for journal, since in skipped.items():
                     pipeline.set(keys.skipped(journal), since, ex=_SKIPPED_LIFETIME)
                 pipeline.execute()
         except BaseException:
-            self._outcomes.count(others)
+            self._outcomes.count(carried)
             raise
 
     def close(self) -> None:

@@ -8,15 +8,6 @@ from app.privacy.waiting import Journals
 from app.store import shops
 
 
-def mark_returned(connection: Connection, journals: Journals, shop: str | None = None) -> list[str]:
-    """Mark those installed that have sent something since they uninstalled; returns their domains.
-    redis.RedisError."""
-    returned = shops.mark_returned(connection, shop)
-    gone = shops.gone(connection) if shop is None else [shop]
-    came = journals.came(gone).items()
-    return returned + [shop for shop, at in came if shops.mark_installed(connection, shop, at)]
-
-
 def is_back(connection: Connection, journals: Journals, request: Request) -> bool:
     """By what is stored and by what still waits. redis.RedisError."""
     shop = request.shop_domain
@@ -28,7 +19,7 @@ def is_back(connection: Connection, journals: Journals, request: Request) -> boo
             "SELECT 1 FROM shops WHERE domain = %s AND uninstalled_at IS NOT NULL", [shop]
         ).fetchone()
         return was_gone is not None
-    if mark_returned(connection, journals, shop):
+    if shops.mark_returned(connection, shop):
         return True
     received = [sender(batch).received_at for batch in journals.batches(shop)]
     last = max(filter(None, received), default=None)

@@ -2,9 +2,9 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from redis import Redis
@@ -51,13 +51,6 @@ class Journals:
     def any_spooled(self, before: datetime) -> bool:
         """Whether some machine's spool holds what it took before a time. redis.RedisError."""
         return waits_since_before(self._redis, before.timestamp())
-
-    def came(self, shops: Sequence[str]) -> dict[str, datetime]:
-        """When those of the shops came that have sent only what was seen before.
-        redis.RedisError."""
-        found: Any = self._redis.mget([keys.came(shop) for shop in shops]) if shops else []
-        times = zip(shops, found, strict=True)
-        return {shop: datetime.fromtimestamp(float(at), UTC) for shop, at in times if at}
 
     def forget_shop(self, shop: str) -> None:
         """Delete the keys that bear the shop's name: sets of seen ids, rate counters, …"""

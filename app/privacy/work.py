@@ -19,7 +19,7 @@ from app.privacy import erasure, rejected, requests, search, writers
 from app.privacy.erasure import Recount
 from app.privacy.export import export
 from app.privacy.requests import Request
-from app.privacy.returned import is_back, mark_returned
+from app.privacy.returned import is_back
 from app.privacy.search import Found
 from app.privacy.senders import addresses, is_his_of, sender, was_received_before
 from app.privacy.subject import Subject
@@ -77,10 +77,6 @@ class Work:
             )
             requests.failed(connection, request)
         return request
-
-    def mark_returned(self, connection: Connection) -> list[str]:
-        """Mark the shops that are back; returns their domains. redis.RedisError."""
-        return mark_returned(connection, self._journals)
 
     def find(
         self, connection: Connection, shop: str, subject: Subject, before: datetime, step: Progress

@@ -50,14 +50,6 @@ def mark_returned(connection: Connection, shop: str | None = None) -> list[str]:
     return [row[0] for row in rows]
 
 
-def gone(connection: Connection) -> list[str]:
-    """The domains of those without the app."""
-    rows = connection.execute(
-        "SELECT domain FROM shops WHERE coalesce(installed_at, '-infinity') <= uninstalled_at"
-    )
-    return [row[0] for row in rows]
-
-
 def uninstalled_at(connection: Connection, shop: str) -> datetime | None:
     """Since when the shop is without the app; None where it has it, or where nobody said."""
     row = connection.execute(

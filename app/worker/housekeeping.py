@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import psycopg
 from psycopg import Connection
-from redis import RedisError
 
 from app.privacy.work import Work
+from app.store.shops import mark_returned
 from app.worker.upkeep import Retention, maintain
 
 logger = logging.getLogger(__name__)
@@ -69,12 +69,11 @@ class Housekeeping(threading.Thread):
         busy = self._work.run_due(connection) is not None
         now = time.monotonic()
         if now - self._returned_at > _RETURNED_EVERY:
-            with suppress(RedisError):  # looked at again when it is back
-                for shop in self._work.mark_returned(connection):
-                    logger.info(
-                        "a shop has installed the app again",
-                        extra={"action": "installed_again", "shop": shop},
-                    )
+            for shop in mark_returned(connection):
+                logger.info(
+                    "a shop has installed the app again",
+                    extra={"action": "installed_again", "shop": shop},
+                )
             self._returned_at = now
         if now - self._maintained_at > _MAINTAIN_EVERY:
             done = maintain(connection, self._days, lambda what, rows: None)

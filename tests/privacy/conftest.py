@@ -10,6 +10,7 @@ import pytest
 from app.counts.rollups import mark_dirty
 from app.privacy import build
 from app.privacy import work as work_module
+from app.store.shops import mark_returned
 from tests.calls import SECRET, SHOP
 
 
@@ -32,7 +33,7 @@ def work(settings, database, monkeypatch, recounted):
         work._recount = recount
 
         def run(most=20):
-            work.mark_returned(database)
+            mark_returned(database)
             taken = []
             while len(taken) < most and (request := work.run_due(database)):
                 taken.append(request)
