@@ -34,7 +34,7 @@ class Status:
     consumers: list[dict[str, Any]] = field(default_factory=list)
     paused: dict[str, float] = field(default_factory=dict)  # journal to seconds since
     outcomes_of_day: dict[str, int] = field(default_factory=dict)  # today and yesterday, UTC
-    outcomes: dict[str, int] = field(default_factory=dict)  # since ever
+    outcomes: dict[str, int] = field(default_factory=dict)  # all-time
 
     @property
     def oldest_seconds(self) -> float | None:

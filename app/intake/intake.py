@@ -58,10 +58,10 @@ class Intake:
         NotStored when none could take it, RateLimited when none should.
         """
         if await self.take(batch):
-            self._count_unlimited(batch)
+            self._count_skipped_limits(batch)
             return
         if await _ask([self.spool], batch):
-            self._count_unlimited(batch)
+            self._count_skipped_limits(batch)
             # What becomes of the events is known, and counted, when the spool is drained.
             self.outcomes.count(
                 {
@@ -89,9 +89,9 @@ class Intake:
         with suppress(RedisError):
             self.stream.report(skipped)
 
-    def _count_unlimited(self, batch: Batch) -> None:
+    def _count_skipped_limits(self, batch: Batch) -> None:
         if self.stream.breaker.since:  # Redis is away, and the rate limits with it
-            self.outcomes.count({"unlimited": batch.received_count})
+            self.outcomes.count({"limits_skipped": batch.received_count})
 
     async def take(self, batch: Batch) -> bool:
         """Offer the batch to the stream and to Postgres; whether one of them has taken it."""

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 import orjson
 from psycopg import Connection, OperationalError
 from psycopg.abc import PQGen
-from psycopg.errors import _WaitTimeout
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
 
@@ -41,13 +40,24 @@ class BoundedConnection(Connection[Any]):
     deadline: float | None = None  # monotonic; None: no limit
 
     def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
-        if timeout is None and self.deadline is not None:
-            timeout = max(0.0, self.deadline - time.monotonic())
-        try:
+        if self.deadline is None or timeout is not None:
             return super().wait(gen, interval, timeout)
-        except _WaitTimeout:
-            self.close()  # in the middle of a statement nothing else can be done with it
-            raise OperationalError("the server did not answer in time") from None
+        # psycopg resumes `gen` once per interval even where nothing has come.
+        remaining = max(0.001, self.deadline - time.monotonic())
+        return super().wait(self._until_deadline(gen, self.deadline), min(interval, remaining))
+
+    def _until_deadline(self, gen: PQGen[_T], deadline: float) -> PQGen[_T]:
+        """`gen`, ended at the first turn after the deadline that does not complete it."""
+        try:
+            awaited = next(gen)
+            while True:
+                awaited = gen.send((yield awaited))
+                if time.monotonic() >= deadline:
+                    self.close()  # in the middle of a statement nothing else can be done with it
+                    raise OperationalError("the server did not answer in time")
+        except StopIteration as end:
+            result: _T = end.value
+            return result
 
 
 def _check(connection: BoundedConnection) -> None:
