@@ -92,16 +92,19 @@ class Writer:
 
     def _resolve_shops(self, connection: Connection, domains: set[str]) -> dict[str, int]:
         unknown = sorted(domains - self._shop_ids.keys())
-        if unknown:
-            connection.execute(
-                "INSERT INTO shops (domain) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
-                [unknown],
-            )
-            rows = connection.execute(
-                "SELECT domain, id FROM shops WHERE domain = ANY(%s)", [unknown]
-            )
-            self._shop_ids.update(rows)
-        return self._shop_ids
+        if not unknown:
+            return self._shop_ids
+        connection.execute(
+            "INSERT INTO shops (domain) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", [unknown]
+        )
+        found: dict[str, int] = dict(
+            connection.execute("SELECT domain, id FROM shops WHERE domain = ANY(%s)", [unknown])
+        )
+        # Within the caller's transaction the new shops may yet be rolled back: an id remembered
+        # from there would put later events under a shop that does not exist.
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            self._shop_ids.update(found)
+        return self._shop_ids | found
 
 
 def _copy_all(connection: Connection, parents: dict[int, bytes], events: list[bytes]) -> int:

@@ -99,3 +99,12 @@ def test_writing_leaves_no_temporary_table_behind(database, writer):
     for _ in range(3):
         writer.write(database, [batch("a")])
     assert database.execute("SELECT to_regclass('incoming_events')").fetchone() == (None,)
+
+
+def test_a_shop_whose_first_batch_was_rolled_back_is_made_again(database, writer):
+    with pytest.raises(ZeroDivisionError), database.transaction():
+        writer.write(database, [batch("a")])
+        raise ZeroDivisionError
+    assert number_of(database, "shops") == 0
+    assert writer.write(database, [batch("a")]) == 1
+    assert number_of(database, "tracked_events") == 1
