@@ -2,11 +2,11 @@
 
 import asyncio
 import http.client
-import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from json import dumps, loads
 from urllib.parse import urlencode
 
 import uvloop
@@ -61,7 +61,7 @@ class Reply:
 
     @property
     def json(self):
-        return json.loads(self.data)
+        return loads(self.data)
 
     def get_json(self):
         return self.json
@@ -74,6 +74,14 @@ class Reply:
     def content_type(self):
         return self.headers["Content-Type"]
 
+    @property
+    def mimetype(self):
+        return self.headers.get_content_type()
+
+    @property
+    def location(self):
+        return self.headers["Location"]
+
 
 class Client:
     """A caller over one connection a thread, which is kept; opened again where it was closed."""
@@ -82,7 +90,9 @@ class Client:
         self._address, self.application = server.address, app
         self._local, self._connections = threading.local(), []
 
-    def open(self, method, path, *, data=b"", query_string="", headers=()):
+    def open(self, method, path, *, data=b"", json=None, query_string="", headers=()):
+        if json is not None:
+            data = dumps(json)
         if not isinstance(query_string, str | bytes):
             query_string = urlencode(query_string)
         if isinstance(query_string, bytes):

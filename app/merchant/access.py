@@ -103,5 +103,5 @@ def _claimed_shop() -> str:
 def own_address(value: str) -> str:
     """`value` where it leads back to the page. Refusal."""
     if not re.fullmatch(rf"{PAGE}(\?[^\\\s]*)?", value):
-        raise Refusal(400, "VALIDATION_FAILED", "shopify-reload must be an address of the page.")
+        raise Refusal(400, "VALIDATION_FAILED", "shopify-reload must be the address of this page.")
     return value

@@ -21,7 +21,9 @@ def read_period(args: Mapping[str, str], today: date) -> Period:
         return Period(today - timedelta(days=PRESETS[chosen] - 1), today)
     period = Period(_day("from", first), _day("to", last) if last else today)
     if not 0 <= (period.last - period.first).days < LONGEST:
-        raise refusal("to", f"must not be before from, nor more than {LONGEST} days in all")
+        raise refusal(
+            "to", f"must not be before from, and the range must not exceed {LONGEST} days"
+        )
     return period
 
 
@@ -40,7 +42,7 @@ def _day(name: str, value: str) -> date:
     if day is None or day.isoformat() != value:  # fromisoformat takes weeks and basic forms too
         raise refusal(name, "must be a day such as 2026-03-31")
     if not 1900 <= day.year < 9990:
-        raise refusal(name, "is too far away")
+        raise refusal(name, "is out of range")
     return day
 
 

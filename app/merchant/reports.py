@@ -31,7 +31,7 @@ NAMES = {
     "widget:add_to_cart_success": "Added to cart",
     "widget:share_clicked": "Result shared",
     "widget:download_clicked": "Result downloaded",
-    "widget:email_collected": "E-mail collected",
+    "widget:email_collected": "Email collected",
 }
 BREAKDOWNS = {
     "product": Dimension.PRODUCT,

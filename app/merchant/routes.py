@@ -112,7 +112,9 @@ def api_events() -> Response:
 def api_settings() -> Response:
     sent = request.get_json(force=True, silent=True)
     if not isinstance(sent, dict):
-        raise Refusal(400, "MALFORMED_JSON", "Send an object with time_zone and window_hours.")
+        raise Refusal(
+            400, "MALFORMED_JSON", "The body must be a JSON object with time_zone and window_hours."
+        )
     with _database().writing() as connection:
         preferences.change(
             connection,
@@ -125,7 +127,7 @@ def api_settings() -> Response:
 
 @bp.errorhandler(Busy)
 def busy(_: Busy) -> Response:
-    body = envelope("BUSY", "Another export is running, try again in a minute.")
+    body = envelope("BUSY", "Another export is running. Please try again in a minute.")
     return response_of(Reply(body, 503, (("Retry-After", "60"),)))
 
 
@@ -137,7 +139,7 @@ def unavailable(error: Exception) -> Response:
         "a report could not be read",
         extra={"action": "report_failed", "shop": g.get("shop"), "cause": type(error).__name__},
     )
-    message = "The reports cannot be read just now, try again."
+    message = "The reports are temporarily unavailable. Please try again."
     return response_of(refusal_reply(Refusal(503, "UNAVAILABLE", message)))
 
 

@@ -53,10 +53,7 @@ class Uplift:
     @property
     def words(self) -> str:
         if self.interval is None or min(self.tried.visitors, self.others.visitors) < _FEWEST:
-            return (
-                "Too few visitors for a comparison yet: wait until each group has at least "
-                f"{_FEWEST}."
-            )
+            return f"Too few visitors to compare yet. Each group needs at least {_FEWEST}."
         low, high = self.interval
         if low > 0:
             verdict = "Visitors who saw a try-on result added to the cart more often"
@@ -64,12 +61,11 @@ class Uplift:
             verdict = "Visitors who saw a try-on result added to the cart less often"
         else:
             return (
-                "No clear difference: the interval includes zero, so chance alone may explain what "
-                "is seen here."
+                "No clear difference. The interval includes zero, so chance alone could explain it."
             )
         return (
-            f"{verdict} than those who saw the product page only. This is a comparison, not a "
-            "proof: who tries something on may have been closer to buying already."
+            f"{verdict} than those who saw the product page only. This is a comparison, not "
+            "proof. People who try something on may have been closer to buying anyway."
         )
 
 

@@ -31,7 +31,7 @@ def change(now: int, before: int) -> str:
     if not before:
         return "none in the period before"
     share = f"{100 * (now - before) / before:+.0f} %".replace("-", "\N{MINUS SIGN}")
-    return f"{share} against {before:,} in the period before"
+    return f"{share} from {before:,} in the period before"
 
 
 def window(hours: int) -> str:

@@ -22,10 +22,10 @@ _ORIGIN = re.compile(rb"^https?://[^/?]*", re.IGNORECASE)  # RFC 9112, 3.2.2
 _MESSAGES = {
     400: ("BAD_REQUEST", "The request is not valid HTTP."),
     408: ("REQUEST_TIMEOUT", "The request did not arrive in time."),
-    414: ("URI_TOO_LONG", f"The request line may have {LINE_LIMIT} bytes."),
+    414: ("URI_TOO_LONG", f"The request line may be up to {LINE_LIMIT} bytes long."),
     431: (
         "REQUEST_HEADER_FIELDS_TOO_LARGE",
-        f"A request may have {FIELDS_LIMIT} header fields of {FIELD_LIMIT} bytes,"
+        f"A request may have up to {FIELDS_LIMIT} header fields of {FIELD_LIMIT} bytes each,"
         f" and a head of {HEAD_LIMIT} bytes in all.",
     ),
 }

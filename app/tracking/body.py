@@ -41,11 +41,11 @@ def _unpack(raw: bytes) -> bytes:
         try:
             unpacked += member.decompress(raw, BODY_LIMIT + 1 - len(unpacked))
         except zlib.error:
-            raise _malformed("the gzip data is damaged") from None
+            raise _malformed("the gzip data is corrupt") from None
         if len(unpacked) > BODY_LIMIT:
             raise _too_large()
         if not member.eof:
-            raise _malformed("the gzip data is cut short")
+            raise _malformed("the gzip data is truncated")
         raw = member.unused_data
         if not raw:
             return unpacked
@@ -56,9 +56,9 @@ def _too_large() -> Refusal:
     return Refusal(
         413,
         "PAYLOAD_TOO_LARGE",
-        f"The body may have {WIRE_LIMIT} bytes on the wire and {BODY_LIMIT} once unpacked.",
+        f"The body may be up to {WIRE_LIMIT} bytes as sent and {BODY_LIMIT} bytes unpacked.",
     )
 
 
 def _malformed(reason: str) -> Refusal:
-    return Refusal(400, "MALFORMED_JSON", f"The body is not JSON: {reason}.", details=[])
+    return Refusal(400, "MALFORMED_JSON", f"The body is not valid JSON: {reason}.", details=[])

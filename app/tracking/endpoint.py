@@ -48,11 +48,9 @@ class Endpoint:
         try:
             return await self._take_batch(verdict, content_encoding, body)
         except RateLimited as limited:
-            return Reply(
-                envelope("RATE_LIMIT_EXCEEDED", "Too many events in this minute, send them later."),
-                429,
-                (("Retry-After", str(limited.retry_after)),),
-            )
+            message = "Rate limit exceeded. Retry after the time given in Retry-After."
+            retry_after = ("Retry-After", str(limited.retry_after))
+            return Reply(envelope("RATE_LIMIT_EXCEEDED", message), 429, (retry_after,))
         except NotStored:
             cause = "no journal could take it"
         except Exception as error:
@@ -63,11 +61,8 @@ class Endpoint:
             "a batch was not stored",
             extra={"action": "not_stored", "shop": verdict.shop, "cause": cause},
         )
-        return Reply(
-            envelope(
-                "NOT_STORED", "The events could not be stored, send them again with their ids."
-            )
-        )
+        message = "The events could not be stored. Retry with the same $insert_id values."
+        return Reply(envelope("NOT_STORED", message))
 
     def _refuse(self, verdict: Verdict) -> Reply:
         self._intake.outcomes.count({f"signature:{verdict.cause}": 1})

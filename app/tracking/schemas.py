@@ -91,7 +91,7 @@ class EventsField(fields.Field[Events]):
         if type(value) is not list:
             raise ValidationError("must be an array")
         if not 1 <= len(value) <= MAX_EVENTS:
-            raise ValidationError(f"must hold 1 to {MAX_EVENTS} events, this one has {len(value)}")
+            raise ValidationError(f"must contain 1 to {MAX_EVENTS} events (got {len(value)})")
         events = Events([], [])
         for index, item in enumerate(value):
             try:

@@ -35,7 +35,7 @@ def receive_webhook() -> Response:
     try:
         raw = request.get_data(cache=False)
     except OSError as error:
-        raise Refusal(400, "BAD_REQUEST", "The body did not arrive whole.") from error
+        raise Refusal(400, "BAD_REQUEST", "The body is incomplete.") from error
     if not is_signed(raw, headers, settings.shopify_api_secrets):
         raise _refused()
     payload: Any = None
@@ -47,10 +47,10 @@ def receive_webhook() -> Response:
             taken = take(connection, delivery, datetime.now(UTC), settings.email_hash_key)
     except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
         logger.warning(
-            "a webhook could not be taken, Shopify will deliver it again",
+            "webhook not stored; Shopify will redeliver it",
             extra={"action": "webhook_postponed", "cause": type(error).__name__},
         )
-        raise Refusal(503, "UNAVAILABLE", "Deliver the webhook again later.") from error
+        raise Refusal(503, "UNAVAILABLE", "Temporarily unavailable; please redeliver.") from error
     logger.info(
         "webhook",
         extra={

@@ -5,6 +5,7 @@ import threading
 from contextlib import suppress
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from app.dev import DEV_API_KEY
 from app.dev.storefront import Storefront
@@ -17,22 +18,33 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 PICTURES = ROOT / ".dev" / "browser"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NO_CHROMIUM = "no Chromium on this machine: apt-get install chromium"
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if "tests/browser" in item.path.as_posix():
             item.add_marker("browser")
+            item.add_marker("slow")
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
 
 
-@pytest.fixture(scope="session")
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    left_out = [report for report in skipped if "tests/browser" in report.nodeid]
+    if left_out and CHROMIUM is None:
+        terminalreporter.section("the browser's tests were left out")
+        terminalreporter.line(f"{len(left_out)} tests: {NO_CHROMIUM}")
+
+
+# Of a module: Playwright's event loop runs in this thread while the browser is open, and no other
+# test's asyncio.run could.
+@pytest.fixture(scope="module")
 def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
 

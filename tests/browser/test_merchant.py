@@ -1,4 +1,4 @@
-"""The merchant's page as he sees, hears and types it."""
+"""The merchant's page as merchants see, hear and type it."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,8 +88,8 @@ def test_free_days_groups_and_settings(year, visitor, database):
     page.wait_for_selector("h2 >> text=By language")
     assert "Europe/Berlin" in page.inner_text("#zone-hint")
     page.fill("[name=time_zone]", "Europe/Berlin")
-    page.click("text=Save and count anew")
-    page.wait_for_selector("text=Being counted anew")
+    page.click("text=Save and recalculate")
+    page.wait_for_selector("text=Recalculating. Showing the previous numbers.")
     count_all(database)
     page.reload()
     assert "days in Europe/Berlin" in page.inner_text("header")
@@ -144,7 +144,7 @@ def test_what_was_open_and_in_focus_stays_so(year, visitor):
     page.focus("#settings button")
     page.keyboard.press("Enter")
     page.wait_for_selector("#main[aria-busy=false]")
-    assert page.evaluate("document.activeElement.textContent") == "Save and count anew"
+    assert page.evaluate("document.activeElement.textContent") == "Save and recalculate"
 
 
 def test_a_printed_page_shows_all_days(year, visitor):

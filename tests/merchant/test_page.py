@@ -113,19 +113,23 @@ def test_an_empty_product_id_does_not_hide_that_of_the_event(merchant, database)
     assert [group["value"] for group in shown["groups"]] == ["gid://shopify/Product/456"]
 
 
-def test_a_second_export_at_once_has_to_wait(merchant, history):
-    first = merchant.client.get(
+def unfinished_export(merchant):
+    """By Flask's own client, which reads on only when it is told to."""
+    client = merchant.client.application.test_client()
+    return client.get(
         "/app/api/events", headers={"Authorization": f"Bearer {token()}"}, buffered=False
     )
+
+
+def test_a_second_export_at_once_has_to_wait(merchant, history):
+    first = unfinished_export(merchant)
     assert merchant("/app/api/events").status_code == 503
     first.close()
     assert merchant("/app/api/events").status_code == 200
 
 
 def test_one_export_after_the_other_is_served(merchant, history):
-    first = merchant.client.get(
-        "/app/api/events", headers={"Authorization": f"Bearer {token()}"}, buffered=False
-    )
+    first = unfinished_export(merchant)
     ending = threading.Timer(0.3, first.close)  # its last byte has come, its end has not
     ending.start()
     assert merchant("/app/api/events").status_code == 200
@@ -286,7 +290,7 @@ def save(merchant, **settings):
     )
 
 
-def test_a_merchant_chooses_his_time_zone_and_window(merchant, history, database):
+def test_merchants_choose_their_time_zone_and_window(merchant, history, database):
     assert save(merchant, time_zone="Pacific/Auckland", window_hours=1).status_code == 200
     assert merchant("/app/api/report").get_json()["freshness"]["is_recounting"]
     count_all(database)

@@ -9,9 +9,9 @@
     const headers = { Authorization: `Bearer ${(await token()) ?? ""}` };
     const reply = await fetch(url, { ...options, headers });
     if (reply.ok) return reply;
-    if (reply.status === 401) throw new Error("Your session has ended: open the app again.");
+    if (reply.status === 401) throw new Error("Your session has ended. Please open the app again.");
     const body = await reply.json().catch(() => ({}));
-    throw new Error(body.message ?? "It did not work, try again.");
+    throw new Error(body.message ?? "Something went wrong. Please try again.");
   };
 
   const complain = (text) => {
@@ -92,7 +92,7 @@
       ...zones.map((name) => Object.assign(document.createElement("option"), { value: name })),
     );
     if (zone && field.value === "UTC" && zone !== "UTC")
-      document.getElementById("zone-hint").textContent = `(this browser is in ${zone})`;
+      document.getElementById("zone-hint").textContent = `(your browser uses ${zone})`;
   };
 
   document.addEventListener("click", (event) => {
