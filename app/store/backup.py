@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -27,18 +28,17 @@ def backup(
 
     `tell` gets a line for each table. BackupError: pg_dump refuses, or the file cannot be written.
     """
+    unfinished = target.with_name(f"{target.name}.unfinished-{os.getpid()}")
     command = [
         str(tool.path), "--format=custom", "--encoding=UTF8", "--no-owner", "--no-privileges",
-        "--verbose", f"--schema={quoted(schema)}",
+        "--verbose", f"--schema={quoted(schema)}", f"--file={unfinished}",
     ]  # fmt: skip
-    unfinished = target.with_name(f"{target.name}.unfinished-{os.getpid()}")
     try:
         with open(unfinished, "wb", opener=_private) as file:
-            with run(command, stdout=file, env=environment(database_url)) as process:
+            with run(command, stdout=subprocess.DEVNULL, env=environment(database_url)) as process:
                 last = _tell_tables(stream(process.stderr), tell)
             if process.returncode:
                 raise BackupError(f"pg_dump stopped: {last}")
-            file.flush()
             os.fsync(file.fileno())
         unfinished.replace(target)
     except OSError as error:
