@@ -1,5 +1,6 @@
 """flask report funnel|rebuild|check"""
 
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -74,7 +75,8 @@ def funnel(
 
 @report.command("rebuild")
 @click.option("--shop", "domain", help="Only this one; all shops where it is not given.")
-def rebuild_(domain: str | None) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask before all shops.")
+def rebuild_(domain: str | None, yes: bool) -> None:
     """Count anew from what is stored. Readers see the old numbers until a shop is done.
 
     Safe to repeat and beside running workers, which wait for it with their own counting.
@@ -87,6 +89,8 @@ def rebuild_(domain: str | None) -> None:
         ]
         if domain and not shops:
             raise click.ClickException(f"{domain} has never sent anything.")
+        if not domain:
+            _confirm_all(len(shops), yes)
         for shop_id, name in shops:
             row = connection.execute(
                 "SELECT count(*) FROM events WHERE shop_id = %s", [shop_id]
@@ -98,6 +102,13 @@ def rebuild_(domain: str | None) -> None:
             except psycopg.Error as error:
                 raise click.ClickException(f"Stopped at {name}, safe to repeat: {error}") from error
     click.echo(f"{len(shops)} shops counted anew.")
+
+
+def _confirm_all(shops: int, yes: bool) -> None:
+    """A script is not asked: it only reads how many there are."""
+    click.echo(f"All {shops} shops are to be recalculated.", err=True)
+    if not yes and sys.stdin.isatty():
+        click.confirm("Go on?", abort=True)
 
 
 @report.command()
