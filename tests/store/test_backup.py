@@ -170,7 +170,8 @@ def test_a_damaged_file_is_told_in_a_line_and_changes_nothing(system, run, saved
         saved.write_bytes(damaged)
         result = run("restore", str(saved), "--replace", "--yes")
         assert result.returncode == 1
-        assert len(result.stderr.splitlines()) == 1, result.stderr
+        assert "cannot be read: " in result.stderr
+        assert len(result.stderr.splitlines()) == 1
         assert everything(system.database_url) == before
 
 
@@ -218,9 +219,9 @@ def test_a_password_is_on_no_command_line(settings, tmp_path):
         f'echo "$@" > {tmp_path}/words; echo "$PGPASSWORD" > {tmp_path}/password\n'
     )
     (tmp_path / "pg_dump").chmod(0o755)
-    url = psycopg.conninfo.make_conninfo(settings.database_url, password="pass word")
+    url = psycopg.conninfo.make_conninfo(settings.database_url, password="sec ret")
     system = replace(settings, database_url=url)
     flask(system, "db", "backup", str(tmp_path / "x"), "--bin", str(tmp_path))
-    assert (tmp_path / "password").read_text() == "pass word\n"
+    assert (tmp_path / "password").read_text() == "sec ret\n"
     assert "--schema" in (tmp_path / "words").read_text()
-    assert "pass" not in (tmp_path / "words").read_text()
+    assert "sec ret" not in (tmp_path / "words").read_text()
