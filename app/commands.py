@@ -10,6 +10,8 @@ from config import logs
 from config.settings import Settings, SettingsError, load_settings
 
 _TELL_EVERY = 1.0  # s
+ID = click.IntRange(1, 2**63 - 1)
+LIMIT = click.IntRange(1, 2**31 - 1)
 
 
 def settings() -> Settings:

@@ -23,7 +23,7 @@ ROOMS = {
     "privacy": {"batch", "commands", "counts", "intake", "shopify", "store", "config"},
     "rejected": {"batch", "commands", "store", "tracking", "config"},
     "webhooks": {"batch", "privacy", "replies", "responses", "shopify", "store", "config"},
-    "health": {"commands", "intake", "replies", "responses", "store", "config"},
+    "health": {"batch", "commands", "intake", "replies", "responses", "store", "config"},
     "merchant": {"batch", "commands", "counts", "health", "replies", "responses", "shopify",
                  "store", "config"},
     "worker": {"batch", "commands", "counts", "intake", "privacy", "sentry", "store", "webhooks",

@@ -83,6 +83,9 @@ def _postgres(connection: Connection, settings: Settings) -> Iterator[Finding]:
     missing = [one.name for one in migrate.status(connection) if not one.applied_at]
     if missing:
         yield Finding(FIX, "postgres", f"lacks {', '.join(missing)}: run `flask db upgrade`")
+    if newer := migrate.newer(connection):
+        text = f"a newer release has applied {', '.join(newer)}: update this one"
+        yield Finding(WARN, "postgres", text)
     for name in ("fsync", "synchronous_commit", "full_page_writes"):
         if _value(connection, "SELECT current_setting(%s)", name) == "off":
             yield Finding(FIX, "postgres", f"{name} is off, a crash may lose events: set it on")
@@ -166,7 +169,7 @@ def _worker(redis: Redis, settings: Settings) -> Iterator[Finding]:
     spool.close()
     silence, backlog = seen.worker_seen_seconds, seen.backlog
     if silence is None:
-        yield Finding(FIX, "worker", "none was ever seen: start `flask worker`")
+        yield Finding(FIX, "worker", "none is running: start `flask worker`")
     elif silence > _WORKER_SILENCE:
         yield Finding(FIX, "worker", f"not seen for {silence:.0f} s: start `flask worker`")
     else:

@@ -2,11 +2,13 @@
 
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from app import commands
+from app.batch.json import dump_json
 from app.health.check import FIX, check
 from app.health.status import Status, Waiting, gather
 from app.intake.redis_client import worker_client
@@ -14,30 +16,47 @@ from app.intake.spool import Spool
 from app.store.connections import connect
 from config.settings import Settings
 
+_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, with names that stay.")
+
 
 @click.command()
-def status() -> None:
+@_JSON
+def status(as_json: bool) -> None:
     """Show how the system is: servers, backlog, consumers, spool, outcomes, what is left alone.
 
     The spool is the one of this machine (SPOOL_DIR). Exit code 1 where no batch could be taken.
+
+    With --json, one object: `can_take`, and what /readyz and the table above have, `postgres`,
+    `redis`, `backlog` and `spool` ({batches, oldest_seconds}), `consumers` ({name, pending,
+    idle_seconds}), `paused` (seconds by journal), `outcomes` and `outcomes_of_day` (events by what
+    became of them). Null stands for what Redis does not tell.
     """
     settings = commands.settings()
     found = look(settings)
-    for name, value in _rows(found):
-        click.echo(f"{name:<12} {value}")
-    if not found.can_take(settings.intake):
+    can_take = found.can_take(settings.intake)
+    if as_json:
+        click.echo(dump_json({"can_take": can_take, **found.as_dict()}, indented=True))
+    else:
+        for name, value in _rows(found):
+            click.echo(f"{name:<12} {value}")
+    if not can_take:
         click.echo("No batch could be taken: callers get NOT_STORED.", err=True)
         sys.exit(1)
 
 
 @click.command("check")
-def check_() -> None:
+@_JSON
+def check_(as_json: bool) -> None:
     """Look at settings, servers, worker and spool, and say what to do about what is not right.
 
     A line each; exit code 1 where something must be put right. Run it after every change.
+
+    With --json, a list of {level, subject, text}; `level` is ok, warn or fix.
     """
     findings = list(check(commands.settings()))
-    for finding in findings:
+    if as_json:
+        click.echo(dump_json([asdict(finding) for finding in findings], indented=True))
+    for finding in findings if not as_json else ():
         click.echo(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
     if any(finding.level == FIX for finding in findings):
         sys.exit(1)
@@ -64,7 +83,7 @@ def _rows(found: Status) -> list[tuple[str, str]]:
     rows += [
         ("worker", f"{one['name']}, seen {one['idle_seconds']:.0f} s ago, holds {one['pending']}")
         for one in found.consumers
-    ] or [("worker", "none was ever seen")]
+    ] or [("worker", "none is running")]
     rows += [
         ("left alone", f"{journal} for {seconds:.0f} s")
         for journal, seconds in found.paused.items()

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,7 +133,8 @@ class Spool:
     def _open(self) -> sqlite3.Connection:
         # Not before the first use: a connection must not be carried through gunicorn's fork.
         if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._keep_private()
             try:
                 self._connection = self._connect()
             except sqlite3.OperationalError:
@@ -157,6 +159,17 @@ class Spool:
             connection.close()
             raise
         return connection
+
+    def _keep_private(self) -> None:
+        """Shoppers' data: for this user only, the files of an earlier release too."""
+        # Opened only where it is new: closing a file drops SQLite's locks on it in this process.
+        # What SQLite puts beside it takes its mode.
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+        for pattern in ("spool.sqlite*", "damaged-*"):
+            for file in self._path.parent.glob(pattern):
+                with suppress(OSError):  # it is gone, or another user's
+                    file.chmod(0o600)
 
     def _put_aside(self) -> None:
         """A file that is no database any more is kept, for whoever can read it, out of the way."""

@@ -1,5 +1,6 @@
 """flask report funnel|rebuild|check"""
 
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -73,7 +74,8 @@ def funnel(
 
 @report.command("rebuild")
 @click.option("--shop", "domain", help="Only this shop. Default: all shops.")
-def rebuild_(domain: str | None) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask before all shops.")
+def rebuild_(domain: str | None, yes: bool) -> None:
     """Recalculate from what is stored. Merchants see the previous numbers until a shop is done.
 
     Safe to repeat, and safe while workers run: they count on when this is done.
@@ -86,6 +88,8 @@ def rebuild_(domain: str | None) -> None:
         ]
         if domain and not shops:
             raise click.ClickException(f"{domain} has never sent anything.")
+        if not domain:
+            _confirm_all(len(shops), yes)
         for shop_id, name in shops:
             row = connection.execute(
                 "SELECT count(*) FROM events WHERE shop_id = %s", [shop_id]
@@ -97,6 +101,13 @@ def rebuild_(domain: str | None) -> None:
             except psycopg.Error as error:
                 raise click.ClickException(f"Stopped at {name}, safe to repeat: {error}") from error
     click.echo(f"Shops recalculated: {len(shops)}.")
+
+
+def _confirm_all(shops: int, yes: bool) -> None:
+    """A script is not asked: it only reads how many there are."""
+    click.echo(f"All {shops} shops are to be recalculated.", err=True)
+    if not yes and sys.stdin.isatty():
+        click.confirm("Go on?", abort=True)
 
 
 @report.command()

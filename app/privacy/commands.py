@@ -33,15 +33,18 @@ def privacy() -> None:
 def list_(shop: str | None) -> None:
     """List the requests, the newest first, a line each: what, when, and what was done."""
     with closing(database(commands.settings())) as connection:
-        for one in requests.find(connection, shop=shop):
-            click.echo(
-                f"{one.id}  {one.requested_at.astimezone(UTC):%Y-%m-%d %H:%M}  {one.shop_domain}"
-                f"  {one.kind}  {_state(one)}"
-            )
+        found = requests.find(connection, shop=shop)
+    for one in found:
+        click.echo(
+            f"{one.id}  {one.requested_at.astimezone(UTC):%Y-%m-%d %H:%M}  {one.shop_domain}"
+            f"  {one.kind}  {_state(one)}"
+        )
+    if not found:
+        click.echo("There are no requests.", err=True)
 
 
 @privacy.command()
-@click.argument("id_", metavar="ID", type=int)
+@click.argument("id_", metavar="ID", type=commands.ID)
 def export(id_: int) -> None:
     """Print what is kept of a shopper, as JSON to send to the merchant who asked for it."""
     with closing(database(commands.settings())) as connection:
@@ -60,6 +63,7 @@ def export(id_: int) -> None:
 @click.option("--email", "emails", multiple=True, help="Who has given this address.")
 @click.option("--everything", is_flag=True, help="All that the shop has sent.")
 @click.option("--dry-run", is_flag=True, help="Show what would be erased, and erase nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before --everything.")
 def erase(
     shop: str,
     customer: str | None,
@@ -67,6 +71,7 @@ def erase(
     emails: tuple[str, ...],
     everything: bool,
     dry_run: bool,
+    yes: bool,
 ) -> None:
     """Erase a shopper, or a whole shop: what is stored, and what still waits to be.
 
@@ -81,6 +86,8 @@ def erase(
         )
     if everything == bool(customer or clients or emails):
         raise click.UsageError("Name --customer, --client or --email, or else --everything.")
+    if everything and not (dry_run or yes):
+        click.confirm(f"Erase all that {shop} has ever sent?", abort=True)
     settings = commands.settings()
     subject = Subject.build(
         customer_id=customer, emails=emails, client_ids=clients, hash_key=settings.email_hash_key

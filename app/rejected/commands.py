@@ -23,20 +23,27 @@ def rejected() -> None:
 @rejected.command("list")
 @_SHOP
 @_CODE
-@click.option("--limit", default=50, show_default=True, help="At most so many, the newest.")
+@click.option(
+    "--limit",
+    type=commands.LIMIT,
+    default=50,
+    show_default=True,
+    help="At most so many, the newest.",
+)
 def list_(shop: str | None, code: str | None, limit: int) -> None:
     """List what was rejected, the newest first, a line each."""
     with closing(database(commands.settings())) as connection:
-        for one in find(connection, shop=shop, code=code, limit=limit):
-            first = one.details[0] if one.details else {"path": "", "message": ""}
-            reason = f"{first['path']} {first['message']}".strip()
-            click.echo(
-                f"{one.id}  {one.received_at:%Y-%m-%d %H:%M}  {one.shop}  {one.code}  {reason}"
-            )
+        found = find(connection, shop=shop, code=code, limit=limit)
+    for one in found:
+        first = one.details[0] if one.details else {"path": "", "message": ""}
+        reason = f"{first['path']} {first['message']}".strip()
+        click.echo(f"{one.id}  {one.received_at:%Y-%m-%d %H:%M}  {one.shop}  {one.code}  {reason}")
+    if not found:
+        click.echo("There are no rejected events.", err=True)
 
 
 @rejected.command()
-@click.argument("id_", metavar="ID", type=int)
+@click.argument("id_", metavar="ID", type=commands.ID)
 def show(id_: int) -> None:
     """Show one with its payload and context, as JSON."""
     with closing(database(commands.settings())) as connection:
@@ -49,8 +56,14 @@ def show(id_: int) -> None:
 @rejected.command("replay")
 @_SHOP
 @_CODE
-@click.option("--id", "id_", type=int, help="Only this one.")
-@click.option("--limit", default=10_000, show_default=True, help="At most so many, the newest.")
+@click.option("--id", "id_", type=commands.ID, help="Only this one.")
+@click.option(
+    "--limit",
+    type=commands.LIMIT,
+    default=10_000,
+    show_default=True,
+    help="At most so many, the newest.",
+)
 def replay_(shop: str | None, code: str | None, id_: int | None, limit: int) -> None:
     """Validate again with today's rules and store what is valid now.
 

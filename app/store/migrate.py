@@ -43,12 +43,31 @@ def status(connection: Connection) -> list[Migration]:
     return migrations
 
 
+def newer(connection: Connection) -> list[str]:
+    """What a newer release has applied and this one does not know, by name."""
+    known = [migration.number for migration in status(connection)]
+    is_made = connection.execute("SELECT to_regclass('schema_migrations')").fetchone()
+    if not is_made or not is_made[0]:
+        return []
+    rows = connection.execute(
+        "SELECT name FROM schema_migrations WHERE number <> ALL(%s) ORDER BY number", [known]
+    )
+    return [name for (name,) in rows]
+
+
+def take_turn(connection: Connection) -> None:
+    """Wait for other releases' upgrades and restores to end, and keep them off.
+
+    The lock ends with the transaction: a lock of the session would outlive it in PgBouncer.
+    """
+    _set_lock_timeout(connection, _WAIT_FOR_TURN)
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+
+
 def upgrade(connection: Connection) -> list[str]:
     """Apply what is missing, all or none; returns the names of what was applied."""
     with connection.transaction():
-        # The lock ends with the transaction: a lock of the session would outlive it in PgBouncer.
-        _set_lock_timeout(connection, _WAIT_FOR_TURN)
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        take_turn(connection)
         _set_lock_timeout(connection, _LOCK_TIMEOUT)
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations ("

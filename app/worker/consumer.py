@@ -31,6 +31,17 @@ RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another take
 RECLAIM_EVERY = 10.0  # s
 FORGET_AFTER = 60 * 60 * 1000  # ms of silence after which a consumer without entries is dead
 
+# To delete a consumer drops what it has pending: looked at and deleted in one step.
+_LEAVE = """
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local fields = {}
+    for i = 1, #consumer, 2 do fields[consumer[i]] = consumer[i + 1] end
+    if fields.name == ARGV[2] and fields.pending == 0 then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+    end
+end
+"""
+
 
 class Entry(NamedTuple):
     stream: str
@@ -105,6 +116,11 @@ class Consumer:
         if entries and not stop.wait(LINGER):
             entries += self._read_up_to(READ_BATCHES - len(entries))
         return self._store_and_acknowledge(entries, self._batches(entries))
+
+    def leave(self) -> None:
+        """Leave the groups, where nothing is left to store: a worker that stopped is not shown."""
+        for stream in self._streams:
+            self._redis.eval(_LEAVE, 1, stream, GROUP, self._name)
 
     def _store_backlog(self, entries: list[Entry], stop: threading.Event) -> None:
         """Read, parse and acknowledge while Postgres stores."""

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import threading
+from contextlib import suppress
 
 import psycopg
 import redis
@@ -57,6 +58,8 @@ def run(settings: Settings) -> None:
         housekeeping = _housekeeping(settings, stop)
         housekeeping.start()
         _loop(stop, consumer, storing, client)
+        with suppress(redis.RedisError):  # then others forget it after an hour
+            consumer.leave()
         reporting.join(_PATIENCE)
         housekeeping.join(_PATIENCE)
         logger.info("worker stopped", extra={"action": "worker_stopped"})

@@ -89,7 +89,7 @@ def test_every_fault_says_what_to_do(settings, faults, tmp_path, working):
 
 
 def test_a_worker_that_nobody_has_seen_is_told(faults):
-    assert faults() == ["worker: none was ever seen: start `flask worker`"]
+    assert faults() == ["worker: none is running: start `flask worker`"]
 
 
 def test_a_redis_that_keeps_nothing_must_not_come_first(faults, working, redis_client):

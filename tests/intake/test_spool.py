@@ -1,5 +1,6 @@
 """The spool on a real disk, and its way back."""
 
+import os
 import sqlite3
 import threading
 from contextlib import suppress
@@ -173,3 +174,28 @@ def test_a_full_spool_is_not_stored_and_says_so(calling, settings):
     drain(settings)
     stored = sum(reply.data == SUCCESS for reply in replies)
     assert len(back.rows()) == stored
+
+
+def test_what_is_spooled_is_for_its_user_only(spool, folder):
+    old = os.umask(0)
+    try:
+        spool.append(batch("a"))
+    finally:
+        os.umask(old)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    modes = {file.name: oct(file.stat().st_mode & 0o777) for file in folder.iterdir()}
+    assert modes == {f"spool.sqlite{end}": "0o600" for end in ("", "-wal", "-shm")}
+
+
+def test_what_an_earlier_release_spooled_or_put_aside_becomes_private(folder):
+    folder.mkdir()
+    earlier = Spool(folder, max_bytes=2**20)
+    earlier.append(batch("a"))
+    (folder / "damaged-1.sqlite").touch()
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    later = Spool(folder, max_bytes=2**20)
+    assert later.backlog().batches == 1
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+    later.close()
+    earlier.close()

@@ -1,5 +1,7 @@
+import io
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -87,3 +89,29 @@ def test_what_cannot_be_shown_is_one_line(flask, words):
     result = flask(*words)
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_all_shops_are_recalculated_only_after_a_yes_on_a_terminal(flask, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "app.merchant.commands.sys", SimpleNamespace(stdin=Terminal()), raising=False
+    )
+    monkeypatch.setattr("click.confirm", lambda *words, **_: asked.append(words))
+    result = flask("rebuild")
+    assert "All 1 shops are to be recalculated." in result.output
+    assert len(asked) == 1
+    flask("rebuild", "--yes")
+    flask("rebuild", "--shop", SHOP)
+    monkeypatch.undo()
+    assert len(asked) == 1
+
+
+def test_a_script_is_not_asked_before_all_shops_are_recalculated(flask):
+    result = flask("rebuild")
+    assert result.exit_code == 0
+    assert "Go on?" not in result.output

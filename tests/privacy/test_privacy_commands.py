@@ -25,8 +25,8 @@ def run(settings, monkeypatch):
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
 
-    def run(*words, code=0):
-        result = CliRunner().invoke(privacy, words)
+    def run(*words, code=0, answer=None):
+        result = CliRunner().invoke(privacy, words, input=answer)
         assert result.exit_code == code, result.output
         return result.output
 
@@ -53,7 +53,7 @@ def test_an_erasure_shows_what_it_would_do_and_then_does_it(run, ann, caller, re
     assert [row["insert_id"] for row in caller.rows()] == ["other"]
     assert run(*words) == "Request 2 is done. Erased: nothing.\n"
     assert "erase_customer  done: 2 events" in run("list")
-    assert run("list", "--shop", "b.myshopify.com") == ""
+    assert run("list", "--shop", "b.myshopify.com") == "There are no requests.\n"
 
 
 def test_it_shows_too_which_batches_would_be_empty(run, caller):
@@ -71,7 +71,7 @@ def test_it_shows_too_which_batches_would_be_empty(run, caller):
     [
         (("--client", CONTEXT["genlook_client_id"]), {"other"}),
         (("--email", "ANN@example.com"), {"other"}),
-        (("--everything",), set()),
+        (("--everything", "--yes"), set()),
     ],
 )
 def test_a_browser_an_address_a_whole_shop(run, ann, caller, words, left):
@@ -139,3 +139,22 @@ def test_nothing_is_done_while_a_machine_has_something_in_its_spool(
     redis_client.delete("{t0}:spool:elsewhere")
     work()
     assert caller.rows("privacy_requests", "id")[0]["outcome"] == "done"
+
+
+def test_a_whole_shop_is_erased_only_after_a_yes(run, ann, caller):
+    words = ("erase", "--shop", SHOP, "--everything")
+    assert "Would erase: " in run(*words, "--dry-run")
+    for answer in (None, "n\n"):
+        assert "Aborted!" in run(*words, code=1, answer=answer)
+    assert len(caller.rows()) == 4
+    assert "is done. Erased: 4 events" in run(*words, answer="y\n")
+
+
+def test_a_script_says_yes_beforehand(run, ann, caller):
+    assert "is done" in run("erase", "--shop", SHOP, "--everything", "--yes")
+    assert caller.rows() == []
+
+
+@pytest.mark.parametrize("id_", ["0", "9223372036854775808", "1" * 5_000, "x"])
+def test_an_id_that_cannot_be_is_told(run, id_):
+    assert "Invalid value for 'ID'" in run("export", "--", id_, code=2)

@@ -9,8 +9,10 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.calls import SECRET
 
@@ -31,8 +33,9 @@ def environment(settings, **variables):
 
 
 def as_url(conninfo):
-    parts = dict(part.split("=", 1) for part in conninfo.split())
-    return f"postgresql://{parts['user']}@/{parts['dbname']}?host={parts['host']}"
+    parts = conninfo_to_dict(conninfo)
+    password = f":{quote(parts['password'])}" if "password" in parts else ""
+    return f"postgresql://{parts['user']}{password}@/{parts['dbname']}?host={parts['host']}"
 
 
 def free_port():

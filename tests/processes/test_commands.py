@@ -1,5 +1,6 @@
 """The commands of `flask`."""
 
+import json
 import subprocess
 import sys
 
@@ -51,3 +52,37 @@ def test_a_database_that_is_away_is_one_line(settings, words):
     assert result.returncode == 1
     assert "Postgres does not answer at DATABASE_URL" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture
+def of_a_newer_release(database):
+    database.execute("INSERT INTO schema_migrations VALUES (9999, '9999_newer')")
+    yield
+    database.execute("DELETE FROM schema_migrations WHERE number = 9999")
+
+
+def test_a_newer_releases_schema_is_noticed(settings, of_a_newer_release):
+    status = flask(settings, "db", "status")
+    assert status.returncode == 0
+    assert "9999_newer" in status.stdout
+    upgrade = flask(settings, "db", "upgrade")
+    assert (upgrade.returncode, upgrade.stdout) == (0, "")
+    for said in (status.stderr, upgrade.stderr):
+        assert "A newer release has applied 9999_newer" in said
+    assert "a newer release has applied 9999_newer" in flask(settings, "check").stdout
+
+
+def test_the_status_and_the_check_have_a_form_for_programs(settings):
+    status = flask(settings, "status", "--json")
+    told = json.loads(status.stdout)
+    assert status.returncode == 0
+    assert set(told) == {
+        "can_take", "postgres", "redis", "redis_is_persistent", "backlog", "spool",
+        "spool_has_room", "worker_seen_seconds", "consumers", "paused", "outcomes_of_day",
+        "outcomes",
+    }  # fmt: skip
+    assert (told["can_take"], told["postgres"]) == (True, "up")
+    check = flask(settings, "check", "--json")
+    findings = json.loads(check.stdout)
+    assert {key for finding in findings for key in finding} == {"level", "subject", "text"}
+    assert check.returncode == any(finding["level"] == "fix" for finding in findings)

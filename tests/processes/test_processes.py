@@ -18,7 +18,7 @@ from app.dev.seed import Seed
 from app.shopify.session_token import make_token
 from tests.calls import CONTEXT, PATH, SECRET, SHOP, body, event, query
 from tests.counts.histories import store
-from tests.processes.running import wait_until
+from tests.processes.running import flask, wait_until
 
 SUCCESS = b'{"success":true}'
 
@@ -313,6 +313,14 @@ def test_however_often_it_is_told_to_stop_a_process_ends_well(start_web, start_w
         time.sleep(0.005)
     assert running.process.returncode == 0
     assert "was sent SIGTERM" not in running.output()  # gunicorn, of a process of its own
+
+
+def test_a_worker_that_stopped_cleanly_is_no_longer_shown(start_worker, settings):
+    worker = start_worker()
+    shown = f"-{worker.process.pid}, seen"
+    wait_until(lambda: shown in flask(settings, "status").stdout)
+    worker.terminate()
+    assert "none is running" in flask(settings, "status").stdout
 
 
 @pytest.mark.parametrize("line", ["release", "web", "worker"])

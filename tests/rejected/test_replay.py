@@ -148,3 +148,26 @@ def test_what_is_older_than_its_retention_is_deleted(caller, database, monkeypat
     assert store.delete_expired(database, 30) == 5
     assert store.delete_expired(database, 30) == 0
     assert len(caller.rejected()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "--limit", "-1"),
+        ("list", "--limit", "0"),
+        ("list", "--limit", "99999999999"),
+        ("replay", "--limit", "-1"),
+        ("replay", "--id", "9223372036854775808"),
+        ("show", "9" * 30),
+    ],
+)
+def test_a_number_that_cannot_be_is_told(run, words):
+    result = run(*words)
+    assert result.returncode == 2
+    assert "is not in the range" in result.stderr
+
+
+def test_an_empty_list_says_so(run):
+    result = run("list")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == "There are no rejected events.\n"

@@ -250,3 +250,33 @@ def test_rejected_payloads_are_kept_as_sent(caller):
     caller.post(body(event(), odd))
     [row] = caller.rejected()
     assert json.loads(row["payload"])["$insert_id"] == ["\ufffd\ufffd", 1.5, None]
+
+
+def names(redis_client):
+    return {one["name"] for one in redis_client.xinfo_consumers(STREAM, keys.GROUP)}
+
+
+def test_a_consumer_that_stopped_well_leaves_and_others_stay(
+    caller, consuming, redis_client, stopping, monkeypatch
+):
+    monkeypatch.setattr(consumer_module, "BLOCK", 1)
+    caller.post(body())
+    one, other = consuming("one"), consuming("other")
+    one.run_once(stopping)
+    other.run_once(stopping)
+    one.leave()
+    assert names(redis_client) == {b"other"}
+
+
+def test_a_consumer_with_entries_does_not_leave(caller, consuming, redis_client, stopping):
+    def die(entries):
+        raise ConnectionResetError
+
+    caller.post(body())
+    consumer = consuming("one", die)
+    with pytest.raises(ConnectionResetError):
+        consumer.run_once(stopping)
+    consumer.leave()
+    assert names(redis_client) == {b"one"}
+    consuming("one").store_pending()
+    assert len(caller.rows()) == 1
