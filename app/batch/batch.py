@@ -90,18 +90,13 @@ class Rejected:
 
 @dataclass(slots=True)
 class Batch:
-    """`line` and `rejected` are rendered, `events` holds a line for each event; `line` is empty
-    where no event is valid. `repeats` counts events that stood in the same batch before.
-    `is_limited`: it comes from a caller just now, and not from a journal."""
+    """What a journal carries. `line` and `rejected` are rendered, `events` holds a line for each
+    event; `line` is empty where no event is valid."""
 
     shop: str
     line: bytes = b""
     events: list[bytes] = field(default_factory=list)
-    repeats: int = 0
     rejected: bytes = b""
-    rejected_count: int = 0
-    is_limited: bool = False
-    visitor: str = ""
     _keys: list[bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -114,10 +109,6 @@ class Batch:
                 raise UnreadableEntry(str(error)) from error
         return self._keys
 
-    @property
-    def received_count(self) -> int:
-        return len(self.events) + self.repeats + self.rejected_count
-
     @classmethod
     def build(
         cls,
@@ -129,11 +120,8 @@ class Batch:
         events: list[Event],
         rejected: list[Rejected],
     ) -> Self:
-        """Render a request."""
-        batch = cls(shop, is_limited=True)
-        visitor = context.columns.get("client_id") or context.columns.get("session_id")
-        if visitor:
-            batch.visitor = digest(visitor).hex()
+        """Render a request. Of events with the same id the first is kept."""
+        batch = cls(shop)
         if events:
             batch.line = _batch_line(received_at, customer_id, context)
         ahead = _clock_ahead(events, received_at)
@@ -143,9 +131,7 @@ class Batch:
             if key not in lines:
                 lines[key] = _event_line(event, key_cell, id_cell, ahead)
         batch._keys, batch.events = list(lines), list(lines.values())
-        batch.repeats = len(events) - len(lines)
         if rejected:
-            batch.rejected_count = len(rejected)
             batch.rejected = orjson.dumps(
                 {
                     "received_at": received_at.isoformat(),
@@ -167,10 +153,7 @@ class Batch:
 
     @classmethod
     def from_entry(cls, entry: Mapping[bytes, bytes]) -> Self:
-        """UnreadableEntry where the entry does not have the form of `to_entry`.
-
-        Repeats and rejected events were counted when the batch came in and are not counted again.
-        """
+        """UnreadableEntry where the entry does not have the form of `to_entry`."""
         try:
             if entry[b"v"] != VERSION:
                 raise UnreadableEntry(f"version {entry[b'v']!r} is not known to this release")

@@ -17,6 +17,7 @@ from app.intake.redis_client import is_persistent, request_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import SpoolReport
 from app.intake.stream import Stream
+from app.intake.submission import Submission
 from app.intake.waiting import run
 from app.store.connections import REQUEST_STATEMENT_TIMEOUT, request_pool
 from app.store.writer import Writer
@@ -79,7 +80,7 @@ def build(settings: Settings) -> Parts:
         spool_report.tell()
 
     def take(batch: Batch) -> bool:
-        return run(intake.take(batch))
+        return run(intake.take(Submission(batch)))
 
     drainer = Drainer(spool, Path(settings.spool_dir), take, report)
     return Parts(intake, drainer, redis, postgres, spool)

@@ -1,29 +1,47 @@
-"""What Redis knows, asked before the store, for when the stream does not come first: which ids were
-seen, and who is over a limit.
+"""What Redis knows, asked before Postgres stores a batch itself: which ids were seen, and whether
+the caller is over a limit.
 
 Best effort: without Redis nothing is filtered, limited or marked; the key in Postgres decides.
 """
 
 import logging
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from redis import Redis, RedisError
-from redis.client import Pipeline
 
 from app.batch.batch import Batch
 from app.intake import keys
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
+from app.intake.submission import Submission
 
 logger = logging.getLogger(__name__)
 
 _CLAIM_LIFETIME = 3_000  # ms, longer than a request may take
-_CLAIM_PATIENCE = 0.4  # s to wait for another request that stores the same event
+_CLAIM_TIMEOUT = 0.4  # s to wait for another request that stores the same event
 _CLAIM_POLL = 0.02  # s
+_TOKEN_BYTES = 8
+_SCRIPT = Path(__file__).with_name("filter.lua").read_text()
+
+T = TypeVar("T")
+
+
+class _Answer(NamedTuple):
+    """The insert keys that were asked for, each in one of the sets; in none, over a limit."""
+
+    seen: frozenset[bytes] = frozenset()
+    claimed: frozenset[bytes] = frozenset()  # by this request, to be let go of
+    busy: frozenset[bytes] = frozenset()  # claimed by another request, which stores them just now
+    is_over_limit: bool = False
+
+
+_REDIS_AWAY = _Answer()  # nothing is known: everything may be stored
 
 
 class Filter:
@@ -37,8 +55,9 @@ class Filter:
         dedup_window: int,
         limits: Limits,
     ) -> None:
-        """`breaker` is the one of the stream: the server is the same."""
+        """`breaker` is the stream's: the server is the same."""
         self._client = client
+        self._script = client.register_script(_SCRIPT)
         self._outcomes = outcomes
         self._breaker = breaker
         self._partitions = partitions
@@ -46,83 +65,104 @@ class Filter:
         self._limits = limits
 
     @contextmanager
-    def unseen(self, batch: Batch) -> Iterator[list[bytes]]:
+    def unseen(self, submission: Submission) -> Iterator[list[bytes]]:
         """The batch's events without those whose ids were marked before. RateLimited.
 
-        To ask, to store and to mark is not one step, so within the block their ids are claimed:
-        who comes with one of them at the same moment waits for the mark. (The key in Postgres
+        To ask, to store and to mark is not one step, so within the block the ids are claimed: a
+        request that comes with one of them meanwhile waits for the mark. (The key in Postgres
         tells a repeat only where it has the same time.)
         """
-        partition = keys.partition(batch.shop, self._partitions)
-        now = time.time()
-        ids = batch.keys
-        claims = [keys.claim(partition, batch.shop, key) for key in ids]
-        limits = self._limits.of(batch, partition, now)
-
-        def ask(pipeline: Pipeline) -> None:
-            for counter, _ in limits:
-                pipeline.incrby(counter, batch.received_count)
-                pipeline.expire(counter, KEY_LIFETIME)
-            for claim in claims:  # before the question, or a mark in between would be missed
-                pipeline.set(claim, 1, nx=True, px=_CLAIM_LIFETIME)
-
-        answers = self._call(ask) if limits or ids else []
-        sums, is_ours = answers[: 2 * len(limits) : 2], answers[2 * len(limits) :]
-        own = [claim for claim, ok in zip(claims, is_ours, strict=False) if ok]
+        batch, token = submission.batch, os.urandom(_TOKEN_BYTES)
+        seen, claimed, busy, _ = self._admit(submission, token)
         try:
-            if any(sum_ > limit for sum_, (_, limit) in zip(sums, limits, strict=False)):
-                self._outcomes.count({"rate_limited": batch.received_count})
-                raise RateLimited(seconds_to_next_minute(now))
-            seen = self._seen(batch, ids)
-            deadline = time.monotonic() + _CLAIM_PATIENCE
-            busy = {key for key, ok in zip(ids, is_ours, strict=False) if not ok} - seen
+            deadline = time.monotonic() + _CLAIM_TIMEOUT
             while busy and time.monotonic() < deadline:
                 time.sleep(_CLAIM_POLL)
-                found = self._seen(batch, list(busy))
-                seen |= found
-                busy -= found
-            yield [line for key, line in zip(ids, batch.events, strict=True) if key not in seen]
+                answer = self._ask(batch.shop, sorted(busy), token)
+                seen, claimed, busy = seen | answer.seen, claimed | answer.claimed, answer.busy
+            lines = zip(batch.keys, batch.events, strict=True)
+            yield [line for key, line in lines if key not in seen]
         finally:
-            if own:
-                self._call(lambda pipeline: pipeline.delete(*own))
-
-    def _seen(self, batch: Batch, ids: list[bytes]) -> set[bytes]:
-        def ask(pipeline: Pipeline) -> None:
-            for name in self._sets(batch):
-                pipeline.smismember(name, ids)
-
-        answers = self._call(ask) if ids else []
-        return {key for key, *was_seen in zip(ids, *answers, strict=False) if any(was_seen)}
+            if claimed:
+                claims = self._claims(batch.shop, claimed)
+                self._call(lambda: self._client.delete(*claims))
 
     def mark(self, batch: Batch) -> None:
-        """Mark all of the batch's ids. Only for what is committed: a mark set before loses it."""
-        current = self._sets(batch)[0]
+        """Mark all of the batch's ids. Only for what is committed: an earlier mark loses events."""
+        if batch.events:
+            self._call(lambda: self._mark(batch))
 
-        def mark(pipeline: Pipeline) -> None:
+    def _mark(self, batch: Batch) -> None:
+        current = self._sets(batch.shop)[0]
+        with self._client.pipeline(transaction=False) as pipeline:
             pipeline.sadd(current, *batch.keys)
             pipeline.expire(current, keys.seen_lifetime(self._dedup_window), nx=True)
+            pipeline.execute()
 
-        if batch.events:
-            self._call(mark)
+    def _admit(self, submission: Submission, token: bytes) -> _Answer:
+        """Count the submission against its limits and ask for its ids. RateLimited."""
+        now = time.time()
+        limits = self._limits.of(submission, self._partition(submission.batch.shop), now)
+        received = submission.received_count
+        batch = submission.batch
+        answer = self._ask(batch.shop, batch.keys, token, limits=limits, received=received)
+        if answer.is_over_limit:
+            self._outcomes.count({"rate_limited": received})
+            raise RateLimited(seconds_to_next_minute(now))
+        return answer
 
-    def _sets(self, batch: Batch) -> list[str]:
-        partition = keys.partition(batch.shop, self._partitions)
-        return keys.seen(partition, batch.shop, time.time(), self._dedup_window)
+    def _ask(
+        self,
+        shop: str,
+        ids: Sequence[bytes],
+        token: bytes,
+        *,
+        limits: Sequence[tuple[str, int]] = (),
+        received: int = 0,
+    ) -> _Answer:
+        if not ids and not limits:
+            return _Answer()
+        names = [*(counter for counter, _ in limits), *self._claims(shop, ids), *self._sets(shop)]
+        args: list[str | bytes | int] = [
+            *(len(limits), len(ids), received, KEY_LIFETIME, token, _CLAIM_LIFETIME),
+            *(limit for _, limit in limits),
+            *ids,
+        ]
+        letters: bytes | None = self._call(lambda: self._script(keys=names, args=args))
+        if letters is None:
+            return _REDIS_AWAY
+        if letters == b"LIMITED":
+            return _Answer(is_over_limit=True)
+        return _read(ids, letters.decode())
 
-    def _call(self, fill: Callable[[Pipeline], object]) -> list[Any]:
-        """The answers, none where Redis is away."""
+    def _claims(self, shop: str, ids: Iterable[bytes]) -> list[str]:
+        return [keys.claim(self._partition(shop), shop, key) for key in ids]
+
+    def _sets(self, shop: str) -> list[str]:
+        return keys.seen(self._partition(shop), shop, time.time(), self._dedup_window)
+
+    def _partition(self, shop: str) -> int:
+        return keys.partition(shop, self._partitions)
+
+    def _call(self, call: Callable[[], T]) -> T | None:
+        """What the call returns; None where Redis is away."""
         if not self._breaker.allow():
-            return []
+            return None
         try:
-            with self._client.pipeline(transaction=False) as pipeline:
-                fill(pipeline)
-                answers = pipeline.execute()
+            result = call()
         except RedisError as error:
             if self._breaker.record_failure():
                 logger.warning(
-                    "Redis is away: nothing is filtered or limited for a while",
+                    "Redis failed; filtering and limiting nothing for now",
                     extra={"action": "filter_paused", "cause": f"{type(error).__name__}: {error}"},
                 )
-            return []
+            return None
         self._breaker.record_success()
-        return answers
+        return result
+
+
+def _read(ids: Sequence[bytes], letters: str) -> _Answer:
+    found: dict[str, set[bytes]] = {"s": set(), "c": set(), "b": set()}
+    for key, letter in zip(ids, letters, strict=True):
+        found[letter].add(key)
+    return _Answer(frozenset(found["s"]), frozenset(found["c"]), frozenset(found["b"]))

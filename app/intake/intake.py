@@ -7,11 +7,11 @@ from typing import Protocol
 
 from redis import RedisError
 
-from app.batch.batch import Batch
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream
+from app.intake.submission import Submission
 from app.intake.waiting import offload
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Journal(Protocol):
     name: str  # in logs, metrics and Redis
     breaker: CircuitBreaker
 
-    def append(self, batch: Batch) -> int:
+    def append(self, submission: Submission) -> int:
         """Returns how many of the batch's events were seen before."""
 
     def close(self) -> None:
@@ -52,29 +52,29 @@ class Intake:
         self._is_persistent = is_persistent
         self.outcomes = outcomes
 
-    async def append(self, batch: Batch) -> None:
+    async def append(self, submission: Submission) -> None:
         """Returns when one journal has the batch for good.
 
         NotStored when none could take it, RateLimited when none should.
         """
-        if await self.take(batch):
-            self._count_skipped_limits(batch)
+        if await self.take(submission):
+            self._count_skipped_limits(submission)
             return
-        if await _ask([self.spool], batch):
-            self._count_skipped_limits(batch)
+        if await _ask([self.spool], submission):
+            self._count_skipped_limits(submission)
             # What becomes of the events is known, and counted, when the spool is drained.
             self.outcomes.count(
                 {
-                    "duplicate": batch.repeats,
-                    "rejected": batch.rejected_count,
-                    "spooled": len(batch.events),
+                    "duplicate": submission.repeats,
+                    "rejected": submission.rejected_count,
+                    "spooled": len(submission.batch.events),
                 }
             )
             return
         self.outcomes.count(
             {
-                "rejected": batch.rejected_count,
-                "not_stored": batch.received_count - batch.rejected_count,
+                "rejected": submission.rejected_count,
+                "not_stored": submission.received_count - submission.rejected_count,
             }
         )
         raise NotStored
@@ -89,13 +89,13 @@ class Intake:
         with suppress(RedisError):
             self.stream.report(skipped)
 
-    def _count_skipped_limits(self, batch: Batch) -> None:
+    def _count_skipped_limits(self, submission: Submission) -> None:
         if self.stream.breaker.since:  # Redis is away, and the rate limits with it
-            self.outcomes.count({"limits_skipped": batch.received_count})
+            self.outcomes.count({"limits_skipped": submission.received_count})
 
-    async def take(self, batch: Batch) -> bool:
+    async def take(self, submission: Submission) -> bool:
         """Offer the batch to the stream and to Postgres; whether one of them has taken it."""
-        return await _ask(await self._servers(), batch)
+        return await _ask(await self._servers(), submission)
 
     def close(self) -> None:
         for journal in (self.stream, self.postgres, self.spool):
@@ -122,13 +122,13 @@ class Intake:
         return bool(self._stream_first)
 
 
-async def _ask(journals: Iterable[Journal | Stream], batch: Batch) -> bool:
+async def _ask(journals: Iterable[Journal | Stream], submission: Submission) -> bool:
     """Whether one of the journals took the batch; the first that does."""
     for journal in journals:
         if not journal.breaker.allow():
             continue
         try:
-            await _append(journal, batch)
+            await _append(journal, submission)
         except RateLimited:
             journal.breaker.record_success()
             raise
@@ -142,11 +142,11 @@ async def _ask(journals: Iterable[Journal | Stream], batch: Batch) -> bool:
     return False
 
 
-async def _append(journal: Journal | Stream, batch: Batch) -> None:
+async def _append(journal: Journal | Stream, submission: Submission) -> None:
     if isinstance(journal, Stream):  # knows how to wait on an event loop
-        await journal.append(batch)
+        await journal.append(submission)
     else:
-        await offload(journal.append, batch)
+        await offload(journal.append, submission)
 
 
 def _log_failure(journal: Journal | Stream, error: Exception) -> None:

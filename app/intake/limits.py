@@ -1,12 +1,12 @@
 """Limits of events per minute, by shop and by visitor within it, counted in Redis.
 
-By the peer's address would limit Shopify's proxy, and with it every shop at once.
+Limiting by IP would throttle Shopify's proxy, and every shop with it.
 """
 
 from dataclasses import dataclass
 
-from app.batch.batch import Batch
 from app.intake import keys
+from app.intake.submission import Submission
 
 KEY_LIFETIME = 120  # s
 
@@ -26,16 +26,17 @@ class Limits:
     shop: int = 0
     visitor: int = 0
 
-    def of(self, batch: Batch, partition: int, now: float) -> list[tuple[str, int]]:
-        """The counters that the batch goes through, and their limits, in the order of asking: what
-        one visitor has too much does not count against his shop."""
-        if not batch.is_limited:
+    def of(self, submission: Submission, partition: int, now: float) -> list[tuple[str, int]]:
+        """The counters that a submission goes through, and their limits, in the order of asking: a
+        visitor's events beyond the visitor's limit do not count against the shop."""
+        if not submission.from_caller:
             return []
+        shop, visitor = submission.batch.shop, submission.visitor
         limits = []
-        if self.visitor and batch.visitor:
-            limits.append((keys.rate(partition, batch.shop, now, batch.visitor), self.visitor))
+        if self.visitor and visitor:
+            limits.append((keys.rate(partition, shop, now, visitor), self.visitor))
         if self.shop:
-            limits.append((keys.rate(partition, batch.shop, now), self.shop))
+            limits.append((keys.rate(partition, shop, now), self.shop))
         return limits
 
 

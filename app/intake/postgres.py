@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from psycopg_pool import ConnectionPool
 
@@ -9,6 +10,7 @@ from app.batch.batch import Batch
 from app.intake.breaker import CircuitBreaker
 from app.intake.filter import Filter
 from app.intake.outcomes import Outcomes
+from app.intake.submission import Submission
 from app.store.connections import BoundedConnection
 from app.store.salvage import write_past_poison
 from app.store.writer import Writer
@@ -31,22 +33,22 @@ class Postgres:
         self._outcomes = outcomes
         self._opening = threading.Lock()
 
-    def append(self, batch: Batch) -> int:
+    def append(self, submission: Submission) -> int:
         """Store the batch; returns how many of its events were seen before.
 
         RateLimited: nobody should take it. psycopg.Error or psycopg_pool's: perhaps stored after
         all, ask the next journal; the key tells repeats.
         """
-        stored = 0
-        with self._filter.unseen(batch) as unseen:
+        batch, stored = submission.batch, 0
+        with self._filter.unseen(submission) as unseen:
             if unseen or batch.rejected:
                 stored = self._write(batch, unseen)
             self._filter.mark(batch)
         self._outcomes.count(
             {
                 "accepted": stored,
-                "duplicate": len(batch.events) + batch.repeats - stored,
-                "rejected": batch.rejected_count,
+                "duplicate": len(batch.events) + submission.repeats - stored,
+                "rejected": submission.rejected_count,
             }
         )
         return len(batch.events) - stored
@@ -65,7 +67,7 @@ class Postgres:
         self._pool.close()
 
     def _write(self, batch: Batch, unseen: list[bytes]) -> int:
-        rest = Batch(batch.shop, batch.line, unseen, rejected=batch.rejected)
+        rest = replace(batch, events=unseen)
         with self.connection() as connection:
             return write_past_poison(lambda part: self._writer.write(connection, part), [rest])
 

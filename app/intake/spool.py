@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.batch.batch import Batch
 from app.intake.breaker import CircuitBreaker
+from app.intake.submission import Submission
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ class Spool:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
-    def append(self, batch: Batch) -> int:
+    def append(self, submission: Submission) -> int:
         """Returns 0: what was seen before is told when the batch is given back.
 
         sqlite3.Error, OSError: the file is at its bound, or the disk is full or not writable.
         """
-        entry = batch.to_entry()
+        entry = submission.batch.to_entry()
         row = (time.time(), *(entry[name] for name in _FIELDS))
         self._write(
             "INSERT INTO batches (spooled_at, v, shop, batch, events, rejected)"

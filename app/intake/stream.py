@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from redis import Redis
 
-from app.batch.batch import Batch
 from app.intake import keys
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
 from app.intake.script import Script
+from app.intake.submission import Submission
 
 _COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
 _SKIPPED_LIFETIME = 5  # s, several times the rhythm of reports
@@ -44,19 +44,20 @@ class Stream:
         self._dedup_window = dedup_window
         self._limits = limits
 
-    async def append(self, batch: Batch) -> int:
+    async def append(self, submission: Submission) -> int:
         """Take the batch over; returns how many of its events were seen before.
 
         RateLimited: nobody should take it. StreamFull or redis.RedisError: it may or may not be in
         the stream, ask the next journal.
         """
+        batch = submission.batch
         partition = keys.partition(batch.shop, self._partitions)
         now = time.time()
-        limits = self._limits.of(batch, partition, now)
+        limits = self._limits.of(submission, partition, now)
         carried = self._outcomes.take()
         counts = carried
-        if batch.rejected_count or batch.repeats:  # adding leaves zeros out
-            known = Counter(rejected=batch.rejected_count, duplicate=batch.repeats)
+        if submission.rejected_count or submission.repeats:  # adding leaves zeros out
+            known = Counter(rejected=submission.rejected_count, duplicate=submission.repeats)
             counts = Counter(carried) + known
         try:
             answer = await self._script(
@@ -72,7 +73,7 @@ class Stream:
                     keys.seen_lifetime(self._dedup_window),
                     _COUNTS_LIFETIME,
                     KEY_LIFETIME,
-                    batch.received_count,
+                    submission.received_count,
                     len(limits),
                     len(batch.events),
                     *batch.to_entry().values(),

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import orjson
 
-from app.batch.batch import Batch
 from app.intake.intake import Intake, NotStored
 from app.intake.limits import RateLimited
+from app.intake.submission import Submission
 from app.replies import SUCCESS, Reply, envelope, refusal_reply
 from app.shopify.app_proxy import Verdict, verify
 from app.tracking.minimize import minimize
@@ -76,7 +76,7 @@ class Endpoint:
         received_at = datetime.now(UTC)
         validated = validate(body, content_encoding)
         minimize(validated, self._settings)
-        batch = Batch.build(
+        submission = Submission.build(
             shop=verdict.shop,
             customer_id=verdict.customer_id,
             received_at=received_at,
@@ -85,7 +85,7 @@ class Endpoint:
             rejected=validated.rejected,
         )
         try:
-            await self._intake.append(batch)
+            await self._intake.append(submission)
         except NotStored:
             if not validated.refusal:
                 raise

@@ -17,6 +17,7 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream
+from app.intake.submission import Submission
 from app.store import migrate
 from app.store.connections import connect
 from app.store.partitions import create_partitions
@@ -161,7 +162,7 @@ def _fill_stream(servers, batches, *, shops, events=_EVENTS):
             ],
             rejected=[],
         )  # fmt: skip
-        waiting.run(stream.append(batch))
+        waiting.run(stream.append(Submission(batch)))
 
 
 def _drain(servers, folder, url):

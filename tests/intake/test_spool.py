@@ -12,7 +12,7 @@ from app.intake.drainer import Drainer
 from app.intake.spool import Spool
 from tests.calls import body, event
 from tests.draining import drain
-from tests.intake.test_stream import batch
+from tests.intake.test_stream import submission
 
 SUCCESS = b'{"success":true}'
 AWAY = {"database_url": "postgresql://127.0.0.1:1/x", "redis_url": "redis://127.0.0.1:1"}
@@ -41,19 +41,19 @@ def drainer(spool, folder, taken):
 
 
 def test_batches_come_back_in_order_of_arrival(spool, drainer, taken):
-    sent = [batch(f"id-{number}", rejected=number % 2) for number in range(250)]
+    sent = [submission(f"id-{number}", rejected=number % 2) for number in range(250)]
     for one in sent:
         spool.append(one)
     assert spool.backlog().batches == 250
     assert drainer.drain() == 250
-    assert [one.to_entry() for one in taken] == [one.to_entry() for one in sent]
+    assert [one.to_entry() for one in taken] == [one.batch.to_entry() for one in sent]
     assert spool.backlog() == (0, None)
 
 
 def test_batches_outlive_the_process(spool, folder, drainer, taken):
-    spool.append(batch("a"))
+    spool.append(submission("a"))
     another = Spool(folder, max_bytes=2**20)
-    another.append(batch("b"))
+    another.append(submission("b"))
     another.close()
     assert drainer.drain() == 2
 
@@ -66,15 +66,17 @@ def test_nothing_is_touched_before_the_first_use(spool, drainer, folder):
 
 def test_what_is_not_taken_stays_and_so_does_all_that_came_after(spool, folder):
     for number in range(5):
-        spool.append(batch(f"id-{number}"))
+        spool.append(submission(f"id-{number}"))
     answers = iter([True, True, False])
     assert Drainer(spool, folder, lambda batch: next(answers)).drain() == 2
-    assert [Batch.from_entry(one.entry).events for one in spool.oldest(1)] == [batch("id-2").events]
+    assert [Batch.from_entry(one.entry).events for one in spool.oldest(1)] == [
+        submission("id-2").batch.events
+    ]
     assert spool.backlog().batches == 3
 
 
 def test_one_process_of_a_machine_drains_at_a_time(spool, folder, drainer):
-    spool.append(batch("a"))
+    spool.append(submission("a"))
     drained = []
     outer = Drainer(spool, folder, lambda batch: drained.append(drainer.drain()) or True)
     assert outer.drain() == 1
@@ -85,30 +87,30 @@ def test_the_file_is_bounded_and_what_is_given_back_makes_room(folder, drainer, 
     fits = 0
     with suppress(sqlite3.OperationalError):
         while fits < 10_000:
-            spool.append(batch(f"id-{fits}", rejected=5))
+            spool.append(submission(f"id-{fits}", rejected=5))
             fits += 1
     assert 500 < fits < 3_000
     assert (folder / "spool.sqlite").stat().st_size <= 2**20
     assert drainer.drain() == fits
-    spool.append(batch("again"))
+    spool.append(submission("again"))
     assert drainer.drain() == 1
 
 
 def test_a_file_that_is_no_database_is_put_aside(spool, folder):
     folder.mkdir()
     (folder / "spool.sqlite").write_bytes(b"not a database " * 1000)
-    spool.append(batch("a"))
+    spool.append(submission("a"))
     assert spool.backlog().batches == 1
     [aside] = folder.glob("damaged-*")
     assert aside.read_bytes().startswith(b"not a database")
 
 
 def test_an_entry_that_cannot_be_read_is_given_back_as_rejected(spool, folder, drainer, taken):
-    spool.append(batch("a"))
+    spool.append(submission("a"))
     with sqlite3.connect(folder / "spool.sqlite") as connection:
         connection.execute("UPDATE batches SET v = x'39'")
     connection.close()
-    spool.append(batch("b"))
+    spool.append(submission("b"))
     assert drainer.drain() == 2
     assert [bool(one.rejected) for one in taken] == [True, False]
 
@@ -120,7 +122,7 @@ def test_many_threads_and_processes_share_the_file(spool, folder):
     def fill(target, start):
         for number in range(50):
             try:
-                target.append(batch(f"{start}-{number}"))
+                target.append(submission(f"{start}-{number}"))
             except sqlite3.Error as error:
                 errors.append(error)
 
@@ -179,7 +181,7 @@ def test_a_full_spool_is_not_stored_and_says_so(calling, settings):
 def test_what_is_spooled_is_for_its_user_only(spool, folder):
     old = os.umask(0)
     try:
-        spool.append(batch("a"))
+        spool.append(submission("a"))
     finally:
         os.umask(old)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -190,7 +192,7 @@ def test_what_is_spooled_is_for_its_user_only(spool, folder):
 def test_what_an_earlier_release_spooled_or_put_aside_becomes_private(folder):
     folder.mkdir()
     earlier = Spool(folder, max_bytes=2**20)
-    earlier.append(batch("a"))
+    earlier.append(submission("a"))
     (folder / "damaged-1.sqlite").touch()
     for file in folder.iterdir():
         file.chmod(0o644)

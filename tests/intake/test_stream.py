@@ -14,6 +14,7 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream, StreamFull
+from app.intake.submission import Submission
 from app.intake.waiting import run
 
 SHOP = "a-shop.myshopify.com"
@@ -38,9 +39,9 @@ def stream(redis_client, outcomes):
     )
 
 
-def batch(*ids, rejected=0, shop=SHOP):
+def submission(*ids, rejected=0, shop=SHOP):
     moment = datetime(2024, 1, 15, tzinfo=UTC)
-    return Batch.build(
+    return Submission.build(
         shop=shop,
         customer_id=None,
         received_at=datetime.now(UTC),
@@ -50,8 +51,8 @@ def batch(*ids, rejected=0, shop=SHOP):
     )
 
 
-def append(stream, batch):
-    return run(stream.append(batch))
+def append(stream, submission):
+    return run(stream.append(submission))
 
 
 def waiting(redis_client):
@@ -68,36 +69,36 @@ def counts(redis_client):
 
 
 def test_new_events_wait_in_one_entry(stream, redis_client):
-    assert append(stream, batch("a", "b")) == 0
+    assert append(stream, submission("a", "b")) == 0
     assert waiting(redis_client) == [["a", "b"]]
 
 
 def test_only_what_is_new_is_appended(stream, redis_client):
-    append(stream, batch("a", "b"))
-    assert append(stream, batch("b", "c", "a")) == 2
-    assert append(stream, batch("a", "b", "c")) == 3
+    append(stream, submission("a", "b"))
+    assert append(stream, submission("b", "c", "a")) == 2
+    assert append(stream, submission("a", "b", "c")) == 3
     assert waiting(redis_client) == [["a", "b"], ["c"]]
 
 
 def test_a_full_stream_takes_and_marks_nothing(stream, redis_client):
     for number in range(3):
-        append(stream, batch(f"id-{number}"))
+        append(stream, submission(f"id-{number}"))
     with pytest.raises(StreamFull):
-        append(stream, batch("late"))
+        append(stream, submission("late"))
     redis_client.delete("{t0}:stream")
-    assert append(stream, batch("late")) == 0
+    assert append(stream, submission("late")) == 0
 
 
 def test_rejected_events_travel_with_the_batch(stream, redis_client):
-    append(stream, batch("a", rejected=2))
-    append(stream, batch(rejected=1))
+    append(stream, submission("a", rejected=2))
+    append(stream, submission(rejected=1))
     entries = [fields for _, fields in redis_client.xrange("{t0}:stream")]
     assert [bool(entry[b"rejected"]) for entry in entries] == [True, True]
     assert entries[1][b"events"] == b""
 
 
 def test_seen_ids_are_digests_in_a_set_that_expires(stream, redis_client):
-    append(stream, batch("a"))
+    append(stream, submission("a"))
     [key] = redis_client.keys("{t0}:seen:*")
     assert redis_client.smembers(key) == {digest("a")}
     assert len(digest("a")) == 16
@@ -105,32 +106,32 @@ def test_seen_ids_are_digests_in_a_set_that_expires(stream, redis_client):
 
 
 def test_the_lifetime_of_a_set_is_not_refreshed(stream, redis_client):
-    append(stream, batch("a"))
+    append(stream, submission("a"))
     [key] = redis_client.keys("{t0}:seen:*")
     redis_client.expire(key, 5)
-    append(stream, batch("b"))
+    append(stream, submission("b"))
     assert redis_client.ttl(key) <= 5
 
 
 def test_ids_are_remembered_across_buckets_for_a_window(stream, redis_client, monkeypatch):
     now = time.time()
     monkeypatch.setattr("app.intake.stream.time.time", lambda: now)
-    append(stream, batch("a"))
+    append(stream, submission("a"))
     now += WINDOW
-    assert append(stream, batch("a")) == 1
+    assert append(stream, submission("a")) == 1
     now += WINDOW
-    assert append(stream, batch("a")) == 0
+    assert append(stream, submission("a")) == 0
 
 
 def test_shops_do_not_share_ids(stream):
-    append(stream, batch("a"))
-    assert append(stream, batch("a", shop="another.myshopify.com")) == 0
+    append(stream, submission("a"))
+    assert append(stream, submission("a", shop="another.myshopify.com")) == 0
 
 
 def test_outcomes_are_counted_with_what_waited(stream, redis_client, outcomes):
     outcomes.count({"signature:stale": 2})
-    append(stream, batch("a", "b", "b", rejected=1))
-    append(stream, batch("a"))
+    append(stream, submission("a", "b", "b", rejected=1))
+    append(stream, submission("a"))
     assert counts(redis_client) == {
         "accepted": 2,
         "duplicate": 2,
@@ -154,20 +155,20 @@ def test_counts_that_did_not_arrive_are_kept(outcomes):
         )
         outcomes.count({"fault": 1})
         with pytest.raises(RedisError):
-            append(stream, batch("a"))
+            append(stream, submission("a"))
     assert outcomes.take() == {"fault": 1}
 
 
 def test_the_script_is_loaded_again_after_a_restart(stream, redis_client):
-    append(stream, batch("a"))
+    append(stream, submission("a"))
     redis_client.script_flush()
-    assert append(stream, batch("b")) == 0
+    assert append(stream, submission("b")) == 0
 
 
 def test_a_key_of_another_type_takes_nothing(stream, redis_client):
     redis_client.set(keys.seen(0, SHOP, time.time(), WINDOW)[0], "not a set")
     with pytest.raises(RedisError):
-        append(stream, batch("a"))
+        append(stream, submission("a"))
     assert waiting(redis_client) == []
 
 
@@ -183,15 +184,15 @@ def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcom
     )
     shops = [f"shop-{number}.myshopify.com" for number in range(40)]
     for shop in shops:
-        append(stream, batch("a", shop=shop))
-        assert append(stream, batch("a", shop=shop)) == 1
+        append(stream, submission("a", shop=shop))
+        assert append(stream, submission("a", shop=shop)) == 1
     tags = {key.split(b":")[0] for key in redis_client.keys("*")}
     assert tags == {b"{t0}", b"{t1}", b"{t2}", b"{t3}"}
     assert sum(redis_client.xlen(keys.stream(number)) for number in range(4)) == 40
 
 
 def test_an_entry_is_read_as_it_was_written():
-    sent = batch("a", "b\\N", rejected=1)
+    sent = submission("a", "b\\N", rejected=1).batch
     read = Batch.from_entry(sent.to_entry())
     assert (read.shop, read.line, read.events, read.keys, read.rejected) == (
         sent.shop, sent.line, sent.events, sent.keys, sent.rejected,
@@ -203,6 +204,6 @@ def test_an_entry_is_read_as_it_was_written():
 )
 def test_an_entry_of_another_form_is_unreadable(change):
     with pytest.raises(UnreadableEntry):
-        Batch.from_entry({**batch("a").to_entry(), **change})
+        Batch.from_entry({**submission("a").batch.to_entry(), **change})
     with pytest.raises(UnreadableEntry):
         Batch.from_entry({b"v": b"1"})

@@ -232,7 +232,7 @@ def test_a_batch_that_no_journal_takes_is_not_a_server_error(calling):
 
 
 def test_a_fault_of_ours_is_not_a_server_error(app, caller, monkeypatch, caplog):
-    monkeypatch.setattr("app.tracking.endpoint.Batch", None)
+    monkeypatch.setattr("app.tracking.endpoint.Submission", None)
     reply = caller.post(body())
     assert (reply.status_code, reply.json["code"]) == (200, "NOT_STORED")
     assert app.extensions["intake"].outcomes.take()["fault"] == 1

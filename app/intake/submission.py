@@ -1,0 +1,52 @@
+"""What the journals are offered: a batch, and what only the web process that offers it knows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from app.batch.batch import Batch, Context, Event, Rejected, digest
+
+
+@dataclass(slots=True)
+class Submission:
+    """A batch by itself is one that the spool gives back: it was limited and counted when its
+    caller sent it. `build` makes what a caller sent just now."""
+
+    batch: Batch
+    from_caller: bool = False
+    visitor: str = ""  # a digest in hexadecimal digits; "" where the caller named none
+    repeats: int = 0  # events whose id stood in the same request before
+    rejected_count: int = 0
+
+    @property
+    def received_count(self) -> int:
+        return len(self.batch.events) + self.repeats + self.rejected_count
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        shop: str,
+        customer_id: str | None,
+        received_at: datetime,
+        context: Context,
+        events: list[Event],
+        rejected: list[Rejected],
+    ) -> Self:
+        """Render a request."""
+        batch = Batch.build(
+            shop=shop,
+            customer_id=customer_id,
+            received_at=received_at,
+            context=context,
+            events=events,
+            rejected=rejected,
+        )
+        visitor = context.columns.get("client_id") or context.columns.get("session_id")
+        return cls(
+            batch,
+            True,
+            digest(visitor).hex() if visitor else "",
+            len(events) - len(batch.events),
+            len(rejected),
+        )
