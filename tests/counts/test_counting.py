@@ -91,7 +91,7 @@ def test_two_workers_count_everything_once(database, database_url):
 
 
 def test_the_workers_thread_counts_and_goes_on_after_a_failure(database, database_url, monkeypatch):
-    monkeypatch.setattr("app.worker.reporting._PAUSE_AFTER_FAILURE", 0.1)
+    monkeypatch.setattr(Reporting, "first_pause", 0.1)
     monkeypatch.setattr("app.worker.reporting.EVERY", 0.1)
     connections = iter([psycopg.OperationalError("away")])
 
@@ -102,8 +102,7 @@ def test_the_workers_thread_counts_and_goes_on_after_a_failure(database, databas
 
     store(database, visit("a", 1))
     stop = threading.Event()
-    thread = Reporting(connect_or_fail, lambda: False, stop)
-    thread.start()
+    thread = Reporting(connect_or_fail, lambda: False).start(stop)
     wait_until(lambda: freshness(database, find_shop(database, SHOP))["waiting"] == 0)
     store(database, visit("b", 1))
     wait_until(lambda: entered(database) == 2)
@@ -116,11 +115,10 @@ def test_counting_waits_for_the_storing_but_not_for_ever(database, database_url,
     monkeypatch.setattr("app.worker.reporting.EVERY", 0.05)
     store(database, visit("a", 1))
     stop = threading.Event()
-    thread = Reporting(lambda: connect(database_url, "reporting"), lambda: True, stop)
-    thread.start()
+    thread = Reporting(lambda: connect(database_url, "reporting"), lambda: True).start(stop)
     time.sleep(0.5)
     assert freshness(database, find_shop(database, SHOP))["waiting"] == 1
-    monkeypatch.setattr("app.worker.reporting._BEHIND", 0.0)
+    monkeypatch.setattr("app.worker.reporting._MAY_BE_BEHIND", 0.0)
     wait_until(lambda: entered(database) == 1)
     stop.set()
     thread.join(5)
