@@ -60,7 +60,7 @@ class UnreadableEntry(ValueError):
 
 @dataclass(slots=True)
 class Event:
-    """A valid event before it is rendered; times are UTC, `properties` and `extra` JSON."""
+    """A valid event before it is rendered; times are in UTC, `properties` and `extra` are JSON."""
 
     name: str
     insert_id: str
@@ -160,7 +160,7 @@ class Batch:
             text = entry[b"events"]
             events = text.split(b"\n") if text else []
             if text.count(b"\t") != len(events) * _TABS:
-                raise UnreadableEntry("its events have another number of columns")
+                raise UnreadableEntry("its events have a different number of columns")
             shop, rejected = entry[b"shop"].decode(), entry[b"rejected"]
             return cls(shop, _complete(entry[b"batch"]), events, rejected=rejected)
         except (KeyError, ValueError) as error:
@@ -168,14 +168,14 @@ class Batch:
 
 
 def _complete(line: bytes) -> bytes:
-    """The line of a batch with nulls for the columns that the release before did not have."""
+    """A batch's line with nulls for the columns that an earlier release did not have."""
     missing = len(BATCH_COLUMNS) - 1 - line.count(b"\t") if line else 0
     return line + b"\t\\N" * missing
 
 
 def _identity(insert_id: str) -> tuple[bytes, bytes, bytes]:
-    """The insert key, 16 bytes that stand for an id within its shop in Redis and in Postgres: a
-    UUID's own, a digest of any other; and the cells `insert_key` and `insert_id`."""
+    """The insert key and the cells `insert_key` and `insert_id`. The key is 16 bytes that stand
+    for an id within its shop, in Redis and in Postgres: the bytes of a UUID, a digest of others."""
     text = insert_id.encode()
     if _UUID.fullmatch(insert_id):  # the id is its own key, and stored once
         return bytes.fromhex(insert_id.replace("-", "")), text, _NULL
@@ -193,15 +193,15 @@ def _key_of(line: bytes) -> bytes:
 
 
 def _clock_ahead(events: list[Event], received_at: datetime) -> timedelta:
-    """By how much the sender's clock runs ahead, where it is too much to be believed."""
+    """How far the caller's clock runs ahead, where that is too much to be believed; else zero."""
     latest = max((event.timestamp for event in events), default=received_at)
     ahead = latest - received_at
     return ahead if ahead > _CLOCK_TOLERANCE else timedelta()
 
 
 def _event_line(event: Event, key_cell: bytes, id_cell: bytes, ahead: timedelta) -> bytes:
-    # Neither names, times and keys nor JSON hold anything that COPY takes for its own, but for the
-    # backslash; nor does an id, which has no control characters.
+    # Names, times, keys, ids and JSON have no control characters: a backslash is the only thing in
+    # them that COPY would take for its own.
     sent = _NULL
     occurred_at = event.timestamp
     if ahead:

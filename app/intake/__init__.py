@@ -1,4 +1,4 @@
-"""Taking a validated batch over for good: the journals, and the order they are asked in."""
+"""Taking over a validated batch for good: the journals, and the order they are asked in."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from app.intake.outcomes import Outcomes
 from app.intake.postgres import Postgres
 from app.intake.redis_client import is_persistent, request_client
 from app.intake.spool import Spool
-from app.intake.spool_notice import SpoolReport
+from app.intake.spool_notice import SpoolNotice
 from app.intake.stream import Stream
 from app.intake.submission import Submission
 from app.intake.waiting import run
@@ -35,7 +35,7 @@ class Parts(NamedTuple):
 
 
 def build(settings: Settings) -> Parts:
-    """Connects at its first use, after gunicorn's fork."""
+    """Nothing connects before its first use, after gunicorn's fork."""
     redis = request_client(settings)
     breaker = CircuitBreaker()
     outcomes = Outcomes()
@@ -73,11 +73,11 @@ def build(settings: Settings) -> Parts:
         is_persistent=lambda: is_persistent(redis),
         outcomes=outcomes,
     )
-    spool_report = SpoolReport(redis, spool)
+    spool_notice = SpoolNotice(redis, spool)
 
     def report() -> None:
         intake.report()
-        spool_report.tell()
+        spool_notice.post()
 
     def take(batch: Batch) -> bool:
         return run(intake.take(Submission(batch)))

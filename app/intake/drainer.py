@@ -1,5 +1,5 @@
-"""What a web process does beside its requests: gives the spool's batches to the journals before it,
-as soon as one takes them again, and carries on what was counted."""
+"""What a web process does beside its requests: it gives the spool's batches to the stream or to
+Postgres as soon as one takes them again, and carries to Redis what was counted."""
 
 import fcntl
 import logging
@@ -15,9 +15,9 @@ from app.store.salvage import unreadable
 
 logger = logging.getLogger(__name__)
 
-_EVERY = 0.5  # s between looks at the spool
-_AT_ONCE = 100  # batches that are removed together
-_LAST_TRY = 5.0  # s, when the process ends: the disk may end with it
+_LOOK_EVERY = 0.5  # s, at the spool
+_STEP = 100  # batches that are given back, and then removed, together
+_LAST_TRY_TIMEOUT = 5.0  # s, when the process ends: the disk may end with it
 
 
 class Drainer:
@@ -28,8 +28,8 @@ class Drainer:
         take: Callable[[Batch], bool],
         report: Callable[[], None] = lambda: None,
     ) -> None:
-        """`take` gives a batch to another journal, and says whether one took it; `report` carries
-        the counts on."""
+        """`take` offers a batch to the other journals and says whether one took it; `report`
+        carries to Redis what was counted."""
         self._spool = spool
         self._lock_path = folder / "drain.lock"
         self._take = take
@@ -47,19 +47,20 @@ class Drainer:
                     self._thread.start()
 
     def stop(self) -> None:
-        """Try once more and end."""
+        """Drain once more, and end."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(_LAST_TRY)
+            self._thread.join(_LAST_TRY_TIMEOUT)
 
     def drain(self) -> int:
-        """Give back all that waits, as far as it is taken; returns the number of batches.
+        """Give back what waits, in order, until a batch is not taken; returns how many were.
 
-        A crash between the two steps gives a batch back again, which the journals tell.
+        A crash between giving back and removing gives a batch back twice. Its ids tell the journals
+        that they have it.
         """
         given = 0
         with self._turn() as is_mine:
-            while is_mine and (waiting := self._spool.oldest(_AT_ONCE)):
+            while is_mine and (waiting := self._spool.oldest(_STEP)):
                 taken = []
                 for spooled in waiting:
                     if not self._take(_read(spooled)):
@@ -78,13 +79,13 @@ class Drainer:
 
     def _run(self) -> None:
         while True:
-            is_last = self._stop.wait(_EVERY)
+            is_last = self._stop.wait(_LOOK_EVERY)
             try:
                 self._report()
                 self.drain()
-            except Exception:  # whatever it is, what waits stays where it is
-                logger.exception("the spool is not drained", extra={"action": "drain_failed"})
-                self._stop.wait(10 * _EVERY)
+            except Exception:  # whatever it is, the batches stay in the spool
+                logger.exception("the spool could not be drained", extra={"action": "drain_failed"})
+                self._stop.wait(10 * _LOOK_EVERY)
             if is_last:
                 return
 
@@ -108,7 +109,7 @@ class Drainer:
 def _read(spooled: Spooled) -> Batch:
     try:
         batch = Batch.from_entry(spooled.entry)
-        _ = batch.keys  # by which the journals tell repeats
+        _ = batch.keys  # the journals need them, and they may be unreadable
         return batch
     except UnreadableEntry as error:
         shop = spooled.entry[b"shop"].decode(errors="replace")

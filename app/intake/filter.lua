@@ -2,8 +2,8 @@
 -- known by its holder's token, so a request that asks again finds its own claims.
 --
 -- 1. Count the events against their limits; over one of them: answer LIMITED.
--- 2. Claim each id, for a while. The claim comes before the question: whoever holds one marks the
---    id before letting go, so an id that is neither marked nor claimed is new.
+-- 2. Claim each id, for a while. The claim comes before the question: a request marks an id
+--    before it lets go of the claim, so an id that is neither marked nor claimed is new.
 -- 3. Look the ids up in every live set of seen ids. One that was seen needs no claim.
 --
 -- KEYS  l counters of events in this minute

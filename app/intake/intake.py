@@ -28,7 +28,7 @@ class Journal(Protocol):
         """Returns how many of the batch's events were seen before."""
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
 
 
 class NotStored(Exception):
@@ -46,7 +46,7 @@ class Intake:
         is_persistent: Callable[[], bool],
         outcomes: Outcomes,
     ) -> None:
-        """`is_persistent` asks Redis whether it may be the only holder of a batch; for "auto"."""
+        """`is_persistent` asks Redis, for "auto", whether it may be the only holder of a batch."""
         self.stream, self.postgres, self.spool = stream, postgres, spool
         self._stream_first: bool | None = {"stream": True, "store": False}.get(mode)
         self._is_persistent = is_persistent

@@ -11,8 +11,8 @@ GROUP = "store"  # the consumer group of every stream
 
 JOURNALS = ("stream", "store", "spool")
 
-# What was seen is kept in a set for each shop and time bucket. A set has one lifetime for all its
-# members: with two buckets to a window, the current and the two before it hold at least a window.
+# Seen ids are kept in a set for each shop and time bucket. A set has one lifetime for all its
+# members. With two buckets to a window, the current one and the two before hold at least a window.
 BUCKETS_PER_WINDOW = 2
 
 _DAY = 24 * 60 * 60  # s
@@ -27,7 +27,7 @@ def stream(partition: int) -> str:
 
 
 def total(partition: int) -> str:
-    """The outcomes since ever."""
+    """The all-time outcomes."""
     return f"{{t{partition}}}:counts:total"
 
 
@@ -54,12 +54,12 @@ def seen(partition: int, shop: str, now: float, window: int) -> list[str]:
 
 
 def claim(partition: int, shop: str, insert_key: bytes) -> str:
-    """Held by who stores an event just now."""
+    """Held by the request that is storing an event."""
     return f"{{t{partition}}}:claim:{shop}:{insert_key.hex()}"
 
 
 def seen_lifetime(window: int) -> int:
-    """Seconds: what is marked at the end of its bucket still lives for a whole window."""
+    """Seconds: an id that is marked at the end of its bucket still lives for a whole window."""
     return window + -(-window // BUCKETS_PER_WINDOW)
 
 

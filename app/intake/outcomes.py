@@ -1,9 +1,9 @@
 """What became of the events, and why requests were refused: counts by name.
 
-For every period: received = accepted + duplicate + rejected + rate_limited + not_stored; so what
+For every period: received = accepted + duplicate + rejected + rate_limited + not_stored. So what
 was received is not counted but added up. The intake script counts what the stream takes, in the
-same step. All else is counted here and travels with the next call of the script to the counts of
-the day.
+same step. Everything else is counted here, and the next call of the script carries it to the counts
+of the day.
 """
 
 import threading
@@ -29,7 +29,7 @@ class Outcomes:
             self._pending.update(numbers)
 
     def take(self) -> dict[str, int]:
-        """All that waits; the caller carries it on or gives it back with `count`."""
+        """The counts so far; the caller carries them to Redis or gives them back with `count`."""
         if not self._pending:
             return {}
         with self._lock:

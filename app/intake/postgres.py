@@ -36,8 +36,8 @@ class Postgres:
     def append(self, submission: Submission) -> int:
         """Store the batch; returns how many of its events were seen before.
 
-        RateLimited: nobody should take it. psycopg.Error or psycopg_pool's: perhaps stored after
-        all, ask the next journal; the key tells repeats.
+        RateLimited: no journal should take it. psycopg.Error or psycopg_pool's: ask the next
+        journal. The batch may be stored after all, and the key will tell repeats.
         """
         batch, stored = submission.batch, 0
         with self._filter.unseen(submission) as unseen:
@@ -54,7 +54,7 @@ class Postgres:
         return len(batch.events) - stored
 
     def connection(self) -> AbstractContextManager[BoundedConnection]:
-        """One of the request's pool. psycopg.Error or psycopg_pool's."""
+        """A connection of the pool. psycopg.Error or psycopg_pool's."""
         self._open()
         return self._pool.connection()
 

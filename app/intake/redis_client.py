@@ -1,4 +1,4 @@
-"""The two Redis clients: one for the request's way, which must not wait, and one for the worker."""
+"""The two Redis clients: one for requests, which must not wait, and one for the worker."""
 
 import logging
 
@@ -38,8 +38,8 @@ def warn_about_eviction(client: Redis) -> None:
 
 
 def _client(settings: Settings, timeout: float) -> Redis:
-    # No retries: the library's would send a command again and again behind the caller's back, and
-    # what cannot be taken here is taken by the next journal.
+    # No retries: the library would send a command again and again behind the caller's back, and the
+    # next journal takes a batch that Redis cannot.
     options: dict[str, object] = {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,

@@ -30,7 +30,7 @@ class Script:
         answer: bytes
         try:
             answer = await Wait(blocking, partial(self._send, "EVALSHA", _SHA, *words))
-        except NoScriptError:  # Redis has started anew
+        except NoScriptError:  # Redis was restarted
             answer = await Wait(blocking, partial(self._send, "EVAL", _TEXT, *words))
         return answer
 

@@ -36,12 +36,12 @@ class SharedConnection:
     async def _call_when_open(
         self, opening: "asyncio.Task[_Pipeline]", words: tuple[str | bytes | int, ...]
     ) -> Any:
-        # Shielded: who gives up does not take the connection from the others.
+        # Shielded: a caller that gives up does not take the connection from the others.
         pipeline = await asyncio.shield(opening)
         return await pipeline.send(words)
 
     def close(self) -> None:
-        """Whoever waits gets redis.ConnectionError."""
+        """Calls that wait raise redis.ConnectionError."""
         if self._opening is not None and not _is_lost(self._opening) and self._opening.done():
             self._opening.result().close()
 
@@ -165,7 +165,7 @@ class _Pipeline(asyncio.Protocol):
         if left > 0:
             self._watch = self._loop.call_later(left, self._look_at_the_clock)
         else:
-            # Replies come in order: who is late makes everybody late.
+            # Replies come in order: one late reply delays all that follow.
             self._fail(exceptions.TimeoutError("no reply in time"))
             self._transport.abort()
 

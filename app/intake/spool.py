@@ -1,6 +1,6 @@
 """The last journal: a SQLite file that all web processes of a machine share.
 
-It takes a batch when neither Redis nor Postgres does, and gives it back in order of arrival. A
+It takes a batch when neither Redis nor Postgres does, and gives batches back in order of arrival. A
 batch is on the disk when `append` returns (WAL, synchronous=FULL: fsync before the reply). The file
 is bounded; what is given back makes room.
 """
@@ -61,7 +61,7 @@ class Spool:
         self._connection: sqlite3.Connection | None = None
 
     def append(self, submission: Submission) -> int:
-        """Returns 0: what was seen before is told when the batch is given back.
+        """Returns 0: which events were seen before is known once the batch is given back.
 
         sqlite3.Error, OSError: the file is at its bound, or the disk is full or not writable.
         """
@@ -87,7 +87,7 @@ class Spool:
             return [Spooled(row[0], dict(zip(_FIELDS, row[1:], strict=True))) for row in rows]
 
     def remove(self, ids: Sequence[int]) -> None:
-        """Only what another journal has taken, or what is to be forgotten."""
+        """Delete batches that another journal has taken, or that are to be forgotten."""
         numbers = f"[{','.join(map(str, ids))}]"
         self._write("DELETE FROM batches WHERE id IN (SELECT value FROM json_each(?))", [numbers])
         with self._lock:  # its bytes are in the write-ahead log still
@@ -101,7 +101,7 @@ class Spool:
             return Backlog(*row)
 
     def has_room(self) -> bool:
-        """Whether a batch would find a place. sqlite3.Error, OSError: it would not."""
+        """Whether a batch would fit. sqlite3.Error, OSError: it would not."""
         with self._lock:
             connection = self._open()
             (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -172,10 +172,10 @@ class Spool:
                     file.chmod(0o600)
 
     def _put_aside(self) -> None:
-        """A file that is no database any more is kept, for whoever can read it, out of the way."""
+        """Keep a damaged file under another name, so that an operator can look at it."""
         aside = self._path.with_name(f"damaged-{time.time():.0f}.sqlite")
         self._path.rename(aside)
         logger.error(
-            "the spool is damaged and was put aside",
+            "the spool is damaged and was renamed",
             extra={"action": "spool_damaged", "file": str(aside)},
         )

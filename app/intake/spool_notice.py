@@ -1,5 +1,5 @@
-"""What waits in the spools of other machines, told through Redis: who must know that nothing is on
-its way any more (app/privacy) sees only the spool of his own."""
+"""Notices in Redis of what waits in each machine's spool: app/privacy must know when no batch is on
+its way any more, and a worker sees the spool of its own machine only."""
 
 import socket
 import time
@@ -11,30 +11,31 @@ from redis import Redis, RedisError
 from app.intake import keys
 from app.intake.spool import Spool
 
-_LIFETIME = 60 * 60  # s; a machine that is silent for so long is taken for lost
+_LIFETIME = 60 * 60  # s; a machine that is silent for longer is taken for lost
 
 
-class SpoolReport:
+class SpoolNotice:
     def __init__(self, client: Redis, spool: Spool) -> None:
         self._client = client
         self._spool = spool
         self._key = keys.spooled(socket.gethostname())
-        self._is_told = False
+        self._is_posted = False
 
-    def tell(self) -> None:
-        """Since when something waits in this machine's spool; nothing, where nothing does."""
+    def post(self) -> None:
+        """Since when a batch waits in this machine's spool; no notice where none does."""
         oldest_at = self._spool.backlog().oldest_at
-        with suppress(RedisError):  # until Redis is back nobody can be told
+        with suppress(RedisError):  # posted again once Redis is back
             if oldest_at is not None:
                 self._client.set(self._key, oldest_at, ex=_LIFETIME)
-                self._is_told = True
-            elif self._is_told:
+                self._is_posted = True
+            elif self._is_posted:
                 self._client.delete(self._key)
-                self._is_told = False
+                self._is_posted = False
 
 
 def waits_since_before(client: Redis, moment: float) -> bool:
-    """Whether some machine's spool holds what came in before (Unix seconds). redis.RedisError."""
+    """Whether some machine's spool holds a batch from before a moment (Unix seconds).
+    redis.RedisError."""
     found: list[Any] = list(client.scan_iter(match=keys.spooled("*"), count=1_000))
     values: Any = client.mget(found) if found else []
     return any(float(value) < min(moment, time.time()) for value in values if value)

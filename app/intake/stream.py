@@ -18,7 +18,7 @@ _SKIPPED_LIFETIME = 5  # s, several times the rhythm of reports
 
 
 class StreamFull(Exception):
-    """The backlog is at its cap: nobody stores what the stream holds."""
+    """The backlog is at its cap: no worker stores what the stream holds."""
 
 
 class Stream:
@@ -47,8 +47,8 @@ class Stream:
     async def append(self, submission: Submission) -> int:
         """Take the batch over; returns how many of its events were seen before.
 
-        RateLimited: nobody should take it. StreamFull or redis.RedisError: it may or may not be in
-        the stream, ask the next journal.
+        RateLimited: no journal should take it. StreamFull: it is not in the stream, ask the next
+        journal. redis.RedisError: it may be in the stream, ask the next journal too.
         """
         batch = submission.batch
         partition = keys.partition(batch.shop, self._partitions)

@@ -1,4 +1,4 @@
-"""The tracking endpoint: what comes in over HTTP, and what goes back."""
+"""The tracking endpoint: what a storefront sends, and what it is answered."""
 
 from flask import Flask
 

@@ -1,4 +1,4 @@
-"""Keeping less of a batch than was sent, where the settings say so: before anything is stored."""
+"""Keeping less of a batch than the caller sent, where the settings say so, before it is stored."""
 
 import re
 
@@ -15,7 +15,7 @@ _IN_TEXT = re.compile(r'("\$raw_user_agent"\s*:\s*)"(?:[^"\\]|\\.)*"?')
 
 
 def minimize(validated: Validated, settings: Settings) -> None:
-    """Hash the e-mail addresses (HASH_EMAILS), leave the raw user agent out
+    """Hash e-mail addresses (HASH_EMAILS); leave out the raw user agent
     (USER_AGENT_RETENTION_DAYS=0)."""
     if settings.hash_emails:
         _hash_emails(validated, settings.email_hash_key)

@@ -58,7 +58,7 @@ CONTEXT_COLUMNS = {
 }
 
 
-_MOST_FOR_NAMES = 256  # bytes of the names above, with their punctuation
+_MAX_NAMES = 256  # bytes of the names above, with their punctuation
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class InvalidEvent:
 
     @property
     def insert_id(self) -> str | None:
-        """The id as sent, for the reply, where it is short enough to repeat."""
+        """The id as sent, for the reply; None where it is too long to repeat or no string."""
         sent = self.payload.get("$insert_id") if isinstance(self.payload, dict) else None
         return sent if isinstance(sent, str) and len(sent) <= MAX_INSERT_ID else None
 
@@ -123,14 +123,14 @@ class ContextField(fields.Field[Context]):
             {name: item for name, item in value.items() if CONTEXT_COLUMNS.get(name) not in columns}
         )
         # No character takes more than 6 bytes: only what may be too large is measured.
-        most = len(rest) + 6 * sum(map(len, columns.values())) + _MOST_FOR_NAMES
+        most = len(rest) + 6 * sum(map(len, columns.values())) + _MAX_NAMES
         if most > MAX_JSON and len(dump_json(value)) > MAX_JSON:
             raise ValidationError(f"is larger than {MAX_JSON} bytes as JSON")
         return Context(columns, rest, partial(dump_json, value))
 
 
 class BatchSchema(Schema):
-    """The body of a request. What stands beside `events` and `context` is ignored."""
+    """The body of a request. Fields other than `events` and `context` are ignored."""
 
     class Meta:
         unknown = EXCLUDE
@@ -158,7 +158,7 @@ def load_event(value: Any) -> Event:
         }
         raise ValidationError({field: message for field, message in errors.items() if message})
     extra = b"{}"
-    if len(value) > 3 + ("properties" in value):  # what is not optional is there
+    if len(value) > 3 + ("properties" in value):  # the three required fields are there
         extra = dump_json({key: item for key, item in value.items() if key not in _KNOWN})
     return Event(name, insert_id, timestamp, properties, extra)  # type: ignore[arg-type]
 

@@ -14,8 +14,8 @@ _CYCLE = timedelta(days=146_097)
 
 
 def _is_plain(text: str) -> bool:
-    """What JavaScript's toISOString() makes, with or without its milliseconds; Python's own parser
-    takes other forms too, but none that has these characters in these places."""
+    """Whether it looks as JavaScript's toISOString() makes it, with or without milliseconds.
+    Python's parser takes other forms too, but none with these characters in these places."""
     return (
         len(text) in (20, 24)
         and text[10] == "T"
@@ -30,14 +30,14 @@ def parse_timestamp(text: str) -> datetime:
     """The instant in UTC, cut to microseconds; a time without an offset is UTC.
 
     24:00:00 is the next day's midnight and a leap second (:60) the next minute's first second, as
-    ISO 8601 and RFC 3339 have them. ValueError for all else, also for a date alone and for what
-    lies outside of the years 1 to 9999.
+    ISO 8601 and RFC 3339 have them. ValueError for anything else, including a date alone and years
+    outside 1 to 9999.
     """
     if _is_plain(text):
         try:
             return datetime.fromisoformat(text)
         except ValueError:
-            pass  # told below, in our words
+            pass  # said below, in our words
     match = _FORM.fullmatch(text)
     if match is None:
         raise ValueError("must be an ISO 8601 date and time, such as 2024-01-15T10:30:00Z")

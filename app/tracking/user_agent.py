@@ -1,8 +1,8 @@
-"""What a browser's User-Agent tells of the device, in three words."""
+"""What a browser's User-Agent says about the device, in three words."""
 
 from functools import lru_cache
 
-# The first name that is found counts: most browsers also name those that they descend from.
+# The first name that is found counts: most browsers also name those they descend from.
 _BOTS = ("bot", "crawl", "spider", "slurp", "headless", "lighthouse", "facebookexternalhit")
 _BROWSERS = (
     ("edg", "Edge"),
@@ -39,13 +39,13 @@ _SYSTEMS = (
     ("macintosh", "macOS"),
     ("linux", "Linux"),
 )
-_LONGEST = 1_000  # characters; what comes after tells nothing, and would fill the cache
+_LONGEST = 1_000  # characters; what follows says nothing, and would fill the cache
 
 
 def device(user_agent: str) -> dict[str, str]:
-    """`device_class` (mobile, tablet, desktop, bot), `browser` and `os`; without what is not known.
+    """`device_class` (mobile, tablet, desktop, bot), `browser` and `os`; unknown ones are left out.
 
-    A shop's visitors share few user agents, so that mostly this is the look into a cache.
+    A shop's visitors share few user agents, so most calls are answered by the cache.
     """
     return _device(user_agent[:_LONGEST])
 

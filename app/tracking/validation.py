@@ -28,7 +28,7 @@ class Validated:
 
 
 def validate(raw: bytes, content_encoding: str) -> Validated:
-    """Judge a body. Never raises for what a caller sent."""
+    """Judge a body. Never raises, whatever the caller sent."""
     try:
         loaded = _schema.load(decode_body(raw, content_encoding))
     except Refusal as refusal:
@@ -78,7 +78,7 @@ def _refusal(details: list[Detail]) -> Refusal:
 
 
 def _unusable(refusal: Refusal, raw: bytes) -> Validated:
-    readable = refusal.status == 400  # else it is too large, or in an encoding we do not read
+    readable = refusal.status == 400  # else it is too large, or in an unknown encoding
     payload = mend(raw.decode(errors="replace"))[:_MAX_PAYLOAD] if readable else ""
     rejected = Rejected(None, refusal.code, refusal.details or [], payload)
     return Validated(rejected=[rejected], refusal=refusal)

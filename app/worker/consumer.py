@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 READ_BATCHES = 1_000  # entries to one transaction, of 1 to 50 events each
 STEP = 100  # entries to one command: while it works at them, Redis answers nobody else
-_MANY = 100  # entries to one transaction
-_BUSY_FOR = 10.0  # s
-_ROUNDS = 50  # of a backlog, before the worker looks after its other duties
-_AT_ONCE = 3  # transactions of a backlog, so that Postgres has work while one begins or commits
+_MANY = 100  # entries to one transaction, after which there is much to store
+_BUSY_FOR = 10.0  # s, after the last such transaction
+_ROUNDS = 50  # of a backlog, before entries of dead consumers are looked for again
+_PARALLEL = 3  # transactions of a backlog: Postgres has work while one begins or commits
 LINGER = 0.25  # s, for more entries to share the transaction with
 BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
 RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another takes it over
@@ -59,12 +59,12 @@ class Consumer:
         streams: list[str],
         name: str,
     ) -> None:
-        """`store` returns when the batches are committed, and raises when they are not; some
-        threads call it at once."""
+        """`store` returns when the batches are committed, and raises when they are not. Several
+        threads call it at the same time."""
         self._redis = redis
         self._parse = parse
         self._store = store
-        self._storing = ThreadPoolExecutor(_AT_ONCE, "store")
+        self._storing = ThreadPoolExecutor(_PARALLEL, "store")
         self._streams = streams
         self._name = name
         self._reclaimed_at = float("-inf")
@@ -84,7 +84,7 @@ class Consumer:
                     raise
 
     def adopt(self, is_gone: Callable[[str], bool]) -> None:
-        """Take over at once what consumers have read of whom it is known that they are gone."""
+        """Take over at once what was read by consumers that `is_gone` knows to have ended."""
         for stream in self._streams:
             for name, pending in self._consumers(stream):
                 if pending and name != self._name and is_gone(name):
@@ -105,9 +105,9 @@ class Consumer:
             entries = self._read("0")
 
     def run_once(self, stop: threading.Event) -> bool:
-        """Read, store, acknowledge; False where nothing came in time.
+        """Read, store, acknowledge; False where no entry came in time.
 
-        What raises leaves the entries it has read pending, for `store_pending`.
+        An error leaves the entries that were read pending, for `store_pending`.
         """
         entries = self._reclaim() or self._read_new()
         if len(entries) >= READ_BATCHES:
@@ -129,7 +129,7 @@ class Consumer:
             rounds = 0
             while entries:
                 batches = self._batches(entries)
-                stored = _await_oldest(under_way) if len(under_way) == _AT_ONCE else []
+                stored = _await_oldest(under_way) if len(under_way) == _PARALLEL else []
                 under_way.append((entries, self._storing.submit(self._store, batches)))
                 self._acknowledge(stored)
                 rounds += 1
@@ -169,7 +169,7 @@ class Consumer:
         ]
 
     def _reclaim(self) -> list[Entry]:
-        """What another consumer has read and not acknowledged for long: it is dead or stuck."""
+        """Entries that another consumer read long ago and never acknowledged: it is dead or stuck."""
         if time.monotonic() - self._reclaimed_at < RECLAIM_EVERY:
             return []
         self._reclaimed_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""The duty that all else in the worker stands back for: storing what the streams hold."""
+"""The worker's first duty: storing what the streams hold."""
 
 import os
 import socket

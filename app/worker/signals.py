@@ -10,19 +10,19 @@ from types import FrameType
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 20.0  # s; the platform's own ends 30 s after the signal
+STOP_TIMEOUT = 20.0  # s; the platform kills the process 30 s after the signal
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
     """An event that SIGTERM and SIGINT set.
 
-    What was begun is finished; where that hangs, the process ends all the same, and what it had
-    read stays pending. A repeated signal changes nothing, also while the process then ends; without
-    any, the handlers that were found are restored.
+    Work that was begun is finished. Where that hangs, the process ends after STOP_TIMEOUT, and the
+    entries it had read stay pending. A repeated signal changes nothing, even while the process
+    ends. Without a signal, the handlers that were found are restored.
     """
     stop = threading.Event()
-    give_up = threading.Timer(PATIENCE, _give_up)
+    give_up = threading.Timer(STOP_TIMEOUT, _give_up)
     give_up.daemon = True
 
     def handle(number: int, frame: FrameType | None) -> None:

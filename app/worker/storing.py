@@ -11,7 +11,7 @@ from app.worker.consumer import Entry
 
 
 class Storing:
-    """Stores with as many connections as threads call it at once; a lost one is opened again."""
+    """Stores with one connection for each thread that calls it; a lost one is opened again."""
 
     def __init__(self, connect: Callable[[], Connection], writer: Writer) -> None:
         self._connect = connect
@@ -38,7 +38,7 @@ class Storing:
 
 
 def parse(entry: Entry) -> Batch:
-    """Also what cannot be read is a batch: one that tells so in rejected_events."""
+    """The entry's batch; of an unreadable entry, a batch that puts it into rejected_events."""
     try:
         return Batch.from_entry(entry.fields)
     except UnreadableEntry as error:

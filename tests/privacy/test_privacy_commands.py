@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from app.cli import privacy
 from app.intake.spool import Spool
-from app.intake.spool_notice import SpoolReport, waits_since_before
+from app.intake.spool_notice import SpoolNotice, waits_since_before
 from app.privacy import work as work_module
 from tests.calls import CONTEXT, SHOP, body, event
 from tests.privacy.bodies import redaction
@@ -120,12 +120,12 @@ def test_a_machine_tells_what_is_in_its_spool(caller, calling, redis_client, tmp
     offline = calling(redis_url="redis://127.0.0.1:1", database_url="postgresql://127.0.0.1:1/x")
     offline.post(body(event()))
     with closing(Spool(tmp_path / "spool", max_bytes=2**20)) as spool:
-        report = SpoolReport(redis_client, spool)
-        report.tell()
+        notice = SpoolNotice(redis_client, spool)
+        notice.post()
         assert waits_since_before(redis_client, time.time())
         assert not waits_since_before(redis_client, time.time() - 60)
         spool.remove([one.id for one in spool.oldest(10)])
-        report.tell()
+        notice.post()
     assert not waits_since_before(redis_client, time.time())
 
 
