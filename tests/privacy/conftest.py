@@ -46,15 +46,17 @@ def work(settings, database, monkeypatch, recounted):
 def deliver(caller):
     """Sends a webhook as Shopify does; returns the reply."""
 
-    def deliver(topic, payload=None, *, shop=SHOP, id_=None, raw=None, headers=()):
+    def deliver(
+        topic, payload=None, *, shop=SHOP, id_=None, raw=None, headers=(), family="X-Shopify-"
+    ):
         body = raw if raw is not None else json.dumps(payload or {}).encode()
         digest = hmac.new(SECRET.encode(), body, hashlib.sha256).digest()
         sent = {
             "Content-Type": "application/json",
-            "X-Shopify-Topic": topic,
-            "X-Shopify-Hmac-Sha256": base64.b64encode(digest).decode(),
-            "X-Shopify-Shop-Domain": shop,
-            "X-Shopify-Webhook-Id": id_ or f"{topic}-{hash(body)}",
+            f"{family}Topic": topic,
+            f"{family}Hmac-Sha256": base64.b64encode(digest).decode(),
+            f"{family}Shop-Domain": shop,
+            f"{family}Webhook-Id": id_ or f"{topic}-{hash(body)}",
             **dict(headers),
         }
         return caller._client.post("/webhooks", data=body, headers=sent)
