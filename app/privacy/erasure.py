@@ -1,7 +1,7 @@
 """Deleting in Postgres: in steps of short transactions, each of which a repetition may follow."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,13 +10,11 @@ from psycopg import Connection, sql
 
 from app.counts.dimensions import VISITOR
 from app.privacy.search import EventKey, Found
-from app.privacy.windows import Progress, event_windows, partitions
+from app.store.walks import Progress, delete_in_steps, event_windows, partitions, steps
 
 # Told, in the transaction that deletes, whose counts are out of date: the shop's id, and the client
 # ids (session ids where those are missing) of its visitors, or None for all of them.
 Recount = Callable[[Connection, int, Collection[str] | None], None]
-
-_AT_ONCE = 5_000  # rows
 
 # Lists of batches are cast to the column's type: only then does Postgres look them up by hash.
 
@@ -31,7 +29,7 @@ def erase(
     last, by which all else is found again should this be interrupted."""
     if found.batch_ids:
         _delete_events(connection, shop_id, found.batch_ids, deleted)
-    for ids in _steps(sorted(found.batch_ids)):
+    for ids in steps(sorted(found.batch_ids)):
         with connection.transaction():
             deleted("batches", _delete_batches(connection, shop_id, ids, recount))
     if found.events:
@@ -39,7 +37,7 @@ def erase(
             events = sum(_delete_event(connection, shop_id, key) for key in found.events)
             deleted("events", events)
             deleted("batches", _delete_emptied(connection, shop_id, found.others, recount))
-    for ids in _steps(found.rejected_ids):
+    for ids in steps(found.rejected_ids):
         with connection.transaction():
             statement = "DELETE FROM rejected_events WHERE id = ANY(%s)"
             deleted("rejected_events", connection.execute(statement, [ids]).rowcount)
@@ -87,16 +85,16 @@ def erase_shop(
     values: dict[str, Any] = {"id": shop_id, "shop": shop, "kept": first_kept, "before": before}
     for partition in partitions(connection):
         condition = "shop_id = %(id)s AND batch_id < %(kept)s"
-        _delete_in_steps(connection, partition, condition, values, partial(deleted, "events"))
+        delete_in_steps(connection, partition, condition, values, partial(deleted, "events"))
     for table, condition in (
         ("batches", "shop_id = %(id)s AND id < %(kept)s"),
         ("rejected_events", "shop_domain = %(shop)s AND received_at < %(before)s"),
     ):
-        _delete_in_steps(connection, table, condition, values, partial(deleted, table))
+        delete_in_steps(connection, table, condition, values, partial(deleted, table))
     if row and row[0] is None:
         for table, column in _tables_of_shops(connection):
             condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
-            _delete_in_steps(connection, table, condition, values, partial(deleted, table))
+            delete_in_steps(connection, table, condition, values, partial(deleted, table))
     recount(connection, shop_id, None)  # last: somebody may have been counting all the while
 
 
@@ -109,11 +107,6 @@ def count_shop(connection: Connection, shop: str, shop_id: int) -> Counter[str]:
         {"id": shop_id, "shop": shop},
     ).fetchone()
     return +Counter(dict(zip(("events", "batches", "rejected_events"), row or (), strict=False)))
-
-
-def _steps(ids: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]
 
 
 def _tables_of_shops(connection: Connection) -> list[tuple[str, str]]:
@@ -201,26 +194,3 @@ def _visitors(rows: list[tuple[str | None]]) -> set[str] | None:
     """None where one is of nobody: his events are in the whole shop's counts alone."""
     visitors = {visitor for (visitor,) in rows}
     return None if None in visitors else {visitor for visitor in visitors if visitor}
-
-
-def _delete_in_steps(
-    connection: Connection,
-    table: str,
-    condition: str,
-    values: dict[str, Any],
-    deleted: Callable[[int], None],
-) -> None:
-    statement = sql.SQL(
-        "DELETE FROM {table} WHERE ctid = ANY(ARRAY("
-        "SELECT ctid FROM {table} WHERE {condition} LIMIT {limit}))"
-    ).format(
-        table=sql.Identifier(table),
-        condition=sql.SQL(condition),
-        limit=sql.Literal(_AT_ONCE),
-    )
-    while True:
-        with connection.transaction():
-            number = connection.execute(statement, values).rowcount
-            deleted(number)
-        if number < _AT_ONCE:
-            return

@@ -9,8 +9,8 @@ from psycopg import Connection
 from app.batch.addresses import in_text, in_value
 from app.privacy.senders import Sender, clients_of_rejected, sender_of_line
 from app.privacy.subject import Traces
-from app.privacy.windows import Progress
 from app.store.rejected import UNREADABLE, UNSTORABLE
+from app.store.walks import Progress
 
 _AT_ONCE = 200  # rows, of up to 256 KiB each
 

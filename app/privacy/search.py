@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from psycopg import Connection, sql
 
 from app.batch.addresses import in_value
-from app.privacy import windows
 from app.privacy.subject import Subject, Traces
-from app.privacy.windows import Progress, batch_windows, event_windows, partitions
+from app.store import walks
+from app.store.walks import Progress, batch_windows, event_windows, partitions
 
 _EMAIL_EVENT = "widget:email_collected"
 
@@ -154,7 +154,7 @@ def _email_events(
                 if batch_id in senders:
                     key = EventKey(partition, occurred_at, insert_key)
                     yield key, batch_id, properties, extra, *senders[batch_id]
-            progress("events", windows.SIZE)
+            progress("events", walks.WINDOW_ROWS)
 
 
 def _senders(

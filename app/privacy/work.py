@@ -24,7 +24,7 @@ from app.privacy.search import Found
 from app.privacy.senders import addresses, is_his_of, sender, was_received_before
 from app.privacy.subject import Subject
 from app.privacy.waiting import Journals
-from app.privacy.windows import Progress
+from app.store.walks import Progress
 
 logger = logging.getLogger(__name__)
 
