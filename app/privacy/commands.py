@@ -17,7 +17,7 @@ from app.privacy import build, requests
 from app.privacy.requests import Request
 from app.privacy.subject import Subject
 from app.privacy.work import Work
-from app.shopify.app_proxy import is_shop
+from app.shopify.domain import is_shop
 from app.store.commands import database
 
 _PATIENCE = 60.0  # s; after that the worker goes on
