@@ -10,7 +10,7 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.filter import Filter
 from app.intake.outcomes import Outcomes
 from app.store.connections import BoundedConnection
-from app.store.salvage import write_past_poison
+from app.store.salvage import write_isolating
 from app.store.writer import Writer
 
 
@@ -67,7 +67,7 @@ class Postgres:
     def _write(self, batch: Batch, unseen: list[bytes]) -> int:
         rest = Batch(batch.shop, batch.line, unseen, rejected=batch.rejected)
         with self.connection() as connection:
-            return write_past_poison(lambda part: self._writer.write(connection, part), [rest])
+            return write_isolating(lambda part: self._writer.write(connection, part), [rest])
 
     def _open(self) -> None:
         # Not before the first use: a pool's threads do not live on after gunicorn's fork.
