@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def write_isolating(write: Callable[[list[Batch]], int], batches: list[Batch]) -> int:
     """Store all that can be stored; returns how many events were new.
 
-    Raises what `write` raises where the fault is not the rows': then all of it may be written again.
+    Raises what `write` raises where the rows are not at fault: then write all of it again.
     """
     try:
         return write(batches)

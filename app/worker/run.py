@@ -12,7 +12,8 @@ import redis
 
 from app.intake import keys
 from app.intake.redis_client import warn_about_eviction, worker_client
-from app.privacy import build
+from app.privacy.waiting import Journals
+from app.privacy.work import Work
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.writer import Writer
 from app.worker.consumer import Consumer
@@ -31,7 +32,7 @@ _HOST = os.environ.get("DYNO") or socket.gethostname()
 _SWITCH_INTERVAL = 0.0002  # s
 _FIRST_PAUSE = 0.1  # s
 _LONGEST_PAUSE = 10.0  # s
-_PATIENCE = 5.0  # s; what reporting and housekeeping have begun is safe to begin again
+_JOIN_TIMEOUT = 5.0  # s; what reporting and housekeeping have begun is safe to begin again
 
 
 def run(settings: Settings) -> None:
@@ -60,8 +61,8 @@ def run(settings: Settings) -> None:
         _loop(stop, consumer, storing, client)
         with suppress(redis.RedisError):  # then others forget it after an hour
             consumer.leave()
-        reporting.join(_PATIENCE)
-        housekeeping.join(_PATIENCE)
+        reporting.join(_JOIN_TIMEOUT)
+        housekeeping.join(_JOIN_TIMEOUT)
         logger.info("worker stopped", extra={"action": "worker_stopped"})
     storing.close()
     client.close()
@@ -70,7 +71,7 @@ def run(settings: Settings) -> None:
 def _housekeeping(settings: Settings, stop: threading.Event) -> Housekeeping:
     return Housekeeping(
         lambda: connect(settings.database_url, "housekeeping"),
-        build.work(settings),
+        Work(Journals.of(settings)),
         Retention.of(settings),
         stop,
     )

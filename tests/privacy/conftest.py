@@ -8,8 +8,10 @@ from datetime import timedelta
 import pytest
 
 from app.counts.rollups import mark_dirty
-from app.privacy import build
+from app.privacy import erasure
 from app.privacy import work as work_module
+from app.privacy.waiting import Journals
+from app.privacy.work import Work
 from app.store.shops import mark_returned
 from tests.calls import SECRET, SHOP
 
@@ -25,12 +27,12 @@ def work(settings, database, monkeypatch, recounted):
     monkeypatch.setattr(work_module, "SETTLE", timedelta(0))
     monkeypatch.setattr(work_module, "_LOOK_AGAIN", timedelta(0))
 
-    def recount(connection, shop_id, visitors):
+    def recount(connection, shop_id, visitors=None):
         recounted.append(visitors)
         mark_dirty(connection, shop_id, visitors)
 
-    with closing(build.work(settings)) as work:
-        work._recount = recount
+    monkeypatch.setattr(erasure, "mark_dirty", recount)
+    with closing(Work(Journals.of(settings))) as work:
 
         def run(most=20):
             mark_returned(database)
