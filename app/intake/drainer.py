@@ -5,13 +5,13 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.batch.batch import Batch, UnreadableEntry
+from app.batch.batch import Batch
 from app.intake.spool import Spool, Spooled
-from app.store.salvage import unreadable
+from app.store.salvage import read_or_reject
 
 logger = logging.getLogger(__name__)
 
@@ -107,11 +107,10 @@ class Drainer:
 
 
 def _read(spooled: Spooled) -> Batch:
-    try:
-        batch = Batch.from_entry(spooled.entry)
-        _ = batch.keys  # the journals need them, and they may be unreadable
-        return batch
-    except UnreadableEntry as error:
-        shop = spooled.entry[b"shop"].decode(errors="replace")
-        text = b"\n".join(b"%b %b" % field for field in spooled.entry.items())
-        return unreadable(text, shop, f"spooled batch {spooled.id}: {error}")
+    return read_or_reject(spooled.entry, f"spooled batch {spooled.id}", _with_keys)
+
+
+def _with_keys(entry: Mapping[bytes, bytes]) -> Batch:
+    batch = Batch.from_entry(entry)
+    _ = batch.keys  # the journals need them, and they may be unreadable
+    return batch

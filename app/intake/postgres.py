@@ -12,7 +12,7 @@ from app.intake.filter import Filter
 from app.intake.outcomes import Outcomes
 from app.intake.submission import Submission
 from app.store.connections import BoundedConnection
-from app.store.salvage import write_past_poison
+from app.store.salvage import write_isolating
 from app.store.writer import Writer
 
 
@@ -69,7 +69,7 @@ class Postgres:
     def _write(self, batch: Batch, unseen: list[bytes]) -> int:
         rest = replace(batch, events=unseen)
         with self.connection() as connection:
-            return write_past_poison(lambda part: self._writer.write(connection, part), [rest])
+            return write_isolating(lambda part: self._writer.write(connection, part), [rest])
 
     def _open(self) -> None:
         # Not before the first use: a pool's threads do not live on after gunicorn's fork.

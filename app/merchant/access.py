@@ -9,6 +9,7 @@ from flask import Response, current_app, g, redirect, render_template, request
 
 from app.replies import Refusal, envelope
 from app.responses import json_response
+from app.shopify.domain import is_shop
 from app.shopify.session_token import Token, verify_token
 from config.settings import Settings
 
@@ -18,8 +19,6 @@ ADMIN = "https://admin.shopify.com"
 PAGE = "/app"
 BOUNCE = "/app/session-token"
 RETRY = "X-Shopify-Retry-Invalid-Session-Request"
-
-_SHOP = re.compile(r"[a-z0-9][a-z0-9-]{0,240}\.myshopify\.com")
 
 
 def authenticate() -> Response | None:
@@ -97,7 +96,7 @@ def _bounce(shop: str) -> Response:
 def _claimed_shop() -> str:
     """What the address says. It may only choose whose admin may frame a page without data."""
     claimed = request.args.get("shop", "")
-    return claimed if _SHOP.fullmatch(claimed) else ""
+    return claimed if is_shop(claimed) else ""
 
 
 def own_address(value: str) -> str:

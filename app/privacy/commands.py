@@ -13,14 +13,15 @@ from redis import RedisError
 
 from app import commands
 from app.batch.json import dump_json
-from app.privacy import build, requests
+from app.privacy import requests, scope
 from app.privacy.requests import Request
 from app.privacy.subject import Subject
+from app.privacy.waiting import Journals
 from app.privacy.work import Work
-from app.shopify.app_proxy import is_shop
+from app.shopify.domain import is_shop
 from app.store.commands import database
 
-_PATIENCE = 60.0  # s; after that the worker goes on
+_ERASE_TIMEOUT = 60.0  # s; after that the worker goes on
 
 
 @click.group()
@@ -93,23 +94,23 @@ def erase(
         customer_id=customer, emails=emails, client_ids=clients, hash_key=settings.email_hash_key
     )
     kind = requests.ERASE_SHOP if everything else requests.ERASE_CUSTOMER
-    with closing(build.work(settings)) as work, closing(database(settings)) as connection:
+    with closing(Journals.of(settings)) as journals, closing(database(settings)) as connection:
         try:
             if dry_run:
-                _show(_preview(connection, work, kind, shop, subject), "Would erase")
+                _show(_preview(connection, journals, kind, shop, subject), "Would erase")
             else:
-                _erase(connection, work, kind, shop, subject)
+                _erase(connection, Work(journals), kind, shop, subject)
         except (psycopg.Error, RedisError) as error:
             raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
 
 
 def _preview(
-    connection: Connection, work: Work, kind: str, shop: str, subject: Subject
+    connection: Connection, journals: Journals, kind: str, shop: str, subject: Subject
 ) -> Mapping[str, int]:
     now = datetime.now(UTC)
     if kind == requests.ERASE_SHOP:
-        return work.count_shop(connection, shop, now)
-    return work.count(connection, shop, subject, now, commands.progress())
+        return scope.count_shop(connection, journals, shop, now)
+    return scope.count(connection, journals, shop, subject, now, commands.progress())
 
 
 def _erase(connection: Connection, work: Work, kind: str, shop: str, subject: Subject) -> None:
@@ -117,7 +118,7 @@ def _erase(connection: Connection, work: Work, kind: str, shop: str, subject: Su
         connection, kind, shop, subject, source=requests.COMMAND, requested_at=datetime.now(UTC)
     )
     progress = commands.progress()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _ERASE_TIMEOUT
     while time.monotonic() < deadline:
         work.run_due(connection, id_=id_, progress=progress)
         [request] = requests.find(connection, id_=id_)

@@ -1,7 +1,7 @@
 """Deleting in Postgres: in steps of short transactions, each of which a repetition may follow."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -9,14 +9,9 @@ from typing import Any
 from psycopg import Connection, sql
 
 from app.counts.dimensions import VISITOR
+from app.counts.rollups import mark_dirty
 from app.privacy.search import EventKey, Found
-from app.privacy.windows import Progress, event_windows, partitions
-
-# Told, in the transaction that deletes, whose counts are out of date: the shop's id, and the client
-# ids (session ids where those are missing) of its visitors, or None for all of them.
-Recount = Callable[[Connection, int, Collection[str] | None], None]
-
-_AT_ONCE = 5_000  # rows
+from app.store.walks import Progress, delete_in_steps, event_windows, partitions, steps
 
 # Lists of batches are cast to the column's type: only then does Postgres look them up by hash.
 
@@ -24,22 +19,20 @@ _AT_ONCE = 5_000  # rows
 _KEPT = ("shops", "privacy_requests", "webhook_deliveries")
 
 
-def erase(
-    connection: Connection, shop_id: int, found: Found, deleted: Progress, recount: Recount
-) -> None:
+def erase(connection: Connection, shop_id: int, found: Found, deleted: Progress) -> None:
     """Delete what was found; `deleted` is told within the transaction of each step. Batches go
     last, by which all else is found again should this be interrupted."""
     if found.batch_ids:
         _delete_events(connection, shop_id, found.batch_ids, deleted)
-    for ids in _steps(sorted(found.batch_ids)):
+    for ids in steps(sorted(found.batch_ids)):
         with connection.transaction():
-            deleted("batches", _delete_batches(connection, shop_id, ids, recount))
+            deleted("batches", _delete_batches(connection, shop_id, ids))
     if found.events:
         with connection.transaction():
             events = sum(_delete_event(connection, shop_id, key) for key in found.events)
             deleted("events", events)
-            deleted("batches", _delete_emptied(connection, shop_id, found.others, recount))
-    for ids in _steps(found.rejected_ids):
+            deleted("batches", _delete_emptied(connection, shop_id, found.others))
+    for ids in steps(found.rejected_ids):
         with connection.transaction():
             statement = "DELETE FROM rejected_events WHERE id = ANY(%s)"
             deleted("rejected_events", connection.execute(statement, [ids]).rowcount)
@@ -76,7 +69,6 @@ def erase_shop(
     shop_id: int,
     before: datetime,
     deleted: Progress,
-    recount: Recount,
 ) -> None:
     """Delete all that the shop has sent before a time, and, where it has sent nothing since, its
     rows in every other table; `deleted` is told within the transaction of each step."""
@@ -87,17 +79,17 @@ def erase_shop(
     values: dict[str, Any] = {"id": shop_id, "shop": shop, "kept": first_kept, "before": before}
     for partition in partitions(connection):
         condition = "shop_id = %(id)s AND batch_id < %(kept)s"
-        _delete_in_steps(connection, partition, condition, values, partial(deleted, "events"))
+        delete_in_steps(connection, partition, condition, values, partial(deleted, "events"))
     for table, condition in (
         ("batches", "shop_id = %(id)s AND id < %(kept)s"),
         ("rejected_events", "shop_domain = %(shop)s AND received_at < %(before)s"),
     ):
-        _delete_in_steps(connection, table, condition, values, partial(deleted, table))
+        delete_in_steps(connection, table, condition, values, partial(deleted, table))
     if row and row[0] is None:
         for table, column in _tables_of_shops(connection):
             condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
-            _delete_in_steps(connection, table, condition, values, partial(deleted, table))
-    recount(connection, shop_id, None)  # last: somebody may have been counting all the while
+            delete_in_steps(connection, table, condition, values, partial(deleted, table))
+    mark_dirty(connection, shop_id)  # last: somebody may have been counting all the while
 
 
 def count_shop(connection: Connection, shop: str, shop_id: int) -> Counter[str]:
@@ -109,11 +101,6 @@ def count_shop(connection: Connection, shop: str, shop_id: int) -> Counter[str]:
         {"id": shop_id, "shop": shop},
     ).fetchone()
     return +Counter(dict(zip(("events", "batches", "rejected_events"), row or (), strict=False)))
-
-
-def _steps(ids: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]
 
 
 def _tables_of_shops(connection: Connection) -> list[tuple[str, str]]:
@@ -150,20 +137,18 @@ def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
     ).rowcount
 
 
-def _delete_batches(connection: Connection, shop_id: int, ids: list[int], recount: Recount) -> int:
+def _delete_batches(connection: Connection, shop_id: int, ids: list[int]) -> int:
     rows = connection.execute(
         sql.SQL("DELETE FROM batches b WHERE shop_id = %s AND id = ANY(%s) RETURNING {}").format(
             sql.SQL(VISITOR)
         ),
         [shop_id, ids],
     ).fetchall()
-    recount(connection, shop_id, _visitors(rows))
+    mark_dirty(connection, shop_id, _visitors(rows))
     return len(rows)
 
 
-def _delete_emptied(
-    connection: Connection, shop_id: int, ids: Collection[int], recount: Recount
-) -> int:
+def _delete_emptied(connection: Connection, shop_id: int, ids: Collection[int]) -> int:
     """Those of the batches that have no event any more."""
     visitors = connection.execute(
         sql.SQL("SELECT {} FROM batches b WHERE shop_id = %s AND id = ANY(%s)").format(
@@ -171,7 +156,7 @@ def _delete_emptied(
         ),
         [shop_id, list(ids)],
     ).fetchall()
-    recount(connection, shop_id, _visitors(visitors))
+    mark_dirty(connection, shop_id, _visitors(visitors))
     return connection.execute(
         "DELETE FROM batches WHERE shop_id = %(shop)s AND id = ANY(%(ids)s) AND id NOT IN"
         " (SELECT batch_id FROM events WHERE shop_id = %(shop)s"
@@ -198,29 +183,6 @@ def _count_emptied(connection: Connection, shop_id: int, found: Found) -> int:
 
 
 def _visitors(rows: list[tuple[str | None]]) -> set[str] | None:
-    """None where one is of nobody: his events are in the whole shop's counts alone."""
+    """None where one is of nobody: their events are in the whole shop's counts alone."""
     visitors = {visitor for (visitor,) in rows}
     return None if None in visitors else {visitor for visitor in visitors if visitor}
-
-
-def _delete_in_steps(
-    connection: Connection,
-    table: str,
-    condition: str,
-    values: dict[str, Any],
-    deleted: Callable[[int], None],
-) -> None:
-    statement = sql.SQL(
-        "DELETE FROM {table} WHERE ctid = ANY(ARRAY("
-        "SELECT ctid FROM {table} WHERE {condition} LIMIT {limit}))"
-    ).format(
-        table=sql.Identifier(table),
-        condition=sql.SQL(condition),
-        limit=sql.Literal(_AT_ONCE),
-    )
-    while True:
-        with connection.transaction():
-            number = connection.execute(statement, values).rowcount
-            deleted(number)
-        if number < _AT_ONCE:
-            return

@@ -6,7 +6,7 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from app.privacy.search import Found
-from app.privacy.windows import event_windows, partitions
+from app.store.walks import event_windows, partitions
 
 _EVENTS = sql.SQL(
     "SELECT e.event, e.occurred_at, b.received_at,"

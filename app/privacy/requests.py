@@ -1,16 +1,16 @@
 """The table privacy_requests: a queue, and the proof of what was done."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from app.batch.json import dump_json
-from app.privacy.subject import Subject, Traces
+from app.privacy.subject import Fingerprints, Subject
 
 ERASE_CUSTOMER = "erase_customer"
 ERASE_SHOP = "erase_shop"
@@ -22,12 +22,38 @@ DONE = "done"
 INSTALLED_AGAIN = "installed again"  # nothing was erased
 ERASED = "erased"  # who asked for an export was erased before there was one
 
+EXPORTING = "exporting"
+SEARCHING = "searching"
+SETTLING = "settling"
+WATCHING = "watching"
+CLOSING = "closing"  # cut off between the outcome and the end
+CLOSED = "closed"
+# The one place that reads the state from the row. It is no column of the table: the release before
+# reads all columns, and stops at one that it does not know.
+_STATE = sql.SQL(
+    "CASE WHEN due_at IS NULL THEN {closed}"
+    " WHEN outcome IS NULL AND kind = {export} THEN {exporting}"
+    " WHEN outcome IS NULL AND batches_to IS NULL THEN {searching}"
+    " WHEN outcome IS NULL THEN {settling}"
+    " WHEN batches_to IS NOT NULL THEN {watching} ELSE {closing} END AS state"
+).format(
+    closed=CLOSED,
+    export=EXPORT_CUSTOMER,
+    exporting=EXPORTING,
+    searching=SEARCHING,
+    settling=SETTLING,
+    watching=WATCHING,
+    closing=CLOSING,
+)
+
 EXPORT_RETENTION = timedelta(days=30)  # as long as Shopify leaves for the answer
 _LEASE = timedelta(seconds=30)  # for which nobody else takes a request; renewed while it goes on
 
 
 @dataclass
 class Request:
+    """A row, and its state."""
+
     id: int
     kind: str
     shop_domain: str
@@ -46,6 +72,7 @@ class Request:
     completed_at: datetime | None
     export: Any
     expires_at: datetime | None
+    state: str
 
     @property
     def is_exported(self) -> bool:
@@ -57,8 +84,13 @@ class Request:
         return Subject.from_json(self.subject or {})
 
     @property
-    def late(self) -> Traces:
-        return Traces.from_json(self.traces or {"salt": ""})
+    def fingerprints(self) -> Fingerprints:
+        return Fingerprints.from_json(self.traces or {"salt": ""})
+
+
+_COLUMNS = sql.SQL(", ").join(
+    _STATE if field.name == "state" else sql.Identifier(field.name) for field in fields(Request)
+)
 
 
 def add(
@@ -81,13 +113,16 @@ def add(
 
 def take_due(connection: Connection, id_: int | None = None) -> Request | None:
     """Take a request that is due, or one by its id; nobody else takes it before the lease is over.
-    Who is killed with it leaves it to the next."""
+    A worker that is killed with it leaves it to the next."""
     with connection.cursor(row_factory=class_row(Request)) as cursor:
         return cursor.execute(
-            "UPDATE privacy_requests SET due_at = now() + %(lease)s,"
-            " started_at = coalesce(started_at, now()) WHERE id = (SELECT id FROM privacy_requests"
-            " WHERE due_at <= now() AND (%(id)s::bigint IS NULL OR id = %(id)s)"
-            " ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *",
+            sql.SQL(
+                "UPDATE privacy_requests SET due_at = now() + %(lease)s,"
+                " started_at = coalesce(started_at, now())"
+                " WHERE id = (SELECT id FROM privacy_requests"
+                " WHERE due_at <= now() AND (%(id)s::bigint IS NULL OR id = %(id)s)"
+                " ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING {}"
+            ).format(_COLUMNS),
             {"lease": _LEASE, "id": id_},
         ).fetchone()
 
@@ -98,9 +133,11 @@ def find(
     """The newest first."""
     with connection.cursor(row_factory=class_row(Request)) as cursor:
         return cursor.execute(
-            "SELECT * FROM privacy_requests WHERE (%(id)s::bigint IS NULL OR id = %(id)s)"
-            " AND (%(shop)s::text IS NULL OR shop_domain = %(shop)s)"
-            " ORDER BY requested_at DESC, id DESC",
+            sql.SQL(
+                "SELECT {} FROM privacy_requests WHERE (%(id)s::bigint IS NULL OR id = %(id)s)"
+                " AND (%(shop)s::text IS NULL OR shop_domain = %(shop)s)"
+                " ORDER BY requested_at DESC, id DESC"
+            ).format(_COLUMNS),
             {"id": id_, "shop": shop},
         ).fetchall()
 
@@ -111,9 +148,11 @@ def renew(connection: Connection, request: Request) -> None:
     )
 
 
-def remember(connection: Connection, request: Request, subject: Subject, traces: Traces) -> None:
+def remember(
+    connection: Connection, request: Request, subject: Subject, fingerprints: Fingerprints
+) -> None:
     """Who is meant, before what tells it is deleted."""
-    request.subject, request.traces = subject.as_json(), traces.as_json()
+    request.subject, request.traces = subject.as_json(), fingerprints.as_json()
     connection.execute(
         "UPDATE privacy_requests SET subject = %s, traces = %s WHERE id = %s",
         [Jsonb(request.subject), Jsonb(request.traces), request.id],
@@ -141,12 +180,18 @@ def count(connection: Connection, request: Request, erased: Counter[str]) -> Non
         )
 
 
-def go_on_after(connection: Connection, request: Request, pause: timedelta | None) -> None:
-    """None: nothing is left to do."""
+def go_on_after(connection: Connection, request: Request, pause: timedelta) -> None:
     connection.execute(
-        "UPDATE privacy_requests SET due_at = now() + %s, attempts = 0,"
-        " traces = CASE WHEN %s THEN traces END WHERE id = %s",
-        [pause, pause is not None, request.id],
+        "UPDATE privacy_requests SET due_at = now() + %s, attempts = 0 WHERE id = %s",
+        [pause, request.id],
+    )
+
+
+def close(connection: Connection, request: Request) -> None:
+    """Nothing is left to do, and what was needed to recognize late batches goes."""
+    connection.execute(
+        "UPDATE privacy_requests SET due_at = NULL, attempts = 0, traces = NULL WHERE id = %s",
+        [request.id],
     )
 
 
@@ -182,7 +227,7 @@ def complete(
     )
 
 
-def delete_exports(connection: Connection, shop: str, traces: Traces | None) -> int:
+def delete_exports(connection: Connection, shop: str, fingerprints: Fingerprints | None) -> int:
     """Those of a shopper, or all of the shop, also those that are still to be made; returns how
     many were there."""
     rows = connection.execute(
@@ -190,7 +235,7 @@ def delete_exports(connection: Connection, shop: str, traces: Traces | None) -> 
         " AND kind = %s AND (export IS NOT NULL OR outcome IS NULL)",
         [shop, EXPORT_CUSTOMER],
     ).fetchall()
-    found = [row for row in rows if traces is None or _is_about(row[1], traces)]
+    found = [row for row in rows if fingerprints is None or _is_about(row[1], fingerprints)]
     connection.execute(
         "UPDATE privacy_requests SET export = NULL, subject = NULL, traces = NULL, due_at = NULL,"
         " outcome = coalesce(outcome, %s), completed_at = coalesce(completed_at, now())"
@@ -207,10 +252,12 @@ def delete_expired(connection: Connection) -> int:
     ).rowcount
 
 
-def _is_about(document: dict[str, Any], traces: Traces) -> bool:
+def _is_about(document: dict[str, Any], fingerprints: Fingerprints) -> bool:
     subject = Subject.from_json(document)
     return (
-        traces.own(subject.customer_id, None)
-        or any(traces.own(None, client) for client in (*subject.client_ids, *subject.browsers))
-        or traces.mentioned(subject.emails)
+        fingerprints.owns(subject.customer_id, None)
+        or any(
+            fingerprints.owns(None, client) for client in (*subject.client_ids, *subject.browsers)
+        )
+        or fingerprints.mentions(subject.emails)
     )

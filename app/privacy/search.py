@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from psycopg import Connection, sql
 
 from app.batch.addresses import in_value
-from app.privacy import windows
-from app.privacy.subject import Subject, Traces
-from app.privacy.windows import Progress, batch_windows, event_windows, partitions
+from app.privacy.subject import Fingerprints, Subject
+from app.store import walks
+from app.store.walks import Progress, batch_windows, event_windows, partitions
 
 _EMAIL_EVENT = "widget:email_collected"
 
@@ -45,7 +45,7 @@ def find(
         )  # fmt: skip
         _add(found, rows)
     if subject.emails:
-        traces = subject.traces()
+        fingerprints = subject.fingerprints()
         # Beyond ASCII, and where JSON escapes something, the texts are compared below alone.
         condition = sql.SQL(
             "(concat(e.properties::text, e.extra::text) ~ '[^\\x01-\\x5b\\x5d-\\x7f]' OR EXISTS ("
@@ -55,7 +55,7 @@ def find(
         for row in _email_events(
             connection, shop_id, before, progress, condition, emails=list(subject.emails)
         ):
-            _add_email_event(found, row, traces)
+            _add_email_event(found, row, fingerprints)
     clients = {*subject.client_ids, *found.browsers}
     if clients:
         rows = _batches(
@@ -70,7 +70,7 @@ def find(
 
 
 def find_late(
-    connection: Connection, shop_id: int, traces: Traces, before: datetime, after: int
+    connection: Connection, shop_id: int, fingerprints: Fingerprints, before: datetime, after: int
 ) -> Found:
     """What has arrived since all batches up to `after` were searched."""
     found = Found()
@@ -80,17 +80,17 @@ def find_late(
         [shop_id, after, before],
     ).fetchall()
     for id_, customer_id, client_id in candidates:
-        if traces.own(customer_id, client_id):
+        if fingerprints.owns(customer_id, client_id):
             found.batch_ids.add(id_)
-            if client_id and traces.own(customer_id, None):
+            if client_id and fingerprints.owns(customer_id, None):
                 found.browsers.add(client_id)
     others = [id_ for id_, _, _ in candidates if id_ not in found.batch_ids]
-    if others and traces.emails:
+    if others and fingerprints.emails:
         for row in _email_events(
             connection, shop_id, before, _silent,
             sql.SQL("e.batch_id = ANY(%(ids)s::bigint[])"), ids=others,
         ):  # fmt: skip
-            _add_email_event(found, row, traces)
+            _add_email_event(found, row, fingerprints)
     return found
 
 
@@ -154,7 +154,7 @@ def _email_events(
                 if batch_id in senders:
                     key = EventKey(partition, occurred_at, insert_key)
                     yield key, batch_id, properties, extra, *senders[batch_id]
-            progress("events", windows.SIZE)
+            progress("events", walks.WINDOW_ROWS)
 
 
 def _senders(
@@ -174,11 +174,11 @@ def _add(found: Found, rows: Sequence[tuple[int, str | None]]) -> None:
     found.browsers.update(client for _, client in rows if client)
 
 
-def _add_email_event(found: Found, row: tuple[Any, ...], traces: Traces) -> None:
+def _add_email_event(found: Found, row: tuple[Any, ...], fingerprints: Fingerprints) -> None:
     key, batch_id, properties, extra, customer_id, client_id = row
-    if not traces.mentioned(chain(in_value(properties), in_value(extra))):
+    if not fingerprints.mentions(chain(in_value(properties), in_value(extra))):
         return
-    if customer_id is None or traces.own(customer_id, None):
+    if customer_id is None or fingerprints.owns(customer_id, None):
         _add(found, [(batch_id, client_id)])
     else:  # another customer has given his address
         found.events.append(key)

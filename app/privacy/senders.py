@@ -9,7 +9,7 @@ import orjson
 
 from app.batch.addresses import in_text, unescaped
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
-from app.privacy.subject import Traces
+from app.privacy.subject import Fingerprints
 
 _CLIENT = re.compile(r'"genlook_client_id"\s*:\s*"((?:[^"\\]|\\.)+)"')
 _ESCAPES = {b"t": b"\t", b"n": b"\n", b"r": b"\r"}
@@ -81,15 +81,15 @@ def _cells(line: bytes) -> list[str | None]:
     ]
 
 
-def is_his_of(traces: Traces, before: datetime) -> Callable[[Batch], bool]:
+def belongs_to(fingerprints: Fingerprints, before: datetime) -> Callable[[Batch], bool]:
     was_received = was_received_before(before)
 
     def is_his(batch: Batch) -> bool:
         if not was_received(batch):
             return False
         _, customer_id, client_ids = sender(batch)
-        return traces.own(customer_id, *client_ids) or (
-            customer_id is None and traces.mentioned(addresses(batch))
+        return fingerprints.owns(customer_id, *client_ids) or (
+            customer_id is None and fingerprints.mentions(addresses(batch))
         )
 
     return is_his

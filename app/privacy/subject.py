@@ -52,9 +52,9 @@ class Subject:
             batch_ids=tuple({*self.batch_ids, *batch_ids}),
         )
 
-    def traces(self) -> "Traces":
+    def fingerprints(self) -> "Fingerprints":
         salt = secrets.token_hex(16)
-        return Traces(
+        return Fingerprints(
             salt,
             customers=_digests(salt, [self.customer_id] if self.customer_id else []),
             clients=_digests(salt, self.client_ids),
@@ -64,7 +64,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Traces:
+class Fingerprints:
     """The same as salted digests: enough to recognize what arrives late, and to tell nothing."""
 
     salt: str
@@ -86,14 +86,14 @@ class Traces:
     def with_browsers(self, client_ids: Iterable[str]) -> Self:
         return replace(self, browsers=self.browsers | _digests(self.salt, client_ids))
 
-    def own(self, customer_id: str | None, *client_ids: str | None) -> bool:
+    def owns(self, customer_id: str | None, *client_ids: str | None) -> bool:
         """Whether what came from this customer (None: nobody was logged in) and browser is his."""
         if customer_id and _digest(self.salt, customer_id) in self.customers:
             return True
         clients = _digests(self.salt, filter(None, client_ids))
         return bool(clients & self.clients or (not customer_id and clients & self.browsers))
 
-    def mentioned(self, addresses: Iterable[str]) -> bool:
+    def mentions(self, addresses: Iterable[str]) -> bool:
         """Whether one of the addresses, normalized or hashed, is his."""
         return bool(self.emails) and any(
             _digest(self.salt, address) in self.emails for address in addresses

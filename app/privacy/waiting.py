@@ -5,18 +5,22 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from redis import Redis
 
 from app.batch.batch import Batch, UnreadableEntry
 from app.intake import keys
+from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import waits_since_before
+from app.privacy.senders import sender
+from config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 100  # entries, of up to 1 MiB each
+_ENTRIES_AT_ONCE = 100  # of up to 1 MiB each
 
 
 class Journals:
@@ -24,6 +28,12 @@ class Journals:
         self._redis = redis
         self._spool = spool
         self._partitions = partitions
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """For a process of its own: the worker, a command. Connects at its first use."""
+        spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
+        return cls(worker_client(settings), spool, partitions=settings.stream_partitions)
 
     def remove(self, shop: str, is_meant: Callable[[Batch], bool]) -> int:
         """Take out the shop's batches that are meant; returns how many. redis.RedisError.
@@ -48,6 +58,11 @@ class Journals:
         for _, batch in self._in_spool(shop):
             yield batch
 
+    def last_received(self, shop: str) -> datetime | None:
+        """When the newest of the shop's batches that wait was received. redis.RedisError."""
+        received = [sender(batch).received_at for batch in self.batches(shop)]
+        return max(filter(None, received), default=None)
+
     def any_spooled(self, before: datetime) -> bool:
         """Whether some machine's spool holds what it took before a time. redis.RedisError."""
         return waits_since_before(self._redis, before.timestamp())
@@ -68,19 +83,19 @@ class Journals:
             return
         start, end = "-", newest[0][0]
         while True:
-            entries: Any = self._redis.xrange(stream, start, end, count=_AT_ONCE)
+            entries: Any = self._redis.xrange(stream, start, end, count=_ENTRIES_AT_ONCE)
             for id_, fields in entries:
                 if fields.get(b"shop") == shop.encode():
                     with suppress(UnreadableEntry):  # the worker keeps it as rejected
                         yield id_, Batch.from_entry(fields)
-            if len(entries) < _AT_ONCE:
+            if len(entries) < _ENTRIES_AT_ONCE:
                 return
             start = b"(" + entries[-1][0]
 
     def _in_spool(self, shop: str) -> Iterator[tuple[int, Batch]]:
         after = 0
         try:
-            while spooled := self._spool.oldest(_AT_ONCE, after=after):
+            while spooled := self._spool.oldest(_ENTRIES_AT_ONCE, after=after):
                 for id_, entry in spooled:
                     if entry[b"shop"] == shop.encode():
                         with suppress(UnreadableEntry):

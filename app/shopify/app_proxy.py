@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes, urlencode
 
+from app.shopify.domain import is_shop
+
 _ONCE = ("shop", "timestamp", "path_prefix", "signature")
 _AT_MOST_ONCE = ("logged_in_customer_id",)
 _MARKERS = ("shop=", "timestamp=", "path_prefix=", "logged_in_customer_id=")
 _IN_MESSAGE = tuple((marker[:-1], marker.encode()) for marker in _MARKERS)
 
-_SHOP = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
-_LONGEST_SHOP = 255  # as a DNS name; the column behind it is indexed
 _TIMESTAMP = re.compile(r"[0-9]{1,20}")
 _PATH = re.compile(r"/[^\x00-\x20\x7f?#]*")
 
@@ -76,11 +76,6 @@ def verify(query: bytes, secrets: Sequence[bytes], *, now: float, max_age: int) 
         return Verdict("bad_path_prefix")
     customer_id = values.get("logged_in_customer_id", [""])[0] or None
     return Verdict(None, shop, customer_id)
-
-
-def is_shop(text: str) -> bool:
-    """Whether this is a shop's own domain, such as your-store.myshopify.com."""
-    return len(text) <= _LONGEST_SHOP and _SHOP.fullmatch(text) is not None
 
 
 def _parse(query: bytes) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from app.shopify.app_proxy import is_shop
+from app.shopify.domain import is_shop
 
 _FAMILIES = ("x-shopify-", "shopify-")
 _LONGEST_ID = 255  # characters

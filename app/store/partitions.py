@@ -1,11 +1,13 @@
 """The monthly partitions of events, made ahead of time."""
 
 import logging
-from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 from psycopg import Connection, sql
 from psycopg.errors import LockNotAvailable
+
+from app.store.walks import partitions
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +17,14 @@ _LOCK = 0x706172746974  # "partit": one process at a time makes partitions
 _LOCK_TIMEOUT = "2s"  # to lock the DEFAULT partition; ingestion must not queue up behind it
 
 
+class Month(NamedTuple):
+    """A partition: from one midnight of UTC to another, whatever the session's TimeZone is."""
+
+    name: str
+    begin: datetime
+    end: datetime
+
+
 def create_partitions(connection: Connection, today: date) -> list[str]:
     """Make the partitions of the months around `today`; returns the names of the new ones.
 
@@ -22,31 +32,37 @@ def create_partitions(connection: Connection, today: date) -> list[str]:
     to repeat and to run twice at once; what is locked just now is left for the next time.
     """
     created = []
-    for month, following in _months(today):
-        name = f"events_{month:%Y_%m}"
-        if _exists(connection, name):
+    this = today.year * 12 + today.month - 1
+    for number in range(this - _MONTHS_BACK, this + _MONTHS_AHEAD + 1):
+        month = _month(number)
+        if _exists(connection, month.name):
             continue
         try:
-            if not _create(connection, name, month, following):
+            if not _create(connection, month):
                 continue  # another process was faster
         except LockNotAvailable:
             logger.warning(
                 "the DEFAULT partition is busy, will try again",
-                extra={"action": "partition_postponed", "partition": name},
+                extra={"action": "partition_postponed", "partition": month.name},
             )
             continue
-        created.append(name)
+        created.append(month.name)
     return created
 
 
-def _months(today: date) -> Iterator[tuple[date, date]]:
-    this = today.year * 12 + today.month - 1
-    for number in range(this - _MONTHS_BACK, this + _MONTHS_AHEAD + 1):
-        yield _first_day(number), _first_day(number + 1)
+def months(connection: Connection) -> list[Month]:
+    """Every partition but the DEFAULT one, the oldest first."""
+    names = [name for name in partitions(connection) if name != "events_default"]
+    parts = (name.removeprefix("events_").split("_") for name in names)
+    return [_month(int(year) * 12 + int(month) - 1) for year, month in parts]
 
 
-def _first_day(number: int) -> date:
-    return date(number // 12, number % 12 + 1, 1)
+def _month(number: int) -> Month:
+    """By the number of months since year 0."""
+    begin, end = (
+        datetime(count // 12, count % 12 + 1, 1, tzinfo=UTC) for count in (number, number + 1)
+    )
+    return Month(f"events_{begin:%Y_%m}", begin, end)
 
 
 def _exists(connection: Connection, name: str) -> bool:
@@ -57,19 +73,18 @@ def _exists(connection: Connection, name: str) -> bool:
     return row is not None and row[0] > 0
 
 
-def _create(connection: Connection, name: str, first: date, following: date) -> bool:
-    # Midnights of UTC, whatever the session's TimeZone is.
+def _create(connection: Connection, month: Month) -> bool:
     bounds = {
-        "table": sql.Identifier(name),
-        "first": f"{first} 00:00+00",
-        "following": f"{following} 00:00+00",
+        "table": sql.Identifier(month.name),
+        "first": month.begin.isoformat(),
+        "following": month.end.isoformat(),
     }
     with connection.transaction():
         connection.execute(
             sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT))
         )
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        if _exists(connection, name):
+        if _exists(connection, month.name):
             return False
         connection.execute(
             sql.SQL("CREATE TABLE {table} (LIKE events INCLUDING ALL)").format(**bounds)

@@ -10,13 +10,13 @@ import orjson
 from psycopg import Connection
 
 from app.batch.batch import Batch
+from app.store.walks import delete_in_steps
 
 # What a caller sent was accepted, and then could not be stored: never dropped by the cap.
 UNREADABLE = "UNREADABLE_ENTRY"
 UNSTORABLE = "UNSTORABLE"
 
 MAX_PER_SHOP_AND_DAY = 1_000  # a widget gone wrong shows itself in the first of them
-_DELETE_AT_ONCE = 5_000  # rows
 
 _Row = dict[str, Any]
 
@@ -39,16 +39,9 @@ def write_rejected(connection: Connection, batches: Sequence[Batch]) -> None:
 def delete_expired(connection: Connection, retention_days: int) -> int:
     """Delete what is older, step by step; returns the number of rows."""
     oldest = datetime.now(UTC) - timedelta(days=retention_days)
-    deleted = 0
-    while True:
-        step = connection.execute(
-            "DELETE FROM rejected_events WHERE id IN"
-            " (SELECT id FROM rejected_events WHERE received_at < %s LIMIT %s)",
-            [oldest, _DELETE_AT_ONCE],
-        ).rowcount
-        deleted += step
-        if step < _DELETE_AT_ONCE:
-            return deleted
+    return delete_in_steps(
+        connection, "rejected_events", "received_at < %(oldest)s", {"oldest": oldest}
+    )
 
 
 def _rows(batch: Batch) -> Iterator[_Row]:

@@ -3,21 +3,22 @@ rows of the DEFAULT partition by the time at which they were received."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from psycopg import Connection, sql
 from psycopg.errors import LockNotAvailable
 
+from app.store import walks
+from app.store.partitions import months
+from app.store.walks import Progress
+
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str, int], None]  # what, and how many rows more of it
-
-_AT_ONCE = 5_000  # rows
 _LOCK_TIMEOUT = "500ms"  # to take a partition away; ingestion must not queue up behind it
 _DAYS_ONE_BY_ONE = 400
-# By how much an event may be dated after its batch was received (app/intake/batch.py).
+# By how much an event may be dated after its batch was received (app/batch/batch.py).
 _CLOCK_TOLERANCE = timedelta(hours=1)
 
 
@@ -25,7 +26,7 @@ def drop_old_partitions(connection: Connection, cutoff: datetime) -> list[str]:
     """Drop those that end before the cutoff; returns their names. One that is locked just now is
     left for the next time."""
     dropped = []
-    for name, _, end in _partitions(connection):
+    for name, _, end in months(connection):
         if end > cutoff:
             continue
         try:
@@ -53,16 +54,14 @@ def delete_old_rows(connection: Connection, cutoff: datetime, progress: Progress
     orphaned = min(cutoff, first - _CLOCK_TOLERANCE)
     deleted["events"], younger = _delete_from_default(connection, cutoff, orphaned, progress)
     deleted["batches"] = _delete_emptied(connection, younger, cutoff + _CLOCK_TOLERANCE)
-    while True:
-        number = connection.execute(
-            "DELETE FROM batches WHERE ctid = ANY(ARRAY("
-            "SELECT ctid FROM batches WHERE received_at < %s LIMIT %s))",
-            [orphaned, _AT_ONCE],
-        ).rowcount
-        deleted["batches"] += number
-        progress("batches", number)
-        if number < _AT_ONCE:
-            return +deleted
+    deleted["batches"] += walks.delete_in_steps(
+        connection,
+        "batches",
+        "received_at < %(orphaned)s",
+        {"orphaned": orphaned},
+        partial(progress, "batches"),
+    )
+    return +deleted
 
 
 def remove_user_agents(connection: Connection, days: int, progress: Progress) -> int:
@@ -79,17 +78,15 @@ def remove_user_agents(connection: Connection, days: int, progress: Progress) ->
     for age in range(days, days + _DAYS_ONE_BY_ONE + 1):
         is_last = age == days + _DAYS_ONE_BY_ONE
         since = "-infinity" if is_last else (now - timedelta(days=age + 1)).isoformat()
-        while True:
-            number = connection.execute(
-                "UPDATE batches SET context = context - '$raw_user_agent' WHERE ctid = ANY(ARRAY("
-                "SELECT ctid FROM batches WHERE received_at >= %s::timestamptz AND received_at < %s"
-                " AND context ? '$raw_user_agent' LIMIT %s))",
-                [since, now - timedelta(days=age), _AT_ONCE],
-            ).rowcount
-            removed += number
-            progress("user agents", number)
-            if number < _AT_ONCE:
-                break
+        removed += walks.update_in_steps(
+            connection,
+            "batches",
+            "context = context - '$raw_user_agent'",
+            "received_at >= %(since)s::timestamptz AND received_at < %(until)s"
+            " AND context ? '$raw_user_agent'",
+            {"since": since, "until": now - timedelta(days=age)},
+            partial(progress, "user agents"),
+        )
     return removed
 
 
@@ -110,7 +107,7 @@ def _delete_from_default(
             " ORDER BY shop_id, occurred_at, insert_key LIMIT %s) AS next"
             " LEFT JOIN batches ON batches.shop_id = next.shop_id AND batches.id = next.batch_id"
             " ORDER BY next.shop_id, next.occurred_at, insert_key",
-            [cutoff, orphaned, *after, _AT_ONCE],
+            [cutoff, orphaned, *after, walks.STEP_ROWS],
         ).fetchall()
         old = [row[:3] for row in rows if row[3]]
         if old:
@@ -124,18 +121,18 @@ def _delete_from_default(
             ).rowcount
             progress("events", len(old))
             younger.update((row[0], row[4]) for row in rows if row[3] and row[5])
-        if len(rows) < _AT_ONCE:
+        if len(rows) < walks.STEP_ROWS:
             return deleted, sorted(younger)
         after = rows[-1][:3]
 
 
 def _delete_emptied(
-    connection: Connection, batches: Sequence[tuple[int, int]], events_end: datetime
+    connection: Connection, batches: list[tuple[int, int]], events_end: datetime
 ) -> int:
     """Delete those that have no event any more; theirs were all before `events_end`."""
     deleted = 0
-    for start in range(0, len(batches), _AT_ONCE):
-        shops, ids = map(list, zip(*batches[start : start + _AT_ONCE], strict=True))
+    for some in walks.steps(batches):
+        shops, ids = map(list, zip(*some, strict=True))
         deleted += connection.execute(
             "DELETE FROM batches WHERE shop_id = ANY(%(shops)s) AND id = ANY(%(ids)s) AND id NOT IN"
             " (SELECT batch_id FROM events WHERE shop_id = ANY(%(shops)s)"
@@ -147,21 +144,4 @@ def _delete_emptied(
 
 def partitions_begin(connection: Connection) -> datetime | None:
     """The first month's; what happened before is in the DEFAULT partition, if it is stored."""
-    return min((start for _, start, _ in _partitions(connection)), default=None)
-
-
-def _partitions(connection: Connection) -> list[tuple[str, datetime, datetime]]:
-    """Name, begin and end of each partition but the DEFAULT one."""
-    rows = connection.execute(
-        "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-        " WHERE inhparent = 'events'::regclass AND relname <> 'events_default' ORDER BY relname"
-    ).fetchall()
-    return [(name, *_month(name)) for (name,) in rows]
-
-
-def _month(partition: str) -> tuple[datetime, datetime]:
-    year, month = map(int, partition.removeprefix("events_").split("_"))
-    return (
-        datetime(year, month, 1, tzinfo=UTC),
-        datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC),
-    )
+    return min((start for _, start, _ in months(connection)), default=None)

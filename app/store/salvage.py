@@ -1,47 +1,58 @@
-"""Writing past whatever cannot be stored.
+"""Storing all that can be stored, and isolating what cannot.
 
 A batch that Postgres refuses is halved until the one bad event stands alone; that one goes to
 rejected_events with the reason, the rest is stored.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import orjson
 import psycopg
 
-from app.batch.batch import Batch
+from app.batch.batch import Batch, UnreadableEntry
 from app.store.rejected import UNREADABLE, UNSTORABLE
 
 logger = logging.getLogger(__name__)
 
 
-def write_past_poison(write: Callable[[list[Batch]], int], batches: list[Batch]) -> int:
+def write_isolating(write: Callable[[list[Batch]], int], batches: list[Batch]) -> int:
     """Store all that can be stored; returns how many events were new.
 
-    Raises what `write` raises where Postgres is away: then all of it may be written again.
+    Raises what `write` raises where the rows are not at fault: then write all of it again.
     """
     try:
         return write(batches)
     except Exception as error:
-        if _is_away(error):
+        if _is_transient(error):
             raise
         parts = _halve(batches)
         if parts:
-            return sum(write_past_poison(write, part) for part in parts)
+            return sum(write_isolating(write, part) for part in parts)
         write([_unstorable(batches[0], error)])
         return 0
 
 
-def unreadable(entry: bytes, shop: str, reason: str) -> Batch:
-    """A batch that puts a journal's entry into rejected_events."""
+def read_or_reject(
+    fields: Mapping[bytes, bytes],
+    name: str,
+    read: Callable[[Mapping[bytes, bytes]], Batch] = Batch.from_entry,
+) -> Batch:
+    """The batch of a journal's entry. Where it cannot be read, a batch that keeps the entry in
+    rejected_events, with `name` for whoever looks it up."""
+    try:
+        return read(fields)
+    except UnreadableEntry as error:
+        reason = f"{name}: {error}"
     logger.error(
         "an entry cannot be read, it is kept in rejected_events",
         extra={"action": "poison", "cause": reason},
     )
-    return _rejection(shop, UNREADABLE, reason, entry)
+    shop = fields.get(b"shop", b"").decode(errors="replace")
+    text = b"\n".join(b"%b %b" % field for field in fields.items())
+    return _rejection(shop, UNREADABLE, reason, text)
 
 
 def _unstorable(batch: Batch, error: Exception) -> Batch:
@@ -55,7 +66,7 @@ def _unstorable(batch: Batch, error: Exception) -> Batch:
     return _rejection(batch.shop, UNSTORABLE, reason, payload)
 
 
-def _is_away(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     """Whether the fault is the server's state and not the rows': then nothing is given up."""
     if isinstance(error, psycopg.OperationalError):
         is_too_much = (error.sqlstate or "").startswith("54")  # program limit exceeded

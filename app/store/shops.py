@@ -6,6 +6,12 @@ from datetime import datetime
 from psycopg import Connection
 
 
+def find_id(connection: Connection, shop: str) -> int | None:
+    """None where nothing is known of the shop."""
+    row = connection.execute("SELECT id FROM shops WHERE domain = %s", [shop]).fetchone()
+    return row[0] if row else None
+
+
 def mark_uninstalled(connection: Connection, shop: str, at: datetime) -> None:
     connection.execute(
         "INSERT INTO shops (domain, uninstalled_at) VALUES (%s, %s)"
@@ -48,6 +54,23 @@ def mark_returned(connection: Connection, shop: str | None = None) -> list[str]:
         {"shop": shop},
     )
     return [row[0] for row in rows]
+
+
+def is_back(connection: Connection, shop: str, received_at: datetime | None) -> bool:
+    """Whether a shop that had uninstalled the app has it again. `received_at` is when the last of
+    its requests came whose batch waits in a journal."""
+    since = uninstalled_at(connection, shop)
+    if since is None:
+        was_gone = connection.execute(
+            "SELECT 1 FROM shops WHERE domain = %s AND uninstalled_at IS NOT NULL", [shop]
+        ).fetchone()
+        return was_gone is not None
+    if mark_returned(connection, shop):
+        return True
+    if received_at is None or received_at <= since:
+        return False
+    mark_installed(connection, shop, received_at)
+    return True
 
 
 def uninstalled_at(connection: Connection, shop: str) -> datetime | None:

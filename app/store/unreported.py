@@ -15,7 +15,7 @@ _HOUR = len(b"2024-01-15T10")
 _Span = tuple[bytes, bytes]  # the first and the last `occurred_at`: ISO 8601 in UTC
 
 
-def announce(connection: Connection, batches: Sequence[tuple[int, Batch]]) -> list[int]:
+def enqueue_for_reports(connection: Connection, batches: Sequence[tuple[int, Batch]]) -> list[int]:
     """New ids for the batches (with their shops' ids), which the reports count once committed."""
     spans = [_spans(batch.events) for _, batch in batches]
     # Which batch each span belongs to, from 1; as many spans as batches need no telling.

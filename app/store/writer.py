@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
 from app.store.rejected import write_rejected
-from app.store.unreported import announce
+from app.store.unreported import enqueue_for_reports
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,9 @@ class Writer:
             with_events = [batch for batch in batches if batch.events]
             if not with_events:
                 return 0
-            ids = announce(connection, [(shop_ids[batch.shop], batch) for batch in with_events])
+            ids = enqueue_for_reports(
+                connection, [(shop_ids[batch.shop], batch) for batch in with_events]
+            )
             parents: dict[int, bytes] = {}
             events: list[bytes] = []
             for batch_id, batch in zip(ids, with_events, strict=True):

@@ -169,7 +169,7 @@ class Consumer:
         ]
 
     def _reclaim(self) -> list[Entry]:
-        """Entries that another consumer read long ago and never acknowledged: it is dead or stuck."""
+        """Entries that another consumer read long ago and never acknowledged: dead or stuck."""
         if time.monotonic() - self._reclaimed_at < RECLAIM_EVERY:
             return []
         self._reclaimed_at = time.monotonic()

@@ -8,7 +8,8 @@ import redis
 
 from app.intake import keys
 from app.intake.redis_client import worker_client
-from app.privacy import build
+from app.privacy.waiting import Journals
+from app.privacy.work import Work
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.writer import Writer
 from app.worker.consumer import Consumer
@@ -62,7 +63,7 @@ def _duties_beside(settings: Settings, consumer: Consumer) -> list[Duty]:
         Reporting(lambda: connect(settings.database_url, "reporting"), consumer.is_busy),
         Housekeeping(
             lambda: connect(settings.database_url, "housekeeping"),
-            build.work(settings),
+            Work(Journals.of(settings)),
             Retention.of(settings),
         ),
     ]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from psycopg import Connection
 
-from app.batch.batch import Batch, UnreadableEntry
-from app.store.salvage import unreadable, write_past_poison
+from app.batch.batch import Batch
+from app.store.salvage import read_or_reject, write_isolating
 from app.store.writer import Writer
 from app.worker.consumer import Entry
 
@@ -27,7 +27,7 @@ class Storing:
         except IndexError:
             connection = self._connect()
         try:
-            write_past_poison(lambda part: self._writer.write(connection, part), batches)
+            write_isolating(lambda part: self._writer.write(connection, part), batches)
         finally:
             if not connection.closed:
                 self._idle.append(connection)
@@ -39,9 +39,4 @@ class Storing:
 
 def parse(entry: Entry) -> Batch:
     """The entry's batch; of an unreadable entry, a batch that puts it into rejected_events."""
-    try:
-        return Batch.from_entry(entry.fields)
-    except UnreadableEntry as error:
-        shop = entry.fields.get(b"shop", b"").decode(errors="replace")
-        text = b"\n".join(b"%b %b" % field for field in entry.fields.items())
-        return unreadable(text, shop, f"entry {entry.id.decode()}: {error}")
+    return read_or_reject(entry.fields, f"entry {entry.id.decode()}")

@@ -11,7 +11,7 @@ from app.counts.rollups import forget_deleted
 from app.privacy import requests
 from app.store import rejected, retention
 from app.store.partitions import create_partitions
-from app.store.retention import Progress
+from app.store.walks import Progress
 from app.webhooks import inbox
 from config.settings import Settings
 

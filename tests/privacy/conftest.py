@@ -8,8 +8,10 @@ from datetime import timedelta
 import pytest
 
 from app.counts.rollups import mark_dirty
-from app.privacy import build
+from app.privacy import erasure
 from app.privacy import work as work_module
+from app.privacy.waiting import Journals
+from app.privacy.work import Work
 from app.store.shops import mark_returned
 from tests.calls import SECRET, SHOP
 
@@ -25,12 +27,12 @@ def work(settings, database, monkeypatch, recounted):
     monkeypatch.setattr(work_module, "SETTLE", timedelta(0))
     monkeypatch.setattr(work_module, "_LOOK_AGAIN", timedelta(0))
 
-    def recount(connection, shop_id, visitors):
+    def recount(connection, shop_id, visitors=None):
         recounted.append(visitors)
         mark_dirty(connection, shop_id, visitors)
 
-    with closing(build.work(settings)) as work:
-        work._recount = recount
+    monkeypatch.setattr(erasure, "mark_dirty", recount)
+    with closing(Work(Journals.of(settings))) as work:
 
         def run(most=20):
             mark_returned(database)
@@ -46,15 +48,17 @@ def work(settings, database, monkeypatch, recounted):
 def deliver(caller):
     """Sends a webhook as Shopify does; returns the reply."""
 
-    def deliver(topic, payload=None, *, shop=SHOP, id_=None, raw=None, headers=()):
+    def deliver(
+        topic, payload=None, *, shop=SHOP, id_=None, raw=None, headers=(), family="X-Shopify-"
+    ):
         body = raw if raw is not None else json.dumps(payload or {}).encode()
         digest = hmac.new(SECRET.encode(), body, hashlib.sha256).digest()
         sent = {
             "Content-Type": "application/json",
-            "X-Shopify-Topic": topic,
-            "X-Shopify-Hmac-Sha256": base64.b64encode(digest).decode(),
-            "X-Shopify-Shop-Domain": shop,
-            "X-Shopify-Webhook-Id": id_ or f"{topic}-{hash(body)}",
+            f"{family}Topic": topic,
+            f"{family}Hmac-Sha256": base64.b64encode(digest).decode(),
+            f"{family}Shop-Domain": shop,
+            f"{family}Webhook-Id": id_ or f"{topic}-{hash(body)}",
             **dict(headers),
         }
         return caller._client.post("/webhooks", data=body, headers=sent)

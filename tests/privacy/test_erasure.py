@@ -10,8 +10,8 @@ import pytest
 from app.batch import addresses
 from app.batch.batch import Batch
 from app.intake.spool import Spool
-from app.privacy import windows
 from app.privacy import work as work_module
+from app.store import walks
 from app.store.connections import connect
 from app.store.writer import Writer
 from tests.calls import CONTEXT, body, event
@@ -163,11 +163,11 @@ def test_what_waits_in_the_stream_goes_at_once(
         b'{"events": [{"genlook_client_id": "x"}], "context": {"genlook_client_id": "%b"}',
     ],
 )
-@pytest.mark.parametrize("client", [b"client-of-ann", b"client\\u002dof-ann"])
-def test_a_body_that_names_more_than_one_browser_is_of_each(caller, redact, found, raw, client):
+@pytest.mark.parametrize("browser", [b"client-of-ann", b"client\\u002dof-ann"])
+def test_a_body_that_names_more_than_one_browser_is_of_each(caller, redact, found, raw, browser):
     caller.post(by(HERS, event()), customer=ANN)
     caller.rows()
-    caller.post(raw=raw % client)
+    caller.post(raw=raw % browser)
     redact(int(ANN))
     assert caller.rejected() == []
 
@@ -235,7 +235,7 @@ def test_an_erasure_that_was_cut_off_finds_the_rest(caller, deliver, work, datab
             raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(windows, "SIZE", 1)
+        patch.setattr(walks, "WINDOW_ROWS", 1)
         patch.setattr(work_module, "_renewing", lambda *_: fail_later)
         for _ in range(30):  # each time a step further
             database.execute("UPDATE privacy_requests SET due_at = now()")
@@ -248,7 +248,7 @@ def test_an_erasure_that_was_cut_off_finds_the_rest(caller, deliver, work, datab
 
 
 def test_windows_reach_every_row(caller, redact, monkeypatch):
-    monkeypatch.setattr(windows, "SIZE", 3)
+    monkeypatch.setattr(walks, "WINDOW_ROWS", 3)
     times = ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-11-01T00:00:00Z"]
     for number in range(20):
         caller.post(by(HERS, event(timestamp=times[number % 2])), customer=ANN)

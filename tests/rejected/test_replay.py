@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.store import rejected as store
+from app.store import walks
 from app.tracking import schemas
 from tests.calls import CONTEXT, body, event
 from tests.processes.running import flask
@@ -137,7 +138,7 @@ def test_an_accepted_event_that_cannot_be_stored_is_kept_beyond_the_cap(
 
 
 def test_what_is_older_than_its_retention_is_deleted(caller, database, monkeypatch):
-    monkeypatch.setattr(store, "_DELETE_AT_ONCE", 2)
+    monkeypatch.setattr(walks, "STEP_ROWS", 2)
     for _ in range(6):
         caller.post(raw=b"{")
     caller.rejected()

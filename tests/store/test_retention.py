@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.store import retention
+from app.store import retention, walks
 from app.store.connections import connect
 from app.store.partitions import create_partitions
 from app.worker.upkeep import Retention, maintain
@@ -48,7 +48,7 @@ def count(database, table):
 
 
 def test_of_three_years_thirteen_months_stay(three_years, database, caller, monkeypatch):
-    monkeypatch.setattr(retention, "_AT_ONCE", 7)
+    monkeypatch.setattr(walks, "STEP_ROWS", 7)
     done = maintain(database, DAYS, silent)
     kept = [row["occurred_at"] for row in caller.rows()]
     first_of_month = (NOW - timedelta(days=395)).replace(day=1, hour=0, minute=0, second=0)
@@ -92,7 +92,7 @@ def test_an_old_event_that_was_just_received_stays(caller, database):
 
 
 def test_raw_user_agents_go_earlier_than_the_rest(three_years, database, caller, monkeypatch):
-    monkeypatch.setattr(retention, "_AT_ONCE", 3)
+    monkeypatch.setattr(walks, "STEP_ROWS", 3)
     caller.post(body(event(), context=CONTEXT | {"$raw_user_agent": "late"}))
     caller.rows()
     database.execute(  # it came out of a spool, long after it was received

@@ -8,23 +8,23 @@ from psycopg import Connection
 
 from app.batch.addresses import in_text, in_value
 from app.privacy.senders import Sender, clients_of_rejected, sender_of_line
-from app.privacy.subject import Traces
-from app.privacy.windows import Progress
+from app.privacy.subject import Fingerprints
 from app.store.rejected import UNREADABLE, UNSTORABLE
+from app.store.walks import Progress
 
-_AT_ONCE = 200  # rows, of up to 256 KiB each
+_ROWS_AT_ONCE = 200  # of up to 256 KiB each
 
 
-def find_rejected(
+def find(
     connection: Connection,
     shop: str,
-    traces: Traces,
+    fingerprints: Fingerprints,
     before: datetime,
     *,
     after: int,
     progress: Progress,
 ) -> list[int]:
-    """The ids of rejected events that are of him or hold his address."""
+    """The ids of rejected events that are of the shopper or hold their address."""
     ids = [
         row[0]
         for row in connection.execute(
@@ -32,15 +32,15 @@ def find_rejected(
         )
     ]
     found = []
-    for start in range(0, len(ids), _AT_ONCE):
+    for start in range(0, len(ids), _ROWS_AT_ONCE):
         rows = connection.execute(
             "SELECT id, code, customer_id, context, payload FROM rejected_events"
             " WHERE id = ANY(%s) AND (received_at < %s OR code = ANY(%s))",
-            [ids[start : start + _AT_ONCE], before, [UNREADABLE, UNSTORABLE]],
+            [ids[start : start + _ROWS_AT_ONCE], before, [UNREADABLE, UNSTORABLE]],
         ).fetchall()
         for id_, code, customer_id, context, payload in rows:
             known = _rejected_sender(code, customer_id, context, payload)
-            if traces.own(known.customer_id, *known.client_ids) or traces.mentioned(
+            if fingerprints.owns(known.customer_id, *known.client_ids) or fingerprints.mentions(
                 chain(in_text(payload), in_value(context))
             ):
                 found.append(id_)
@@ -48,9 +48,7 @@ def find_rejected(
     return found
 
 
-def browsers_in_rejected(
-    connection: Connection, shop: str, customer_id: str, before: datetime
-) -> set[str]:
+def browsers(connection: Connection, shop: str, customer_id: str, before: datetime) -> set[str]:
     """The client ids that came with a customer in what was rejected."""
     rows = connection.execute(
         "SELECT context, payload FROM rejected_events"

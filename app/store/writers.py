@@ -1,10 +1,10 @@
-"""Waiting for whoever is writing just now: what they write is not to be seen yet."""
+"""Who is writing just now: what they write is not to be seen yet."""
 
 import time
 
 from psycopg import Connection
 
-_PATIENCE = 30.0  # s
+_WRITERS_TIMEOUT = 30.0  # s
 _POLL = 0.02  # s
 _NAMES = ["genlook web", "genlook worker", "genlook command"]
 
@@ -23,9 +23,9 @@ def ends(connection: Connection) -> tuple[int, int]:
 
 
 def wait_for_writers(connection: Connection) -> None:
-    """Until every transaction has ended that had begun."""
+    """Return when every transaction has ended that had begun. WritersBusy."""
     started = connection.execute("SELECT clock_timestamp()").fetchone()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _WRITERS_TIMEOUT
     while connection.execute(
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND application_name = ANY(%s) AND xact_start < %s LIMIT 1",
