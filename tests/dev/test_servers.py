@@ -107,6 +107,12 @@ def test_postgres_finds_its_data_again(folder):
         assert query(url, "SELECT one FROM kept") == (1,)
 
 
+def test_the_psql_beside_postgres_reaches_it(folder):
+    with postgres(folder / "postgres") as url:
+        done = subprocess.run([servers.PSQL, url, "-tc", "SELECT 7"], capture_output=True)
+        assert done.stdout.split() == [b"7"]
+
+
 def test_valkey_finds_its_data_again(empty_folder):
     with valkey(empty_folder / "valkey") as url, redis.Redis.from_url(url) as client:
         client.set("kept", "1")
