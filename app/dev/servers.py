@@ -54,8 +54,8 @@ def postgres(folder: Path) -> Iterator[str]:
     folder = _make(folder)
     _refuse_another_users(folder)
     _stop_leftovers("postgres", folder, FAST_SHUTDOWN)
-    # Both files name processes of a run that ended hard, and the library takes whoever has those
-    # ids today for a live server and for its users.
+    # Both files name processes of a run that ended hard. The library would take the processes that
+    # have those ids today for a live server and for its users.
     for stale in ("postmaster.pid", ".handle_pids.json"):
         (folder / stale).unlink(missing_ok=True)
     with ExitStack() as stack:

@@ -10,7 +10,7 @@
 --
 -- KEYS  1 the stream
 --       2 the counts of the day
---       3 the counts since ever
+--       3 the all-time counts
 --       then l counters of events in this minute
 --       then the sets of seen ids, the current bucket first
 -- ARGV  1 cap of the stream (entries)

@@ -27,7 +27,7 @@ def stream(partition: int) -> str:
 
 
 def total(partition: int) -> str:
-    """The outcomes since ever."""
+    """The all-time outcomes."""
     return f"{{t{partition}}}:counts:total"
 
 
