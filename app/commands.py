@@ -25,7 +25,7 @@ def settings() -> Settings:
 
 
 def progress() -> Callable[[str, int], None]:
-    """Tells from time to time how many rows of what were gone through."""
+    """A function that counts rows done, by kind, and from time to time says how many."""
     rows: Counter[str] = Counter()
     told_at = time.monotonic()
 

@@ -1,5 +1,5 @@
 """Reporting faults to Sentry, where SENTRY_DSN is set: what happened and where in the code, and
-nothing of what anybody sent."""
+nothing of what a caller sent."""
 
 from typing import Any
 

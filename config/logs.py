@@ -8,7 +8,7 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-# Whoever logs it, a query string never reaches the output: the signature in it is good for 90 s.
+# No query string reaches the output, whichever library logs it: its signature is good for 90 s.
 _QUERY = re.compile(r"\?[^\s\"'\\?]*=[^\s\"'\\]*|signature=[^\s&\"'\\]*")
 _OWN_FIELDS = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime", "taskName"}
 

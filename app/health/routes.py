@@ -42,7 +42,7 @@ def readyz() -> Response:
 
 @bp.get("/metrics", provide_automatic_options=False)
 def metrics() -> Response:
-    """Prometheus' text format, for whoever shows the token as `Authorization: Bearer …`."""
+    """Prometheus's text format, for a caller with the token as `Authorization: Bearer …`."""
     token = current_app.extensions["settings"].metrics_token
     if not token:
         raise Refusal(404, "NOT_FOUND", "Metrics are off: METRICS_TOKEN is not set.")
@@ -55,7 +55,7 @@ def metrics() -> Response:
 
 def _lines(status: Status) -> Iterator[str]:
     """Source: https://prometheus.io/docs/instrumenting/exposition_formats/"""
-    yield "# HELP genlook_events_total Events by what became of them."
+    yield "# HELP genlook_events_total Events by outcome."
     yield "# TYPE genlook_events_total counter"
     for outcome in _OUTCOMES:
         yield f'genlook_events_total{{outcome="{outcome}"}} {status.outcomes.get(outcome, 0)}'
@@ -78,7 +78,7 @@ def _lines(status: Status) -> Iterator[str]:
         if value is not None:
             yield f"# TYPE genlook_{name} gauge"
             yield f"genlook_{name} {value}"
-    yield "# HELP genlook_journal_paused_seconds For how long a journal is left alone."
+    yield "# HELP genlook_journal_paused_seconds Since when a failing journal is skipped."
     yield "# TYPE genlook_journal_paused_seconds gauge"
     for journal, seconds in status.paused.items():
         yield f'genlook_journal_paused_seconds{{journal="{journal}"}} {seconds}'

@@ -15,8 +15,8 @@ set_json_loads(orjson.loads)
 REQUEST_POOL_SIZE = 3  # connections of each web process
 REPORT_POOL_SIZE = 2
 REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
-REQUEST_TIME = 0.6  # s that it may use it, whatever it does with it
-REQUEST_STATEMENT_TIMEOUT = 2_000  # ms; the server's own end for what nobody waits for any more
+REQUEST_TIME = 0.6  # s a request may use the connection, in all
+REQUEST_STATEMENT_TIMEOUT = 2_000  # ms; ends on the server what no request waits for
 WORKER_STATEMENT_TIMEOUT = 60_000  # ms
 
 _T = TypeVar("_T")
@@ -61,7 +61,8 @@ class BoundedConnection(Connection[Any]):
 
 
 def _check(connection: BoundedConnection) -> None:
-    """Before a request gets a connection from the pool: its time runs, and it must be alive."""
+    """Before a request gets a connection from the pool: the request's time begins, the connection
+    must be alive."""
     connection.deadline = time.monotonic() + REQUEST_TIME
     ConnectionPool.check_connection(connection)
 
@@ -94,7 +95,7 @@ def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:
 
 
 def report_pool(database_url: str) -> ConnectionPool[Connection]:
-    """For what merchants read; nothing is held while nobody looks."""
+    """For what merchants read; no connection is held while none of them looks."""
     return ConnectionPool(
         database_url,
         kwargs=_OPTIONS | {"application_name": "genlook reports"},

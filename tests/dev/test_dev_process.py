@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -25,7 +26,7 @@ from app.shopify.app_proxy import verify
 
 SETTINGS = ("DATABASE_URL", "REDIS_URL", "SHOPIFY_API_SECRET", "PORT", "APP_PROXY_PATH")
 READY = "Ready. Ctrl-C stops everything."
-END_OF_OVERVIEW = "}}'\n"
+END_OF_OVERVIEW = 'LIMIT 1"\n'
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +70,13 @@ def as_in_a_terminal():
 class Run:
     """A `flask dev` and what it prints."""
 
-    def __init__(self, data, *arguments, **variables):
+    def __init__(self, data, *arguments, root=ROOT, **variables):
         env = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-        self.port, self.storefront_port = free_port(), free_port()
-        ports = ["--port", str(self.port), "--storefront-port", str(self.storefront_port)]
+        ports = ["--port", str(free_port()), "--storefront-port", str(free_port())]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flask", "--app", "app", "dev", "--data", data]
             + (list(arguments) or ports),
-            cwd=ROOT,
+            cwd=root,
             env={**env, **variables, "GENLOOK_TEST_RUN": str(data)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -111,8 +111,8 @@ class Run:
 
 
 @contextmanager
-def dev(data, *arguments, **variables):
-    run = Run(data, *arguments, **variables)
+def dev(data, *arguments, **options):
+    run = Run(data, *arguments, **options)
     try:
         yield run
     finally:
@@ -134,6 +134,11 @@ def documented_call(run):
     return shell(printed(run.output, "curl"))
 
 
+def shown_row(run):
+    """The command of the overview's last line."""
+    return run.output.partition(END_OF_OVERVIEW)[0].rpartition("\n")[2] + END_OF_OVERVIEW
+
+
 def stored_events(run):
     url = re.search(r"export DATABASE_URL='(.*)'", run.output)[1]
     with psycopg.connect(url) as connection:
@@ -144,6 +149,7 @@ def test_the_call_it_shows_is_stored_and_found_again_by_the_next_start(data):
     with dev(data) as first:
         first.read_until(END_OF_OVERVIEW)
         assert documented_call(first) == '{"success":true}'
+        assert documented_call(first) == '{"success":true}'  # a duplicate
         deadline = time.monotonic() + 20
         while stored_events(first) == 0 and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -152,11 +158,25 @@ def test_the_call_it_shows_is_stored_and_found_again_by_the_next_start(data):
     assert belonging_to(data) == []
     with dev(data) as second:
         second.read_until(END_OF_OVERVIEW)
-        assert documented_call(second) == '{"success":true}'  # a duplicate
         assert stored_events(second) == 1
         second.process.terminate()
         assert second.wait() == 0
     assert belonging_to(data) == []
+
+
+def test_the_line_it_shows_prints_the_row_of_the_call_it_shows(data):
+    with dev(data) as run:
+        run.read_until(END_OF_OVERVIEW)
+        documented_call(run)
+        insert_id, sent = re.search(
+            r'"timestamp":"(?P<at>\S+Z)","\$insert_id":"(?P<id>\S+?)"', run.output
+        ).group("id", "at")
+        assert abs(datetime.fromisoformat(sent).timestamp() - time.time()) < 60
+        deadline = time.monotonic() + 20
+        while insert_id not in (row := shell(shown_row(run))) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert re.search(rf"insert_id +\| {insert_id}\n", row)
+        assert re.search(rf"sent_timestamp +\| {sent[:10]} {sent[11:19]}", row)
 
 
 def test_a_closed_terminal_stops_everything(data):
@@ -186,11 +206,59 @@ def test_everything_stops_where_one_process_ends(data):
     assert belonging_to(data) == []
 
 
+def process_of(run, role):
+    """The process of `flask dev` that has this role."""
+    if role == "flask dev":
+        return psutil.Process(run.process.pid)
+    if started := re.search(rf"{role} started \(pid=(\d+)\)", run.output):
+        return psutil.Process(int(started[1]))
+    if role == "a process of web":
+        return process_of(run, "web").children()[0]
+    children = psutil.Process(run.process.pid).children()
+    return next(child for child in children if role in child.cmdline())
+
+
+@pytest.mark.timeout(300)
+def test_whichever_process_is_killed_the_next_start_succeeds(data):
+    ports = ["--port", str(free_port()), "--storefront-port", str(free_port())]
+    for role in (
+        "app.dev.servers", "app.dev.processes", "web", "worker", "storefront", "flask dev"
+    ):  # fmt: skip
+        with dev(data, *ports) as run:
+            run.read_until(READY)
+            process_of(run, role).kill()
+            assert run.wait() == (-signal.SIGKILL if role == "flask dev" else 1), role
+            if role != "flask dev":
+                assert belonging_to(data) == [], role
+    with dev(data, *ports) as run:  # at once
+        run.read_until(READY)
+        process_of(run, "a process of web").kill()
+        run.signal(signal.SIGINT)
+        assert run.wait() == 0
+    assert belonging_to(data) == []
+
+
 def test_everything_goes_where_flask_dev_is_killed(data):
     with dev(data) as run:
         run.read_until(READY)
         run.process.kill()
         assert gone(data)
+
+
+def test_paths_with_spaces_will_do(data):
+    project = data / "my project"
+    project.mkdir()
+    for name in ("app", "config"):
+        shutil.copytree(ROOT / name, project / name)
+    with dev(project / "its data", root=project, PYTHONPATH=str(project)) as run:
+        run.read_until(END_OF_OVERVIEW)
+        assert documented_call(run) == '{"success":true}'
+        assert shell(shown_row(run))
+        assert process_of(run, "web").cwd() == str(project)
+        assert (project / "its data" / "postgres" / "PG_VERSION").exists()
+        run.signal(signal.SIGINT)
+        assert run.wait() == 0
+    assert belonging_to(project / "its data") == []
 
 
 def test_a_second_run_on_the_same_data_is_refused(data):

@@ -107,6 +107,12 @@ def test_postgres_finds_its_data_again(folder):
         assert query(url, "SELECT one FROM kept") == (1,)
 
 
+def test_the_psql_beside_postgres_reaches_it(folder):
+    with postgres(folder / "postgres") as url:
+        done = subprocess.run([servers.PSQL, url, "-tc", "SELECT 7"], capture_output=True)
+        assert done.stdout.split() == [b"7"]
+
+
 def test_valkey_finds_its_data_again(empty_folder):
     with valkey(empty_folder / "valkey") as url, redis.Redis.from_url(url) as client:
         client.set("kept", "1")
@@ -140,7 +146,7 @@ def test_a_torn_pid_file_does_not_stop_postgres_from_starting(folder):
 
 
 def test_postgres_starts_after_its_postmaster_was_killed(folder):
-    with in_background(folder, ["postgres"]) as urls:
+    with in_background(folder, ["postgres"]) as (urls, _):
         pid = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
         query(urls["DATABASE_URL"], "CREATE TABLE kept AS SELECT 1 AS one")
         os.kill(pid, signal.SIGKILL)
@@ -156,9 +162,37 @@ def test_a_path_too_long_for_a_socket_will_do(folder):
         assert query(url, "SELECT 1") == (1,)
 
 
-def test_a_path_that_a_shell_would_take_apart_is_refused(empty_folder):
-    with pytest.raises(ServerError, match="a space"), postgres(empty_folder / "my project"):
-        pass
+@pytest.mark.parametrize("name", ["my project", 'it\'s $HOME; `really` "new"'])
+def test_a_path_that_a_shell_would_take_apart_will_do(empty_folder, name):
+    folder = empty_folder / name
+    for _ in range(2):
+        with in_background(folder, BOTH) as (urls, _):
+            write(urls)
+            assert read(urls) == ((1,), b"1")
+            assert (folder / "postgres" / "PG_VERSION").exists()
+            assert (folder / "valkey" / "appendonlydir").exists()
+        assert gone(empty_folder)
+
+
+def test_servers_whose_process_is_killed_are_stopped_at_the_end(folder):
+    with in_background(folder, BOTH) as (urls, process):
+        write(urls)
+        process.kill()
+        process.wait()
+        assert len(running_in(folder)) > 2
+    assert running_in(folder) == []
+    with in_background(folder, BOTH) as (urls, _):
+        assert read(urls) == ((1,), b"1")
+
+
+def test_servers_that_another_run_has_taken_over_are_left_to_it(folder):
+    with in_background(folder, BOTH) as (_, first):
+        first.kill()
+        first.wait()
+        second = in_background(folder, BOTH)
+        urls, _ = second.__enter__()
+    write(urls)
+    second.__exit__(None, None, None)
 
 
 def test_a_locale_that_this_machine_lacks_does_not_matter(empty_folder, monkeypatch):
@@ -174,7 +208,7 @@ def test_the_servers_stop_when_their_stdin_closes(folder):
         process.stdin.close()
         assert process.wait(15) == 0
         assert running_in(folder) == []
-    with in_background(folder, BOTH) as urls:
+    with in_background(folder, BOTH) as (urls, _):
         assert read(urls) == ((1,), b"1")
 
 
@@ -214,7 +248,7 @@ def test_servers_that_a_killed_run_left_behind_are_replaced(folder):
         process.kill()
     left = running_in(folder)
     assert {"postgres", "valkey-server"} <= {process.name() for process in left}
-    with in_background(folder, BOTH) as urls:
+    with in_background(folder, BOTH) as (urls, _):
         assert not set(left) & set(running_in(folder))
         assert read(urls) == ((1,), b"1")
     assert gone(folder)
