@@ -30,7 +30,7 @@
 
   const script = document.currentScript || document.querySelector('script[src*="/public/tracker.js"]');
   const data = (script && script.dataset) || {};
-  // Where this is a part of another script, that one's address says nothing.
+  // Bundled into another script, the address is that script's and says nothing.
   const home = /.*\/public\/(?=tracker\.js)/.exec(script && script.src);
   const endpoint = (home || location.origin + "/apps/proxy_genlook-x/public/") + "tracking/events";
   const page = {
@@ -49,7 +49,7 @@
   let stored = false; // what waits is in localStorage
   let left = false; // the page is hidden or gone: whoever comes next may take what waits
 
-  // undefined: the API is not there yet
+  // undefined while the consent API is not there yet
   const allowed = quietly(() => window.Shopify.customerPrivacy.analyticsProcessingAllowed());
 
   const clientId = () => {
@@ -124,7 +124,7 @@
     timer = setTimeout(flush, at - Date.now());
   };
 
-  // true: taken, or of no use to anyone; HALVE: refused, and not said why; else ms to wait, 0 the usual
+  // true: taken, or useless to everyone; HALVE: refused without a reason; else ms to wait, 0: the usual
   const settle = async (reply) => {
     if (reply.ok) return (await reply.json()).success === true || 0;
     if (reply.status === 429) {
@@ -180,7 +180,7 @@
     if (batches.length && !left) plan(0);
   };
 
-  // The replies may come too late: what is sent stays kept, and is sent again by the next page.
+  // Replies may come too late, so what is sent stays stored, and the next page sends it again.
   const leave = quietly(() => {
     if (left || !allowed()) return;
     left = true;
@@ -204,7 +204,7 @@
     if (batches.length) plan(0);
   };
 
-  // What pages that are gone have left behind
+  // What closed pages have left behind
   const inherit = quietly(() => {
     const known = new Set();
     for (const batch of batches) batch.events.forEach((event) => known.add(event.$insert_id));
@@ -237,7 +237,7 @@
         (key === CLIENT || key === SESSION || key.startsWith(PREFIX)) && remove(key)))();
     }
   });
-  // Shopify's own script, which brings the API, may come after this one.
+  // Shopify's own script, which brings the API, may load after this one.
   const ask = quietly(() => {
     if (allowed() === undefined && !asked && window.Shopify && window.Shopify.loadFeatures) {
       asked = true;

@@ -11,6 +11,8 @@ from tests.bench.processes import CONTENDERS, EMPTY_FLASK, FLASK, OURS, PATH, SE
 from tests.calls import body, event, query
 from tests.processes.running import as_url, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("contender", [OURS, FLASK, EMPTY_FLASK], ids=lambda one: one.title)
 def test_a_contender_takes_the_call_and_stores_its_events(

@@ -23,7 +23,7 @@ from tests.campaigns.tcp_proxy import BLACK_HOLE, LATE, PASS, REFUSE, RESET
 from tests.campaigns.test_faults import QUICK_WORKER, assert_exactly_once
 from tests.processes.running import ROOT, wait_until
 
-pytestmark = [pytest.mark.campaign, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.campaign, pytest.mark.slow, pytest.mark.timeout(0)]
 
 
 def cut(line, mode):

@@ -24,6 +24,8 @@ from app.dev.commands import sign
 from app.dev.servers import ROOT
 from app.shopify.app_proxy import verify
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("DATABASE_URL", "REDIS_URL", "SHOPIFY_API_SECRET", "PORT", "APP_PROXY_PATH")
 READY = "Ready. Ctrl-C stops everything."
 END_OF_OVERVIEW = 'LIMIT 1"\n'

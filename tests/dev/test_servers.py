@@ -17,6 +17,8 @@ import redis
 from app.dev import servers
 from app.dev.servers import ServerError, claim, in_background, postgres, valkey
 
+pytestmark = pytest.mark.slow
+
 BOTH = ["postgres", "valkey"]
 
 

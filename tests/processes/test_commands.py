@@ -8,6 +8,8 @@ import pytest
 
 from tests.processes.running import ROOT, as_url, flask
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_database_is_upgraded_and_its_status_told(settings, empty_database_url):
     url = as_url(empty_database_url)

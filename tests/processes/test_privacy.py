@@ -27,6 +27,8 @@ from tests.processes.running import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 ANN = "207119551"
 
 

@@ -103,6 +103,7 @@ def test_an_event_reaches_the_database_through_web_and_worker(start_web, start_w
     wait_until(lambda: stored(database) == [("x",)])
 
 
+@pytest.mark.slow
 def test_the_same_event_over_32_connections_at_once_is_stored_once(
     start_web, start_worker, database
 ):
@@ -125,6 +126,7 @@ def test_the_same_event_over_32_connections_at_once_is_stored_once(
     wait_until(lambda: stored(database) == [("x",)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intake", ["stream", "store"])
 def test_stopping_web_under_load_loses_nothing(start_web, start_worker, database, load, intake):
     web, _ = start_web(INTAKE=intake), start_worker()
@@ -136,6 +138,7 @@ def test_stopping_web_under_load_loses_nothing(start_web, start_worker, database
     assert_each_success_is_stored_once(database, threads)
 
 
+@pytest.mark.slow
 def test_stopping_the_worker_under_load_loses_nothing(start_web, start_worker, database, load):
     web, worker = start_web(), start_worker()
     threads = load(web)
@@ -150,6 +153,7 @@ def test_stopping_the_worker_under_load_loses_nothing(start_web, start_worker, d
     assert_each_success_is_stored_once(database, threads)
 
 
+@pytest.mark.slow
 def test_killing_the_worker_under_load_loses_nothing(start_web, start_worker, database, load):
     web, worker = start_web(), start_worker()
     threads = load(web)
@@ -161,6 +165,7 @@ def test_killing_the_worker_under_load_loses_nothing(start_web, start_worker, da
     assert_each_success_is_stored_once(database, threads)
 
 
+@pytest.mark.slow
 def test_no_log_line_holds_the_query_string(start_web):
     web = start_web(
         GUNICORN_CMD_ARGS="--access-logfile -", FORWARDED_ALLOW_IPS="*", LOG_LEVEL="DEBUG"
@@ -197,6 +202,7 @@ def raw_reply(web, request):
         return b"".join(parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -226,6 +232,7 @@ def shared_web(start_web):
     return start_web(WEB_CONCURRENCY="1", FORWARDED_ALLOW_IPS="*")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -247,6 +254,7 @@ def test_paths_are_one_resource_with_and_without_a_slash_and_never_redirect(
         assert connection.getresponse().status == status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
 def test_other_methods_are_refused(shared_web, method):
     with connect(shared_web) as connection:
@@ -256,6 +264,7 @@ def test_other_methods_are_refused(shared_web, method):
         assert json.loads(reply.read())["code"] == "METHOD_NOT_ALLOWED"
 
 
+@pytest.mark.slow
 def test_a_connection_is_never_upgraded(shared_web):
     upgrade = (
         "Host: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n"
@@ -267,6 +276,7 @@ def test_a_connection_is_never_upgraded(shared_web):
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["code"] == "METHOD_NOT_ALLOWED"
 
 
+@pytest.mark.slow
 def test_bodies_in_chunks_are_taken_within_the_limits(shared_web, redis_client):
     def chunked(raw):
         chunks = b"".join(
@@ -283,17 +293,20 @@ def test_bodies_in_chunks_are_taken_within_the_limits(shared_web, redis_client):
     assert b"413" in chunked(b'"' + b"a" * 600_000 + b'"').split(b"\r\n")[0]
 
 
+@pytest.mark.slow
 def test_a_body_of_many_megabytes_is_answered_and_not_cut_off(shared_web):
     status, content = post(shared_web, b"a" * 3_000_000)
     assert (status, json.loads(content)["code"]) == (413, "PAYLOAD_TOO_LARGE")
 
 
+@pytest.mark.slow
 def test_a_body_that_never_ends_costs_no_batch(shared_web, redis_client):
     head = f"POST {PATH}?{query()} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n"
     raw_reply(shared_web, head.encode() + b'{"events":')
     assert post(shared_web, body()) == (200, SUCCESS)
 
 
+@pytest.mark.slow
 def test_connections_beyond_a_hundred_wait_in_the_queue(start_web):
     web = start_web(WEB_CONCURRENCY="1")
     assert post(web, body(event())) == (200, SUCCESS)
@@ -305,6 +318,7 @@ def test_connections_beyond_a_hundred_wait_in_the_queue(start_web):
     assert post(web, body(event())) == (200, SUCCESS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["web", "worker"])
 def test_however_often_it_is_told_to_stop_a_process_ends_well(start_web, start_worker, line):
     running = start_web() if line == "web" else start_worker()
@@ -315,6 +329,7 @@ def test_however_often_it_is_told_to_stop_a_process_ends_well(start_web, start_w
     assert "was sent SIGTERM" not in running.output()  # gunicorn, of a process of its own
 
 
+@pytest.mark.slow
 def test_a_worker_that_stopped_cleanly_is_no_longer_shown(start_worker, settings):
     worker = start_worker()
     shown = f"-{worker.process.pid}, seen"
@@ -323,6 +338,7 @@ def test_a_worker_that_stopped_cleanly_is_no_longer_shown(start_worker, settings
     assert "none is running" in flask(settings, "status").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["release", "web", "worker"])
 def test_a_start_without_a_secret_is_refused_in_one_message(start, line):
     process = start(line, SHOPIFY_API_SECRET="", PORT="0x50")
@@ -332,6 +348,7 @@ def test_a_start_without_a_secret_is_refused_in_one_message(start, line):
     assert "Traceback" not in process.output()
 
 
+@pytest.mark.slow
 def test_a_web_process_that_has_shown_a_report_stops_at_once(start_web):
     web = start_web(SHOPIFY_API_KEY="key")
     shown = make_token(SHOP, "key", SECRET.encode(), now=time.time(), lifetime=60)
@@ -340,6 +357,7 @@ def test_a_web_process_that_has_shown_a_report_stops_at_once(start_web):
     assert web.terminate() < 5
 
 
+@pytest.mark.slow
 def test_exports_that_nobody_reads_to_their_end_are_in_nobodys_way(start_web, database):
     until = datetime.now(UTC) - timedelta(hours=1)
     store(database, *Seed(SHOP, until=until).batches(60_000, days=2))
