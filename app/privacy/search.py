@@ -24,7 +24,7 @@ class EventKey(NamedTuple):
 
 @dataclass
 class Found:
-    """`batch_ids`: whole batches; `events`: events with his address in batches of others."""
+    """`batch_ids`: whole batches; `events`: events of others with the shopper's address."""
 
     browsers: set[str] = field(default_factory=set)
     batch_ids: set[int] = field(default_factory=set)
@@ -180,7 +180,7 @@ def _add_email_event(found: Found, row: tuple[Any, ...], fingerprints: Fingerpri
         return
     if customer_id is None or fingerprints.owns(customer_id, None):
         _add(found, [(batch_id, client_id)])
-    else:  # another customer has given his address
+    else:  # another customer has given the shopper's address
         found.events.append(key)
         found.others.add(batch_id)
 

@@ -1,8 +1,8 @@
-"""Who a request is about, and whether something is about him.
+"""Who a request is about, and whether something is about them.
 
-A shopper is known by his customer id, by the client ids of the browsers in which he was logged in,
-and by his e-mail addresses. A browser may be shared: of what came from one of his, only what is
-nobody's (no customer was logged in) or his own counts as his, another customer's does not.
+Shoppers are known by their customer id, by the client ids of the browsers in which they were logged
+in, and by their e-mail addresses. A browser may be shared: what came from one of theirs while they
+or nobody was logged in counts as theirs. What came while another customer was logged in does not.
 """
 
 import secrets
@@ -87,14 +87,14 @@ class Fingerprints:
         return replace(self, browsers=self.browsers | _digests(self.salt, client_ids))
 
     def owns(self, customer_id: str | None, *client_ids: str | None) -> bool:
-        """Whether what came from this customer (None: nobody was logged in) and browser is his."""
+        """Whether what came from a customer (None: nobody was logged in) and browser is theirs."""
         if customer_id and _digest(self.salt, customer_id) in self.customers:
             return True
         clients = _digests(self.salt, filter(None, client_ids))
         return bool(clients & self.clients or (not customer_id and clients & self.browsers))
 
     def mentions(self, addresses: Iterable[str]) -> bool:
-        """Whether one of the addresses, normalized or hashed, is his."""
+        """Whether one of the addresses, normalized or hashed, is theirs."""
         return bool(self.emails) and any(
             _digest(self.salt, address) in self.emails for address in addresses
         )
