@@ -48,8 +48,18 @@ class _NotHere(RawIOBase):
 
 
 class FlaskOnThreads:
-    def __init__(self, app: Flask, loop: asyncio.AbstractEventLoop, threads: Executor) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        loop: asyncio.AbstractEventLoop,
+        threads: Executor,
+        *,
+        taking_timeout: float,
+    ) -> None:
+        """`taking_timeout` in seconds: a thread waits no longer for a caller, or for a loop that
+        has ended meanwhile."""
         self._app, self._loop, self._threads = app, loop, threads
+        self._taking_timeout = taking_timeout
 
     def answer(self, request: Request, connection: "Connection") -> None:
         """Begin to answer; the connection is told how it goes on."""
@@ -118,7 +128,10 @@ class FlaskOnThreads:
         """GoneAway."""
         taken: Future[None] = Future()
         self._loop.call_soon_threadsafe(connection.write_piece, data, taken)
-        taken.result()
+        try:
+            taken.result(self._taking_timeout)
+        except TimeoutError:
+            raise GoneAway("the caller takes nothing") from None
 
     @staticmethod
     def _head(

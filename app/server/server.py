@@ -1,7 +1,6 @@
 """What all connections of a process share."""
 
 import asyncio
-import logging
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from app.server.connection import Connection
 from app.server.flask_on_threads import FlaskOnThreads
 from app.tracking.endpoint import Endpoint
 
-logger = logging.getLogger(__name__)
+_TICK = 1.0  # s between two calls of `tick`
 
 
 class TimeLimits(NamedTuple):
@@ -40,7 +39,9 @@ class Server:
         self.endpoint: Endpoint = app.extensions["endpoint"]
         rules = {rule.rule for rule in app.url_map.iter_rules("tracking.receive_events")}
         self.endpoint_paths = frozenset(rule + slash for rule in rules for slash in ("", "/"))
-        self.flask = FlaskOnThreads(app, loop, threads)
+        self.flask = FlaskOnThreads(
+            app, loop, threads, taking_timeout=self.limits.taking + 2 * _TICK
+        )
         self.connections: set[Connection] = set()
         self.is_stopping = False
         self.answered = 0  # requests
