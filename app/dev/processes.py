@@ -72,6 +72,7 @@ class Processes:
         for name, process in self._started.items():
             if process.poll() is not None:
                 self._output.line("system", f"{name} stopped (rc={process.returncode})")
+        self._output.line("system", "stopping everything")
         end_group(self._watcher.pid, STOP_TIMEOUT)
         for process in (self._watcher, *self._started.values()):
             process.wait()
