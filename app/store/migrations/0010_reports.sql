@@ -35,7 +35,7 @@ CREATE TABLE report_values (
     UNIQUE (shop_id, dimension, value)
 );
 
--- One row for each visitor of a shop with all that is counted of his events, packed.
+-- One row for each visitor of a shop with all that is counted of their events, packed.
 CREATE TABLE report_journeys (
     shop_id integer NOT NULL,
     visitor uuid NOT NULL,  -- digest of genlook_client_id, or of the session where it is missing
@@ -44,7 +44,7 @@ CREATE TABLE report_journeys (
 );
 
 -- The sum of `number` over from <= previous <= day < to is how many different visitors did
--- `measure` between the days `from` and `to` (see app/merchant/measures.py). Days are numbered
+-- `measure` between the days `from` and `to` (see app/counts/measures.py). Days are numbered
 -- from 1970-01-01 in the shop's time zone.
 CREATE TABLE report_cells (
     shop_id   integer NOT NULL,
