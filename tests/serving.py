@@ -90,7 +90,7 @@ class Client:
         self._address, self.application = server.address, app
         self._local, self._connections = threading.local(), []
 
-    def open(self, method, path, *, data=b"", json=None, query_string="", headers=()):
+    def open(self, path, *, method="GET", data=b"", json=None, query_string="", headers=()):
         if json is not None:
             data = dumps(json)
         if not isinstance(query_string, str | bytes):
@@ -104,13 +104,13 @@ class Client:
         return Reply(connection.getresponse())
 
     def post(self, path, **options):
-        return self.open("POST", path, **options)
+        return self.open(path, method="POST", **options)
 
     def get(self, path, **options):
-        return self.open("GET", path, **options)
+        return self.open(path, **options)
 
     def put(self, path, **options):
-        return self.open("PUT", path, **options)
+        return self.open(path, method="PUT", **options)
 
     def close(self):
         for connection in self._connections:

@@ -11,7 +11,7 @@ import sentry_sdk
 from tests.calls import body, event
 
 # Not where the faults are: lines of the source are reported with them.
-EMAIL, CUSTOMER, ADDRESS = "ann@example.com", "4711", "10.1.2.3"
+EMAIL, CUSTOMER, ADDRESS = "ann@example.com", "customer-4711", "10.1.2.3"
 QUERY = "?path_prefix=x&signature=1"
 
 

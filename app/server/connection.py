@@ -295,12 +295,15 @@ class Connection(asyncio.Protocol):
         reply on its way: what comes is thrown away for a while."""
         self._reader.close()
         self._requests.clear()
-        if request.is_complete or self._has_ended:
+        is_silent = request.is_complete and not request.refused
+        if is_silent or self._has_ended or self._transport is None:
             self._close()
-        else:
-            self._thrown_away = 0
-            self._set_limit(self._server.limits.lingering)
-            self._resume_reading()
+            return
+        self._thrown_away = 0
+        self._set_limit(self._server.limits.lingering)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()  # the caller need not wait for the end
+        self._resume_reading()
 
     def _set_limit(self, seconds: float) -> None:
         self.deadline = self._server.loop.time() + seconds
