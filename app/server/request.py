@@ -98,11 +98,7 @@ class RequestReader:
         while self._parser is not None and rest:
             self._between += len(rest)
             try:
-                self._parser.feed_data(rest)
-                rest = b""
-            except HttpParserUpgrade as upgrade:
-                rest = rest[upgrade.args[0] :]
-                self._decline_upgrade()
+                rest = self._parse(self._parser, rest)
             except HttpParserError:
                 self._status = self._status or 400
             if self._requests and self._requests[-1].is_complete and not self._may_follow():
@@ -112,6 +108,16 @@ class RequestReader:
                 self._status = self._status or self._status_of_too_much()
             if self._status:
                 self._refuse(self._status)
+
+    def _parse(self, parser: HttpRequestParser, data: bytes) -> bytes:
+        """What is left to be parsed: what follows an offer to upgrade. HttpParserError."""
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            if not self._status:
+                self._decline_upgrade()
+            return data[upgrade.args[0] :]
+        return b""
 
     def _status_of_too_much(self) -> int:
         if self._reading:
@@ -133,7 +139,9 @@ class RequestReader:
             for field in request.fields
             if field[0] in (b"content-length", b"transfer-encoding")
         ]
-        if framing and request.keep_alive:
+        if framing and request.method != b"CONNECT":
+            if not request.keep_alive:
+                framing.append(b"Connection: close\r\n")
             self._reading, request.is_complete = request, False
             self._is_known = True
             parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
