@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from json import dumps, loads
 from urllib.parse import urlencode
 
-import uvloop
-
 from app.server.server import Server
 
 
 @contextmanager
 def serving(app, limits=None):
     """The server, with its `address`."""
-    loop = uvloop.new_event_loop()
+    loop = asyncio.new_event_loop()
     listening = socket.create_server(("127.0.0.1", 0))
     threads = ThreadPoolExecutor(8)
     loop.set_default_executor(threads)
@@ -34,7 +32,7 @@ def serving(app, limits=None):
         server.stop()
         server.abort()
         app.extensions["intake"].close()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # what was closed is let go of
 
     started, ended = threading.Event(), threading.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
