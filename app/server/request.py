@@ -101,7 +101,11 @@ class RequestReader:
                 rest = self._parse(self._parser, rest)
             except HttpParserError:
                 self._status = self._status or 400
-            if self._requests and self._requests[-1].is_complete and not self._may_follow():
+            if (
+                self._requests
+                and self._requests[-1].is_complete
+                and not self._requests[-1].keep_alive
+            ):
                 self.close()
                 return
             if self._between > HEAD_LIMIT and (self.has_begun or self._reading):
@@ -146,9 +150,6 @@ class RequestReader:
             self._is_known = True
             parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
             self._is_known = False
-
-    def _may_follow(self) -> bool:
-        return self._requests[-1].keep_alive
 
     def _refuse(self, status: int) -> None:
         # In the place of the one whose body it should have been: nobody answers that one.
