@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from json import dumps, loads
 from urllib.parse import urlencode
 
+import uvloop
+
 from app.server.server import Server
 
 
 @contextmanager
 def serving(app, limits=None):
     """The server, with its `address`."""
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
     listening = socket.create_server(("127.0.0.1", 0))
     threads = ThreadPoolExecutor(8)
     loop.set_default_executor(threads)
@@ -30,9 +32,14 @@ def serving(app, limits=None):
             await asyncio.sleep(0.02)
         listener.close()
         server.stop()
+        deadline = loop.time() + 5
+        while server.taking and loop.time() < deadline:
+            await asyncio.sleep(0.002)
         server.abort()
         app.extensions["intake"].close()
-        await asyncio.sleep(0.1)  # what was closed is let go of
+        while server.connections and loop.time() < deadline:
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.002)  # what was closed is let go of
 
     started, ended = threading.Event(), threading.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)

@@ -43,16 +43,24 @@ class SharedConnection:
         return await pipeline.send(words)
 
     def close(self) -> None:
-        """Calls that wait raise redis.ConnectionError."""
-        if self._opening is not None and not _is_lost(self._opening) and self._opening.done():
+        """Calls that wait raise redis.ConnectionError, or are cancelled while it still opens."""
+        if self._opening is None or _is_lost(self._opening):
+            return
+        if self._opening.done():
             self._opening.result().close()
+        else:
+            self._opening.cancel()
 
     async def _open(self) -> "_Pipeline":
         try:
             async with asyncio.timeout(self._timeout):
                 pipeline = await self._connect()
-                for words in self._greeting():
-                    await pipeline.send(words)
+                try:
+                    for words in self._greeting():
+                        await pipeline.send(words)
+                except BaseException:  # else nobody would ever close it
+                    pipeline.close()
+                    raise
                 return pipeline
         except TimeoutError as error:
             raise exceptions.TimeoutError("no connection in time") from error

@@ -58,13 +58,13 @@ class Connection(asyncio.Protocol):
             if self._thrown_away > _LINGER_LIMIT:
                 self._close()
             return
-        was_silent = not self._requests and not self._reader.has_begun
+        was_idle = self._is_idle()
         self._reader.feed(data)
         if self._is_answering:
             self._pause_reading()  # until what is there is answered
         elif self._requests:
             self._advance()
-        elif was_silent and self._reader.has_begun:
+        elif was_idle and self._reader.has_begun:
             self._set_limit(self._server.limits.head)
 
     def eof_received(self) -> bool:
@@ -107,20 +107,19 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The time limit is over."""
-        is_late = bool(self._requests) or self._reader.has_begun
         if self._is_write_paused:
             for writer in self._writers:
                 writer.set_exception(GoneAway("the caller takes nothing"))
             self._writers.clear()
             self.abort()
-        elif is_late and self._thrown_away is None:
+        elif not self._is_idle() and self._thrown_away is None:
             self._write(self._rendered(refusal(408), "1.1", is_last=True))
             self._close()
         else:
             self._close()
 
     def stop(self) -> None:
-        if not self._requests and not self._reader.has_begun:
+        if self._is_idle():
             self._close()
 
     def abort(self) -> None:
@@ -211,6 +210,10 @@ class Connection(asyncio.Protocol):
         )
         self._resume_reading()
 
+    def _is_idle(self) -> bool:
+        """Whether nothing has come that is not answered."""
+        return not self._requests and not self._reader.has_begun
+
     def _can_write(self) -> bool:
         return (
             self._transport is not None
@@ -252,6 +255,7 @@ class Connection(asyncio.Protocol):
         encoding = request.field(b"content-encoding").decode("latin-1")
         body = request.body[0] if len(request.body) == 1 else b"".join(request.body)
         request.body = []
+        self._server.taking += 1
         call = self._server.endpoint.take(request.verdict, encoding, body)
         start(call, partial(self._answered, request))
         return True
@@ -259,6 +263,7 @@ class Connection(asyncio.Protocol):
     def _answered(
         self, request: Request, reply: Reply | None, failure: BaseException | None
     ) -> None:
+        self._server.taking -= 1
         if reply is None:
             self.break_off(request, failure or RuntimeError("no reply"))
         else:

@@ -11,7 +11,7 @@ from app.server.connection import Connection
 from app.server.flask_on_threads import FlaskOnThreads
 from app.tracking.endpoint import Endpoint
 
-_TICK = 1.0  # s between two calls of `tick`
+TICK = 1.0  # s between two calls of `tick`
 
 
 class TimeLimits(NamedTuple):
@@ -40,9 +40,10 @@ class Server:
         rules = {rule.rule for rule in app.url_map.iter_rules("tracking.receive_events")}
         self.endpoint_paths = frozenset(rule + slash for rule in rules for slash in ("", "/"))
         self.flask = FlaskOnThreads(
-            app, loop, threads, taking_timeout=self.limits.taking + 2 * _TICK
+            app, loop, threads, taking_timeout=self.limits.taking + 2 * TICK
         )
         self.connections: set[Connection] = set()
+        self.taking = 0  # batches on their way into a journal, also of callers who have gone
         self.is_stopping = False
         self.answered = 0  # requests
         self.date = rendering.date()
@@ -63,6 +64,10 @@ class Server:
         self.is_stopping = True
         for connection in list(self.connections):
             connection.stop()
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.connections or self.taking)
 
     def abort(self) -> None:
         for connection in list(self.connections):

@@ -16,9 +16,8 @@ from typing import Any
 import uvloop
 from gunicorn.workers.base import Worker as Base
 
-from app.server.server import Server, TimeLimits
+from app.server.server import TICK, Server, TimeLimits
 
-_TICK = 1.0  # s
 _POLL = 0.05  # s, while it stops
 
 
@@ -78,13 +77,13 @@ class Worker(Base):
         while self.alive and self.ppid == os.getppid():
             self._tick()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_TICK):
+                async with asyncio.timeout(TICK):
                     await self._told_to_stop.wait()
         for one in listening:
             one.close()
         self.server.stop()
         ends_at = self.loop.time() + self.cfg.graceful_timeout
-        while self.server.connections and not self._is_quick and self.loop.time() < ends_at:
+        while self.server.is_busy and not self._is_quick and self.loop.time() < ends_at:
             self._tick()
             await asyncio.sleep(_POLL)
         self.server.abort()

@@ -261,7 +261,7 @@ def test_an_idle_connection_is_kept_longer_than_a_silent_one(connect):
 
 
 def test_connections_that_are_reset_at_once_leave_no_traceback(served, caplog):
-    for data in (b"", b"GET / HTTP/1.1\r\n\r\n", post()[:-3]):
+    for data in (b"", b"GET / HTTP/1.1\r\n\r\n", post(), post()[:-3]):
         for _ in range(20):
             caller = socket.create_connection(served.address)
             caller.sendall(data)
