@@ -36,17 +36,16 @@ class Worker(Base):
         super().init_process()
 
     def init_signals(self) -> None:
+        # Not the loop's own handlers: they lose a signal that comes before the loop runs, and a
+        # SIGTERM to a worker that still boots would be waited for until it is killed.
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        for number, handle in {
-            signal.SIGTERM: self._stop,
-            signal.SIGQUIT: self._stop_at_once,
-            signal.SIGINT: self._stop_at_once,
-            signal.SIGUSR1: self.log.reopen_files,
-            signal.SIGWINCH: lambda: None,
-            signal.SIGABRT: self._give_up,
-        }.items():
-            self.loop.add_signal_handler(number, handle)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGQUIT, self._stop_at_once)
+        signal.signal(signal.SIGINT, self._stop_at_once)
+        signal.signal(signal.SIGUSR1, lambda *_: self.log.reopen_files())
+        signal.signal(signal.SIGWINCH, lambda *_: None)
+        signal.signal(signal.SIGABRT, self._give_up)
 
     def run(self) -> None:
         # Nearly all that a request makes is freed without the collector: what stays is not looked
@@ -96,8 +95,7 @@ class Worker(Base):
 
     def _close(self, threads: ThreadPoolExecutor) -> None:
         """The requests are answered: give back what still waits, and close the connections."""
-        # The loop's handlers go with it: a repeated SIGTERM would end the process in the middle.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a repeated one has nothing left to stop
         extensions = self.wsgi.extensions
         extensions["drainer"].stop()
         threads.shutdown(wait=False, cancel_futures=True)
@@ -106,15 +104,15 @@ class Worker(Base):
         self.loop.run_until_complete(asyncio.sleep(0))  # what was closed is let go of
         self.loop.close()
 
-    def _stop(self) -> None:
+    def _stop(self, *_: object) -> None:
         self.alive = False
-        self._told_to_stop.set()
+        self.loop.call_soon_threadsafe(self._told_to_stop.set)
 
-    def _stop_at_once(self) -> None:
+    def _stop_at_once(self, *_: object) -> None:
         self._is_quick = True
         self._stop()
 
-    def _give_up(self) -> None:
+    def _give_up(self, *_: object) -> None:
         """gunicorn has had no heartbeat for too long."""
         self.cfg.worker_abort(self)
         sys.exit(1)
