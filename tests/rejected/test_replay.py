@@ -11,6 +11,8 @@ from app.tracking import schemas
 from tests.calls import CONTEXT, body, event
 from tests.processes.running import flask
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(settings):
