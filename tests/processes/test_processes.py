@@ -330,6 +330,14 @@ def test_however_often_it_is_told_to_stop_a_process_ends_well(start_web, start_w
 
 
 @pytest.mark.slow
+def test_a_web_that_is_told_to_stop_while_its_processes_boot_ends_soon(start_web):
+    for _ in range(5):
+        web = start_web(WEB_CONCURRENCY="4")  # the first of them has answered
+        assert web.terminate() < 10
+        assert web.process.returncode == 0
+
+
+@pytest.mark.slow
 def test_a_worker_that_stopped_cleanly_is_no_longer_shown(start_worker, settings):
     worker = start_worker()
     shown = f"-{worker.process.pid}, seen"
