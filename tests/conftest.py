@@ -1,6 +1,7 @@
 """Real servers, started once a run; an empty database and an empty Redis for each test."""
 
 import itertools
+import logging
 import shutil
 import tempfile
 from contextlib import ExitStack, closing
@@ -25,6 +26,17 @@ from tests.serving import Client, serving
 
 TEMPLATE = "genlook_template"
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def no_logging_of_ours():
+    """What a test has configured writes to a stream that is closed when others still log."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [one for one in root.handlers if one.name == "stdout"]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

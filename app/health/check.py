@@ -175,6 +175,9 @@ def _worker(redis: Redis, settings: Settings) -> Iterator[Finding]:
     else:
         waiting = backlog.batches if backlog else 0
         yield Finding(OK, "worker", f"seen {silence:.0f} s ago, {waiting} batches pending")
+    if seen.newer_batches:
+        text = f"{seen.newer_batches} batches of a newer release wait: run a worker of that one"
+        yield Finding(FIX, "worker", text)
 
 
 def _spool(settings: Settings) -> Iterator[Finding]:

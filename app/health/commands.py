@@ -28,8 +28,9 @@ def status(as_json: bool) -> None:
 
     With --json, one object: `can_take`, and what /readyz and the table above have, `postgres`,
     `redis`, `backlog` and `spool` ({batches, oldest_seconds}), `consumers` ({name, pending,
-    idle_seconds}), `paused` (seconds by journal), `outcomes` and `outcomes_of_day` (events by what
-    became of them). Null stands for what Redis does not tell.
+    idle_seconds}), `newer_batches` (of a newer release, which wait for its worker), `paused`
+    (seconds by journal), `outcomes` and `outcomes_of_day` (events by what became of them). Null
+    stands for what Redis does not tell.
     """
     settings = commands.settings()
     found = look(settings)
@@ -84,6 +85,9 @@ def _rows(found: Status) -> list[tuple[str, str]]:
         ("worker", f"{one['name']}, seen {one['idle_seconds']:.0f} s ago, holds {one['pending']}")
         for one in found.consumers
     ] or [("worker", "none is running")]
+    if found.newer_batches:
+        text = f"{found.newer_batches} batches of a newer release wait for its worker"
+        rows.append(("newer", text))
     rows += [
         ("skipped", f"{journal}, failing for {seconds:.0f} s")
         for journal, seconds in found.paused.items()

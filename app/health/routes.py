@@ -73,6 +73,7 @@ def _lines(status: Status) -> Iterator[str]:
         "spool_batches": status.spool.batches,
         "spool_oldest_seconds": status.spool.oldest_seconds or 0,
         "worker_seen_seconds": status.worker_seen_seconds,
+        "newer_batches": status.newer_batches,
     }
     for name, value in gauges.items():
         if value is not None:

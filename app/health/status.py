@@ -32,6 +32,7 @@ class Status:
     spool_has_room: bool = False
     worker_seen_seconds: float | None = None
     consumers: list[dict[str, Any]] = field(default_factory=list)
+    newer_batches: int = 0  # of a newer release; they wait in the stream for its worker
     paused: dict[str, float] = field(default_factory=dict)  # journal to seconds since
     outcomes_of_day: dict[str, int] = field(default_factory=dict)  # today and yesterday, UTC
     outcomes: dict[str, int] = field(default_factory=dict)  # all-time
@@ -89,7 +90,11 @@ def _gather_streams(status: Status, redis: Redis, partitions: int) -> None:
         for entry, _ in first:
             age = _age(int(entry.split(b"-")[0]) / 1000)
             status.backlog.oldest_seconds = max(status.backlog.oldest_seconds or 0.0, age or 0.0)
-        status.consumers += _consumers(redis, stream)
+        for consumer in _consumers(redis, stream):
+            if keys.form_set_aside(consumer["name"]):
+                status.newer_batches += consumer["pending"]
+            else:
+                status.consumers.append(consumer)
         for at in (now, now - 24 * 60 * 60):
             day.update(_numbers(redis, keys.counts(partition, at)))
         total.update(_numbers(redis, keys.total(partition)))

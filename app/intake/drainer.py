@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.batch.batch import Batch
+from app.batch.form import Form, NewerEntry
 from app.intake.spool import Spool, Spooled
 from app.store.salvage import read_or_reject
 
@@ -34,6 +35,8 @@ class Drainer:
         self._lock_path = folder / "drain.lock"
         self._take = take
         self._report = report
+        self._after = 0  # all up to this id that is still in the spool is of a newer release
+        self._told: set[Form] = set()
         self._stop = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -53,29 +56,45 @@ class Drainer:
             self._thread.join(_LAST_TRY_TIMEOUT)
 
     def drain(self) -> int:
-        """Give back what waits, in order, until a batch is not taken; returns how many were.
+        """Give back what waits, in order, until a batch is not taken; returns how many were. A
+        batch of a newer release stays, for a web process of that release.
 
         A crash between giving back and removing gives a batch back twice. Its ids tell the journals
         that they have it.
         """
         given = 0
         with self._turn() as is_mine:
-            while is_mine and (waiting := self._spool.oldest(_STEP)):
-                taken = []
+            while is_mine and (waiting := self._spool.oldest(_STEP, after=self._after)):
+                taken, newer = [], []
                 for spooled in waiting:
-                    if not self._take(_read(spooled)):
+                    try:
+                        batch = _read(spooled)
+                    except NewerEntry as error:
+                        newer.append(spooled.id)
+                        self._tell(error)
+                        continue
+                    if not self._take(batch):
                         break
                     taken.append(spooled.id)
                 if taken:
                     self._spool.remove(taken)
                 given += len(taken)
-                if len(taken) < len(waiting):
+                self._after = max([self._after, *taken, *newer])
+                if len(taken) + len(newer) < len(waiting):
                     break
         if given:
             logger.info(
                 "batches left the spool", extra={"action": "spool_drained", "batches": given}
             )
         return given
+
+    def _tell(self, newer: NewerEntry) -> None:
+        if newer.form not in self._told:
+            self._told.add(newer.form)
+            logger.warning(
+                "batches of a newer release wait in the spool for its web process",
+                extra={"action": "newer_entries", "form": str(newer.form)},
+            )
 
     def _run(self) -> None:
         while True:

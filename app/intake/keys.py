@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from zlib import crc32
 
+from app.batch.form import Form
+
 GROUP = "store"  # the consumer group of every stream
+_SET_ASIDE = "newer:"  # no name of a worker has a colon
 
 JOURNALS = ("stream", "store", "spool")
 
@@ -24,6 +27,18 @@ def partition(shop: str, partitions: int) -> int:
 
 def stream(partition: int) -> str:
     return f"{{t{partition}}}:stream"
+
+
+def set_aside(form: Form) -> str:
+    """The consumer that no process is: it holds the entries of a form that is newer than the worker
+    that read them, for a worker that can."""
+    return f"{_SET_ASIDE}{form}"
+
+
+def form_set_aside(consumer: str) -> Form | None:
+    """The form of what a consumer holds; None where it is a worker."""
+    text = consumer.removeprefix(_SET_ASIDE)
+    return None if text == consumer else Form.parse(text)
 
 
 def total(partition: int) -> str:

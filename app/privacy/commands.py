@@ -12,6 +12,7 @@ from psycopg import Connection
 from redis import RedisError
 
 from app import commands
+from app.batch.form import NewerEntry
 from app.batch.json import dump_json
 from app.privacy import requests, scope
 from app.privacy.requests import Request
@@ -100,7 +101,7 @@ def erase(
                 _show(_preview(connection, journals, kind, shop, subject), "Would erase")
             else:
                 _erase(connection, Work(journals), kind, shop, subject)
-        except (psycopg.Error, RedisError) as error:
+        except (psycopg.Error, RedisError, NewerEntry) as error:
             raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
 
 

@@ -26,6 +26,7 @@ import psycopg
 from psycopg import Connection
 from redis import RedisError
 
+from app.batch.form import NewerEntry
 from app.privacy import erasure, requests, scope, search, search_rejected
 from app.privacy.export import export
 from app.privacy.requests import Request
@@ -79,7 +80,7 @@ class Work:
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise  # Postgres is away: the request is due again when its lease is over
         except Exception as error:
-            is_expected = isinstance(error, RedisError | writers.WritersBusy)
+            is_expected = isinstance(error, RedisError | writers.WritersBusy | NewerEntry)
             logger.log(
                 logging.WARNING if is_expected else logging.ERROR,
                 "a privacy request is not done yet, will try again",
