@@ -30,6 +30,7 @@ BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
 RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another takes it over
 RECLAIM_EVERY = 10.0  # s
 FORGET_AFTER = 60 * 60 * 1000  # ms of silence after which a consumer without entries is dead
+_AFTER_ALL = f"{2**64 - 1}-0"  # the id of no entry, after that of each
 
 # To delete a consumer drops what it has pending: looked at and deleted in one step.
 _LEAVE = """
@@ -173,6 +174,7 @@ class Consumer:
         if time.monotonic() - self._reclaimed_at < RECLAIM_EVERY:
             return []
         self._reclaimed_at = time.monotonic()
+        self._show_up()
         entries: list[Entry] = []
         for stream in self._streams:
             self._forget_dead_consumers(stream)
@@ -188,6 +190,10 @@ class Consumer:
             )
         return entries
 
+    def _show_up(self) -> None:
+        """Be seen while nothing comes: up to Redis 7.0 a read that finds nothing does not count."""
+        self._read(_AFTER_ALL)
+
     def _consumers(self, stream: str) -> list[tuple[str, int]]:
         """Each consumer's name, and how many entries it has read and not acknowledged."""
         consumers: Any = self._redis.xinfo_consumers(stream, GROUP)
@@ -196,9 +202,8 @@ class Consumer:
     def _forget_dead_consumers(self, stream: str) -> None:
         consumers: Any = self._redis.xinfo_consumers(stream, GROUP)
         for consumer in consumers:
-            # Only those without entries: to delete a consumer drops what it has pending.
-            if consumer["pending"] == 0 and consumer["idle"] > FORGET_AFTER:
-                self._redis.xgroup_delconsumer(stream, GROUP, consumer["name"])
+            if consumer["idle"] > FORGET_AFTER:
+                self._redis.eval(_LEAVE, 1, stream, GROUP, consumer["name"])
 
     def _store_and_acknowledge(self, entries: list[Entry], batches: list[Batch]) -> bool:
         if not entries:

@@ -62,7 +62,7 @@ class Running:
 
     def __init__(self, line, env, log, command=None):
         """`command` instead of the Procfile's, where a test needs another."""
-        self.log = log
+        self.log, self.env = log, env
         procfile = (ROOT / "Procfile").read_text().splitlines()
         command = command or dict(entry.split(": ", 1) for entry in procfile)[line]
         with log.open("ab") as output:
