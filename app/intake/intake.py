@@ -52,6 +52,7 @@ class Intake:
         outcomes: Outcomes,
     ) -> None:
         self.stream, self.postgres, self.spool = stream, postgres, spool
+        self._journals = (stream, postgres, spool)
         self._trust = trust
         self.outcomes = outcomes
 
@@ -86,7 +87,7 @@ class Intake:
         """Carry to Redis what was counted and which journals are skipped."""
         skipped = {
             journal.name: journal.breaker.since
-            for journal in (self.stream, self.postgres, self.spool)
+            for journal in self._journals
             if journal.breaker.since
         }
         with suppress(RedisError):
@@ -103,7 +104,7 @@ class Intake:
 
     def probe(self) -> None:
         """Try the skipped journals that no batch tries: a pause must end without traffic too."""
-        for journal in (self.stream, self.postgres, self.spool):
+        for journal in self._journals:
             if not journal.breaker.since or not journal.breaker.allow(after=_PROBE_AFTER):
                 continue
             try:
@@ -115,7 +116,7 @@ class Intake:
                     _log_return(journal)
 
     def close(self) -> None:
-        for journal in (self.stream, self.postgres, self.spool):
+        for journal in self._journals:
             journal.close()
 
 

@@ -66,7 +66,7 @@ def risk_of(info: Info) -> str | None:
     if str(info.get("aof_enabled")) != "1":
         return "keeps no append-only file"
     # volatile-* spares the stream, which never expires, but not the seen ids that tell a repeat.
-    policy = info.get("maxmemory_policy")
+    policy = info.get("maxmemory_policy", "unknown")
     return None if policy == "noeviction" else f"may evict keys (maxmemory-policy {policy})"
 
 
