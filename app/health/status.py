@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ from app.intake import keys
 from app.intake.outcomes import with_received
 from app.intake.spool import Spool
 from app.intake.trust import ask, risk_of
+
+_NOTHING: Mapping[str, float] = {}
 
 
 @dataclass
@@ -55,10 +57,18 @@ class Status:
 
 
 def gather(
-    redis: Redis, ask_postgres: Callable[[], None], spool: Spool, *, partitions: int
+    redis: Redis,
+    ask_postgres: Callable[[], None],
+    spool: Spool,
+    *,
+    partitions: int,
+    skipped: Mapping[str, float] = _NOTHING,
 ) -> Status:
-    """Ask everyone, within the clients' time limits. `ask_postgres` raises where it is away."""
+    """Ask everyone, within the clients' time limits. `ask_postgres` raises where it is away;
+    `skipped` is since when (Unix seconds) this process skips which journals."""
     status = Status()
+    # Not by way of Redis alone: one that is full, or a replica, does not take a notice either.
+    status.paused = {journal: round(time.time() - since, 1) for journal, since in skipped.items()}
     try:
         ask_postgres()
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer

@@ -85,13 +85,13 @@ class Intake:
 
     def report(self) -> None:
         """Carry to Redis what was counted and which journals are skipped."""
-        skipped = {
-            journal.name: journal.breaker.since
-            for journal in self._journals
-            if journal.breaker.since
-        }
         with suppress(RedisError):
-            self.stream.report(skipped)
+            self.stream.report(self.skipped())
+
+    def skipped(self) -> dict[str, float]:
+        """Since when (Unix seconds) this process skips which journals."""
+        sinces = {journal.name: journal.breaker.since for journal in self._journals}
+        return {name: since for name, since in sinces.items() if since}
 
     def _count_skipped_limits(self, submission: Submission) -> None:
         if self.stream.breaker.since:  # Redis is away, and the rate limits with it

@@ -35,6 +35,10 @@ def probed():
     return probed
 
 
+def readyz(caller):
+    return caller.get("/readyz").json
+
+
 def test_a_full_stream_is_skipped_until_the_worker_has_made_room(calling, settings, probed):
     caller = calling(stream_max_batches=1)
     for _ in range(2):
@@ -53,6 +57,11 @@ def test_a_redis_is_skipped_until_it_takes_writes(calling, tmp_path, probed, pro
             client.config_set(name, bad)
             assert caller.post(body()).data == SUCCESS
             assert probed(caller) == ["stream"]
+            # A Redis that takes no writes cannot keep the notice of it either.
+            assert (readyz(caller)["status"], [*readyz(caller)["paused"]]) == (
+                "degraded",
+                ["stream"],
+            )
             client.config_set(name, good)
             assert probed(caller, 10) == []
 
