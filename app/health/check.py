@@ -134,7 +134,7 @@ def _redis(redis: Redis, settings: Settings) -> Iterator[Finding]:
     yield Finding(FIX if is_old else OK, "redis", text + (": take 7.0 or later" if is_old else ""))
     if info.get("role") == "slave":
         yield Finding(FIX, "redis", "is a replica and takes no writes: name its primary")
-    policy = info.get("maxmemory_policy")
+    policy = info.get("maxmemory_policy", "unknown")
     if policy != "noeviction":
         text = f"may evict what it holds: set maxmemory-policy noeviction, not {policy}"
         if settings.intake == "auto":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from redis import ConnectionPool, Redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError
 
 from app.intake.redis_client import REQUEST_TIMEOUT
 from app.intake.shared_connection import SharedConnection
@@ -53,7 +53,7 @@ def _admitting(client: Redis, admit: Callable[[Info], None]) -> Redis:
         connection.send_command("INFO")
         try:
             answer = connection.read_response()
-        except ResponseError:  # this user may not ask
+        except NoPermissionError:
             answer = b""
         admit(read(answer))
 

@@ -18,6 +18,12 @@ from redis import Redis, SSLConnection, exceptions
 
 from app.intake.trust import Info, read
 
+_ERRORS = {
+    "NOPERM": exceptions.NoPermissionError,
+    "NOSCRIPT": exceptions.NoScriptError,
+    "READONLY": exceptions.ReadOnlyError,
+}
+
 
 class SharedConnection:
     """Opened at its first use, and again after it was lost. Belongs to one event loop."""
@@ -119,7 +125,7 @@ class SharedConnection:
 async def _ask(pipeline: "_Pipeline") -> Info:
     try:
         return read(await pipeline.send(("INFO",)))
-    except exceptions.ResponseError:  # this user may not ask
+    except exceptions.NoPermissionError:
         return {}
 
 
@@ -207,5 +213,4 @@ class _Pipeline(asyncio.Protocol):
 
 
 def _reply_error(text: str) -> exceptions.ResponseError:
-    kinds = {"NOSCRIPT": exceptions.NoScriptError, "READONLY": exceptions.ReadOnlyError}
-    return kinds.get(text.partition(" ")[0], exceptions.ResponseError)(text)
+    return _ERRORS.get(text.partition(" ")[0], exceptions.ResponseError)(text)

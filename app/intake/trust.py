@@ -8,7 +8,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from redis import Redis, RedisError, ResponseError
+from redis import Redis, RedisError
+from redis.exceptions import NoPermissionError
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,9 @@ def risk_of(info: Info) -> str | None:
     """Why this Redis may lose what it holds, or None. What it does not tell counts against it."""
     if info.get("role", "master") != "master":
         return "is a replica"
-    if str(info.get("aof_enabled")) != "1":
+    if "aof_enabled" not in info:
+        return "does not say whether it keeps an append-only file"
+    if str(info["aof_enabled"]) != "1":
         return "keeps no append-only file"
     # volatile-* spares the stream, which never expires, but not the seen ids that tell a repeat.
     policy = info.get("maxmemory_policy", "unknown")
@@ -74,7 +77,7 @@ def ask(client: Redis) -> Info:
     """What Redis says of itself; nothing where this user may not ask. redis.RedisError."""
     try:
         info: Info = client.info()
-    except ResponseError:
+    except NoPermissionError:
         return {}
     return info
 
