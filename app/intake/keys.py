@@ -78,6 +78,11 @@ def seen_lifetime(window: int) -> int:
     return window + -(-window // BUCKETS_PER_WINDOW)
 
 
+def probe() -> str:
+    """Written to see whether Redis takes writes."""
+    return "{t0}:probe"
+
+
 def spooled(host: str) -> str:
     """Since when something waits in the spool of a machine (Unix seconds)."""
     return f"{{t0}}:spool:{host}"

@@ -5,6 +5,7 @@ batch is on the disk when `append` returns (WAL, synchronous=FULL: fsync before 
 is bounded; what is given back makes room.
 """
 
+import errno
 import logging
 import os
 import sqlite3
@@ -110,6 +111,11 @@ class Spool:
         return self._max_pages - pages + free > _ROOM_PAGES and (
             disk.f_bavail * disk.f_frsize > _ROOM_PAGES * _PAGE
         )
+
+    def ping(self) -> None:
+        """sqlite3.Error, OSError: it would not take a batch."""
+        if not self.has_room():
+            raise OSError(errno.ENOSPC, "the spool has no room")
 
     def close(self) -> None:
         with self._lock:

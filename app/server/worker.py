@@ -88,6 +88,7 @@ class Worker(Base):
         ]
         # What the run before left in the spool is given back.
         self.wsgi.extensions["drainer"].start()
+        self.wsgi.extensions["watch"].start()
         while self.alive and self.ppid == os.getppid():
             self._tick()
             with suppress(TimeoutError):
@@ -112,6 +113,7 @@ class Worker(Base):
         """The requests are answered: give back what still waits, and close the connections."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a repeated one has nothing left to stop
         extensions = self.wsgi.extensions
+        extensions["watch"].stop()
         extensions["drainer"].stop()
         threads.shutdown(wait=False, cancel_futures=True)
         extensions["intake"].close()

@@ -35,6 +35,7 @@ BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
 RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another takes it over
 RECLAIM_EVERY = 10.0  # s
 FORGET_AFTER = 60 * 60 * 1000  # ms of silence after which a consumer without entries is dead
+_AFTER_ALL = f"{2**64 - 1}-0"  # the id of no entry, after that of each
 
 # To delete a consumer drops what it has pending: looked at and deleted in one step.
 _FORGET = """
@@ -207,6 +208,7 @@ class Consumer:
         if time.monotonic() - self._reclaimed_at < RECLAIM_EVERY:
             return []
         self._reclaimed_at = time.monotonic()
+        self._show_up()
         entries: list[Entry] = []
         for stream in self._streams:
             self._forget(stream, "")
@@ -237,6 +239,10 @@ class Consumer:
             )
             entries += [Entry(stream, id_, fields) for id_, fields in claimed if fields]
         return entries
+
+    def _show_up(self) -> None:
+        """Be seen while nothing comes: up to Redis 7.0 a read that finds nothing does not count."""
+        self._read(_AFTER_ALL)
 
     def _consumers(self, stream: str) -> list[tuple[str, int]]:
         """Each consumer's name, and how many entries it has read and not acknowledged."""

@@ -63,7 +63,7 @@ class Running:
     def __init__(self, line, env, log, command=None, release=ROOT):
         """`command` instead of the Procfile's, where a test needs another; `release` is the folder
         of another release."""
-        self.log = log
+        self.log, self.env = log, env
         procfile = (release / "Procfile").read_text().splitlines()
         command = command or dict(entry.split(": ", 1) for entry in procfile)[line]
         with log.open("ab") as output:
