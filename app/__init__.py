@@ -10,6 +10,7 @@ from app import (
     health,
     intake,
     merchant,
+    metrics,
     responses,
     sentry,
     tracker,
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     parts = intake.build(settings)
     app.extensions["intake"], app.extensions["drainer"] = parts.intake, parts.drainer
     app.extensions["database"] = parts.postgres.connection
+    metrics.init_app(app, parts.redis, settings)
     responses.init_app(app)
     health.init_app(app, parts, settings)
     tracking.init_app(app, settings)

@@ -58,6 +58,7 @@ class Settings:
     email_hash_key: bytes = key()
     metrics_token: str = secret()
     sentry_dsn: str = secret()
+    revision: str = text(variable="HEROKU_SLUG_COMMIT")
     port: int = number(8000, least=1, most=65535)
     web_concurrency: int = number(2, least=1)  # processes
     web_threads: int = number(8, least=1)  # of each process

@@ -73,6 +73,7 @@ class Worker(Base):
         ]
         # What the run before left in the spool is given back.
         self.wsgi.extensions["drainer"].start()
+        self.wsgi.extensions["reporter"].start()
         while self.alive and self.ppid == os.getppid():
             self._tick()
             with suppress(TimeoutError):
@@ -98,6 +99,7 @@ class Worker(Base):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a repeated one has nothing left to stop
         extensions = self.wsgi.extensions
         extensions["drainer"].stop()
+        extensions["reporter"].stop()
         threads.shutdown(wait=False, cancel_futures=True)
         extensions["intake"].close()
         extensions["reports"].close()

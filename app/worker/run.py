@@ -16,6 +16,7 @@ from app.worker.consumer import Consumer
 from app.worker.consuming import Consuming, consumer_name
 from app.worker.duty import Duty
 from app.worker.housekeeping import Housekeeping
+from app.worker.measured import Measured
 from app.worker.reporting import Reporting
 from app.worker.signals import stop_on_signals
 from app.worker.storing import Storing, parse
@@ -34,9 +35,11 @@ def run(settings: Settings) -> None:
     """Store what the streams hold until SIGTERM or SIGINT, and keep house beside it."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     client = worker_client(settings)
+    measured = Measured(client, revision=settings.revision)
     storing = Storing(
         lambda: connect(settings.database_url, "worker"),
-        Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT),
+        Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT, on_copy=measured.copied),
+        measured.stored,
     )
     consumer = Consumer(
         client,
@@ -47,12 +50,14 @@ def run(settings: Settings) -> None:
     )
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
+        measured.reporter.start()
         threads = [duty.start(stop) for duty in _duties_beside(settings, consumer)]
         Consuming(consumer, client, stop).run(stop)
         with suppress(redis.RedisError):  # then others forget it after an hour
             consumer.leave()
         for thread in threads:
             thread.join(_JOIN_TIMEOUT)
+        measured.reporter.stop()
         logger.info("worker stopped", extra={"action": "worker_stopped"})
     storing.close()
     client.close()
