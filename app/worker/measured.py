@@ -1,5 +1,7 @@
 """What the worker measures of itself. It serves nothing: the figures go to Redis."""
 
+import threading
+
 from redis import Redis
 
 from app.metrics.histograms import COPIES, SIZES, STORES, Histograms
@@ -7,7 +9,10 @@ from app.metrics.reporter import Reporter
 
 
 class Measured:
+    """Several threads store."""
+
     def __init__(self, client: Redis, *, revision: str) -> None:
+        self._lock = threading.Lock()
         self._stores, self._copies = Histograms(STORES), Histograms(COPIES)
         self._sizes = Histograms(SIZES)
         histograms = [self._stores, self._copies, self._sizes]
@@ -15,8 +20,10 @@ class Measured:
 
     def stored(self, seconds: float, events: int) -> None:
         """A transaction is committed."""
-        self._stores.observe(seconds)
-        self._sizes.observe(events)
+        with self._lock:
+            self._stores.observe(seconds)
+            self._sizes.observe(events)
 
     def copied(self, seconds: float) -> None:
-        self._copies.observe(seconds)
+        with self._lock:
+            self._copies.observe(seconds)
