@@ -13,6 +13,7 @@ from app import (
     metrics,
     responses,
     sentry,
+    tracing,
     tracker,
     tracking,
     webhooks,
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     responses.init_app(app)
     health.init_app(app, parts, settings)
     tracking.init_app(app, settings)
+    tracing.init_app(app, settings)
     tracker.init_app(app, settings)
     merchant.init_app(app, settings)
     webhooks.init_app(app)

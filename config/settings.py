@@ -58,6 +58,7 @@ class Settings:
     email_hash_key: bytes = key()
     metrics_token: str = secret()
     sentry_dsn: str = secret()
+    otel_exporter_otlp_endpoint: str = text()
     revision: str = text(variable="HEROKU_SLUG_COMMIT")
     port: int = number(8000, least=1, most=65535)
     web_concurrency: int = number(2, least=1)  # processes
@@ -95,6 +96,11 @@ def _lacking(values: Mapping[str, Any]) -> Iterator[str]:
     """What one setting needs besides itself."""
     if values["sentry_dsn"] and not find_spec("sentry_sdk"):
         yield "SENTRY_DSN: needs a package that is not installed: pip install '.[sentry]'."
+    if values["otel_exporter_otlp_endpoint"] and not find_spec("opentelemetry"):
+        yield (
+            "OTEL_EXPORTER_OTLP_ENDPOINT: needs packages that are not installed:"
+            " pip install '.[otel]'."
+        )
     if values["sentry_dsn"] and not _DSN.fullmatch(values["sentry_dsn"]):
         yield "SENTRY_DSN: is not a DSN such as https://key@host/1."
     if values["hash_emails"] and not values["email_hash_key"]:

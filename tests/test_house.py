@@ -19,6 +19,7 @@ ROOMS = {
     "intake": {"batch", "store", "config"},
     "metrics": {"intake", "config"},
     "tracking": {"batch", "intake", "replies", "responses", "shopify", "config"},
+    "tracing": {"batch", "intake", "replies", "shopify", "tracking", "config"},
     "responses": {"replies", "config"},
     "tracker": {"replies", "responses", "shopify", "config"},
     "privacy": {"batch", "commands", "counts", "intake", "shopify", "store", "config"},
@@ -29,7 +30,7 @@ ROOMS = {
     "merchant": {"batch", "commands", "counts", "health", "replies", "responses", "shopify",
                  "store", "config"},
     "worker": {"batch", "commands", "counts", "intake", "metrics", "privacy", "sentry", "store",
-               "webhooks", "config"},
+               "tracing", "webhooks", "config"},
     "server": {"intake", "metrics", "replies", "shopify", "tracking", "config"},
 }  # fmt: skip
 # May import all: the factory, the list of commands, what runs on a developer's machine.

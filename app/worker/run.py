@@ -12,6 +12,7 @@ from app.privacy.waiting import Journals
 from app.privacy.work import Work
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.writer import Writer
+from app.tracing import traced
 from app.worker.consumer import Consumer
 from app.worker.consuming import Consuming, consumer_name
 from app.worker.duty import Duty
@@ -44,7 +45,7 @@ def run(settings: Settings) -> None:
     consumer = Consumer(
         client,
         parse,
-        storing.store,
+        traced(storing.store, settings),
         streams=[keys.stream(partition) for partition in range(settings.stream_partitions)],
         name=consumer_name(),
     )
