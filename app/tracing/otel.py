@@ -25,6 +25,7 @@ from app.tracking.endpoint import Endpoint
 from config.settings import Settings
 
 _NAME = "genlook"
+_TIMEOUT = 2.0  # s, of a collector that is away: a process that stops waits for it once
 # No address, no query string, no agent, no cause that quotes a row. Statements have placeholders
 # where their values are.
 _KEPT = frozenset(
@@ -44,7 +45,9 @@ def provider(
     name = f"genlook-{process}" if is_default else str(given)
     resource = Resource.create({SERVICE_NAME: name, SERVICE_VERSION: settings.revision})
     made = TracerProvider(resource=resource)
-    made.add_span_processor(BatchSpanProcessor(Stripped(exporter or OTLPSpanExporter())))
+    made.add_span_processor(
+        BatchSpanProcessor(Stripped(exporter or OTLPSpanExporter(timeout=_TIMEOUT)))
+    )
     propagate.set_global_textmap(Disbelief())
     PsycopgInstrumentor().instrument(tracer_provider=made)
     return made

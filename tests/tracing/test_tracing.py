@@ -50,7 +50,7 @@ def tracing(settings, database, exporter):
     provider.shutdown()
 
 
-def test_a_request_s_statements_belong_to_its_trace(tracing):
+def test_a_request_s_statements_belong_to_its_trace(tracing, caplog):
     caller, spans = tracing
     for _ in range(2):
         assert caller.post(body()).status_code == 200
@@ -65,6 +65,7 @@ def test_a_request_s_statements_belong_to_its_trace(tracing):
         ]
         assert any("unreported_batches" in span.attributes["db.statement"] for span in children)
     assert len({span.context.trace_id for span in intakes}) == 2
+    assert caplog.text == ""
 
 
 def test_other_routes_are_traced_under_their_rule(tracing):
