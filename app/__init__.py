@@ -48,7 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     parts = intake.build(settings)
     app.extensions["intake"], app.extensions["drainer"] = parts.intake, parts.drainer
     app.extensions["database"] = parts.postgres.connection
-    metrics.init_app(app, parts.redis, settings)
+    metrics.init_app(app, parts, settings)
     responses.init_app(app)
     health.init_app(app, parts, settings)
     tracking.init_app(app, settings)

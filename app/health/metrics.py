@@ -1,6 +1,7 @@
 """What /metrics shows. Units, names and types follow
 https://prometheus.io/docs/practices/naming/."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -9,10 +10,10 @@ from redis import Redis
 
 from app.health.exposition import Family, counter, gauge, histogram, rendered
 from app.health.figures import OfPostgres, OfRedis, ask_postgres, ask_redis
-from app.health.status import Status
+from app.health.status import Status, Waiting
 from app.intake.outcomes import EVENTS
 from app.metrics.histograms import METRICS
-from app.metrics.process import Process
+from app.metrics.process import HOST, Process
 
 # The outcomes of events; all other counts are of requests.
 _OUTCOMES = ("received", *EVENTS)
@@ -27,7 +28,8 @@ def exposed(
     """Whatever cannot be read is left out."""
     of_redis = ask_redis(redis) if status.redis == "up" else None
     of_postgres = ask_postgres(connected) if status.postgres == "up" else None
-    families = [*_of_status(status)]
+    processes = of_redis.reported.processes if of_redis else []
+    families = [*_of_status(status), *_of_spools(status.spool, processes)]
     if of_redis:
         families += [*_of_events(status), *_of_redis(of_redis)]
     if of_postgres:
@@ -54,7 +56,7 @@ def _of_status(status: Status) -> Iterator[Family]:
     up.add(int(status.postgres == "up"), {"server": "postgres"})
     up.add(int(status.redis == "up"), {"server": "redis"})
     yield up
-    waiting, spool = status.backlog, status.spool
+    waiting = status.backlog
     yield gauge(
         "genlook_backlog_batches",
         "Batches in Redis that no worker has stored yet.",
@@ -65,13 +67,6 @@ def _of_status(status: Status) -> Iterator[Family]:
         "For how long the oldest of them has waited.",
         None if waiting is None else waiting.oldest_seconds or 0,
     )
-    of_machine = "on the disk of the machine that answers"
-    yield gauge("genlook_spool_batches", f"Batches in the spool {of_machine}.", spool.batches)
-    yield gauge(
-        "genlook_spool_oldest_seconds",
-        f"For how long the oldest batch has waited in the spool {of_machine}.",
-        spool.oldest_seconds or 0,
-    )
     yield gauge(
         "genlook_worker_seen_seconds", "Since a worker was last seen.", status.worker_seen_seconds
     )
@@ -79,6 +74,25 @@ def _of_status(status: Status) -> Iterator[Family]:
     for journal, seconds in status.paused.items():
         paused.add(seconds, {"journal": journal})
     yield paused
+
+
+def _of_spools(own: Waiting, processes: list[Process]) -> Iterator[Family]:
+    """Those of other machines are known through Redis only."""
+    # All processes of a machine tell of the same spool; the last one counts.
+    others = {one.host: one for one in sorted(processes, key=lambda one: one.at)}
+    others.pop(HOST, None)
+    ages = [time.time() - one.spool_oldest_at for one in others.values() if one.spool_oldest_at]
+    whose = "of all web machines; while Redis is away, of the one that answers"
+    yield gauge(
+        "genlook_spool_batches",
+        f"Batches that wait on the disks {whose}.",
+        own.batches + sum(one.spool_batches for one in others.values()),
+    )
+    yield gauge(
+        "genlook_spool_oldest_seconds",
+        f"For how long the oldest batch has waited on the disks {whose}.",
+        max(own.oldest_seconds or 0, *ages, 0),
+    )
 
 
 def _of_redis(found: OfRedis) -> Iterator[Family]:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sqlite3
 import time
 import tomllib
 from dataclasses import dataclass, fields
@@ -12,6 +13,9 @@ from typing import Self
 
 import orjson
 
+from app.intake.spool import Backlog, Spool
+
+HOST = os.environ.get("DYNO") or socket.gethostname()
 _STARTED_AT = time.time()
 _PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 _MEMORY = Path("/proc/self/statm")  # Linux
@@ -30,6 +34,8 @@ class Process:
     memory_bytes: int | None = None  # resident
     cpu_seconds: float = 0.0  # since the start
     connections: int | None = None  # of callers
+    spool_batches: int = 0  # of the process's machine
+    spool_oldest_at: float | None = None  # Unix seconds
     version: str = ""
     revision: str = ""
     python: str = ""
@@ -45,20 +51,33 @@ class Process:
         return f"{self.kind}:{self.host}:{self.pid}"
 
 
-def this_process(kind: str, revision: str, connections: int | None) -> Process:
+def this_process(
+    kind: str, revision: str, *, connections: int | None = None, spool: Spool | None = None
+) -> Process:
+    spooled = _backlog(spool)
     return Process(
         kind=kind,
-        host=os.environ.get("DYNO") or socket.gethostname(),
+        host=HOST,
         pid=os.getpid(),
         at=time.time(),
         started_at=_STARTED_AT,
         memory_bytes=_memory(),
         cpu_seconds=time.process_time(),
         connections=connections,
+        spool_batches=spooled.batches,
+        spool_oldest_at=spooled.oldest_at,
         version=_version(),
         revision=revision,
         python=python_version(),
     )
+
+
+def _backlog(spool: Spool | None) -> Backlog:
+    nothing = Backlog(0, None)
+    try:
+        return spool.backlog() if spool else nothing
+    except (sqlite3.Error, OSError):  # damaged, or not readable
+        return nothing
 
 
 def _memory() -> int | None:

@@ -16,6 +16,7 @@ import orjson
 from redis import Redis, RedisError
 
 from app.intake import keys
+from app.intake.spool import Spool
 from app.metrics.histograms import Histograms, Labels
 from app.metrics.process import Process, this_process
 
@@ -35,12 +36,13 @@ class Reporter:
         *,
         kind: str,
         revision: str,
+        spool: Spool | None = None,
     ) -> None:
         """`kind` is web or worker."""
         self.count_connections: Callable[[], int | None] = lambda: None  # of callers
         self._client = client
         self._histograms = histograms
-        self._kind, self._revision = kind, revision
+        self._kind, self._revision, self._spool = kind, revision, spool
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
@@ -85,7 +87,9 @@ class Reporter:
             self._stop.wait(_EVERY)
 
     def _this_process(self) -> Process:
-        return this_process(self._kind, self._revision, self.count_connections())
+        return this_process(
+            self._kind, self._revision, connections=self.count_connections(), spool=self._spool
+        )
 
     def _forget_the_dead(self, also: str) -> None:
         told: Any = self._client.hgetall(keys.processes())

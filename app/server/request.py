@@ -16,8 +16,8 @@ from app.replies import Reply, envelope
 LINE_LIMIT = 8190  # bytes of the request line; Shopify's signed query grows with the shop's page
 FIELD_LIMIT = 8190  # bytes of a header field
 FIELDS_LIMIT = 100
-UNKNOWN = "unknown"  # the route of what is none of the app's
 HEAD_LIMIT = 64 * 1024  # bytes of a head in all, and of what comes between the pieces of a body
+UNKNOWN = "unknown"  # the route of what is none of the app's
 
 _ORIGIN = re.compile(rb"^https?://[^/?]*", re.IGNORECASE)  # RFC 9112, 3.2.2
 _MESSAGES = {

@@ -4,12 +4,16 @@ import socket
 import subprocess
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from shutil import which
 
+import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import RedisError
 
+from app.intake import keys
+from app.metrics.process import this_process
 from tests.calls import PATH, body, event
 from tests.processes.running import wait_until
 from tests.server.conftest import PLAIN, post
@@ -120,6 +124,22 @@ def test_a_caller_that_sends_slowly_is_not_timed(app):
         assert b" 200 " in connection.recv(65536)
         [numbers] = server.requests.take().values()
     assert numbers[-1] < time.perf_counter() - begun - 0.1
+
+
+def test_the_spools_of_all_machines_are_added_up(calling, scraped, redis_client):
+    away = calling(intake="store", database_url=NO_POSTGRES, redis_url=NO_REDIS)
+    away.post(body())
+    caller = calling(metrics_token="right", intake="store", database_url=NO_POSTGRES)
+    _, alone = scraped(caller)
+    assert alone["genlook_spool_batches"] == [({}, 1)]
+    process = this_process("web", "")
+    for pid in (1, 2):
+        there = replace(process, host="another", pid=pid, spool_batches=7,
+                        spool_oldest_at=time.time() - 600)  # fmt: skip
+        redis_client.hset(keys.processes(), there.name, orjson.dumps(there))
+    _, all_of_them = scraped(caller)
+    assert all_of_them["genlook_spool_batches"] == [({}, 8)]
+    assert 600 <= all_of_them["genlook_spool_oldest_seconds"][0][1] < 700
 
 
 def test_redis_s_limit_is_shown_where_there_is_one(calling, scraped, redis_client):

@@ -79,7 +79,7 @@ def test_nothing_is_lost_between_the_one_who_observes_and_the_one_who_takes():
 
 
 def test_a_process_is_forgotten_when_it_stops_or_falls_silent(reporting, redis_client):
-    process = this_process("worker", "", None)
+    process = this_process("worker", "")
     silent = replace(process, host="gone", at=process.at - LIFETIME - 1)
     redis_client.hset(keys.processes(), silent.name, orjson.dumps(silent))
     assert read(redis_client).processes == []
