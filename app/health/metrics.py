@@ -4,6 +4,7 @@ https://prometheus.io/docs/practices/naming/."""
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from psycopg import Connection
 from redis import Redis
@@ -103,7 +104,8 @@ def _of_redis(found: OfRedis) -> Iterator[Family]:
         found.memory_limit,
     )
     for metric in METRICS:
-        yield histogram(metric, found.reported.observed[metric.name])
+        text = f"{metric.help} {_GLOBAL}"
+        yield histogram(replace(metric, help=text), found.reported.observed[metric.name])
     yield from _of_processes(found.reported.processes)
 
 

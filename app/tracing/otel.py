@@ -3,7 +3,7 @@
 Source: https://opentelemetry.io/docs/languages/python/
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry import propagate
@@ -120,10 +120,19 @@ class Stripped(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
+def _name(given: str, attributes: Mapping[str, object]) -> str:
+    """Where no route fits, the instrumentation takes the caller's path for a name."""
+    method = attributes.get("http.method", attributes.get("http.request.method"))
+    if method is None:  # none of Flask's
+        return given
+    route = attributes.get("http.route")
+    return f"{method} {route}" if route else str(method)
+
+
 def _stripped(span: ReadableSpan) -> ReadableSpan:
     attributes = span.attributes or {}
     return ReadableSpan(
-        name=span.name,
+        name=_name(span.name, attributes),
         context=span.context,
         parent=span.parent,
         resource=span.resource,

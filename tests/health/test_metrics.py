@@ -75,6 +75,15 @@ def test_what_cannot_be_read_is_left_out_and_not_0(calling, scraped):
     assert no_postgres.keys() >= OF_REDIS
 
 
+def test_totals_say_that_they_are_global(calling, scraped):
+    caller = calling(metrics_token="right")
+    caller.post(body())
+    text, _ = scraped(caller)
+    for name in ("events_total", "incidents_total", "request_duration_seconds"):
+        [line] = [line for line in text.splitlines() if f"HELP genlook_{name} " in line]
+        assert "of all processes together" in line
+
+
 def test_the_totals_of_a_system_that_has_seen_nothing_are_0(calling, scraped):
     _, found = scraped(calling(metrics_token="right"))
     assert ({"outcome": "accepted"}, 0) in found["genlook_events_total"]
