@@ -1,6 +1,7 @@
 """Traces, from a request to its rows, and what is not in them."""
 
 import json
+import socket
 from contextlib import closing
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from app.store.writer import Writer
 from app.tracing import otel
 from app.worker.storing import Storing
 from tests.calls import CONTEXT, Caller, body, event
+from tests.processes.running import wait_until
 from tests.serving import Client, serving
 
 SHOPPER = {
@@ -130,3 +132,15 @@ def test_it_is_off_where_nothing_is_set(app):
 
 def text_of(spans):
     return json.dumps([json.loads(span.to_json()) for span in spans])
+
+
+def test_a_body_that_comes_late_is_answered_all_the_same(tracing, caplog):
+    caller, spans = tracing
+    with closing(socket.create_connection(caller._client._address, timeout=10)) as connection:
+        connection.sendall(b"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
+                           b"X-Shopify-Hmac-Sha256: x\r\nX-Shopify-Topic: a/b\r\n"
+                           b"X-Shopify-Shop-Domain: a-shop.myshopify.com\r\n\r\n")  # fmt: skip
+        wait_until(lambda: spans())
+        connection.sendall(b"{}")
+        assert b" 401 " in connection.recv(65536)
+    assert "Traceback" not in caplog.text
