@@ -10,8 +10,10 @@ from app import (
     health,
     intake,
     merchant,
+    metrics,
     responses,
     sentry,
+    tracing,
     tracker,
     tracking,
     webhooks,
@@ -47,9 +49,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["intake"], app.extensions["drainer"] = parts.intake, parts.drainer
     app.extensions["watch"] = parts.watch
     app.extensions["database"] = parts.postgres.connection
+    metrics.init_app(app, parts, settings)
     responses.init_app(app)
     health.init_app(app, parts, settings)
     tracking.init_app(app, settings)
+    tracing.init_app(app, settings)
     tracker.init_app(app, settings)
     merchant.init_app(app, settings)
     webhooks.init_app(app)

@@ -30,8 +30,8 @@ def _setting(kind: Kind, default: _T, *, hidden: bool = False) -> _T:
     return field(default=default, repr=not hidden, metadata={"kind": kind})
 
 
-def text(default: str = "") -> str:
-    return _setting(Kind(str), default)
+def text(default: str = "", *, variable: str = "") -> str:
+    return _setting(Kind(str, variable=variable), default)
 
 
 def secret() -> str:

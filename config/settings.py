@@ -58,6 +58,8 @@ class Settings:
     email_hash_key: bytes = key()
     metrics_token: str = secret()
     sentry_dsn: str = secret()
+    otel_exporter_otlp_endpoint: str = text()
+    revision: str = text(variable="HEROKU_SLUG_COMMIT")
     port: int = number(8000, least=1, most=65535)
     web_concurrency: int = number(2, least=1)  # processes
     web_threads: int = number(8, least=1)  # of each process
@@ -94,6 +96,14 @@ def _lacking(values: Mapping[str, Any]) -> Iterator[str]:
     """What one setting needs besides itself."""
     if values["sentry_dsn"] and not find_spec("sentry_sdk"):
         yield "SENTRY_DSN: needs a package that is not installed: pip install '.[sentry]'."
+    collector = values["otel_exporter_otlp_endpoint"]
+    if collector and not find_spec("opentelemetry"):
+        yield (
+            "OTEL_EXPORTER_OTLP_ENDPOINT: needs packages that are not installed:"
+            " pip install '.[otel]'."
+        )
+    if collector and not re.match("https?://.", collector):
+        yield "OTEL_EXPORTER_OTLP_ENDPOINT: is not an address such as http://localhost:4318."
     if values["sentry_dsn"] and not _DSN.fullmatch(values["sentry_dsn"]):
         yield "SENTRY_DSN: is not a DSN such as https://key@host/1."
     if values["hash_emails"] and not values["email_hash_key"]:

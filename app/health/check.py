@@ -17,6 +17,7 @@ from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.store import migrate
 from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE, connect
+from app.store.figures import connections_allowed
 from config.settings import Settings
 
 OK, WARN, FIX = "ok", "warn", "fix"
@@ -104,16 +105,7 @@ def _postgres(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def _connections(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    allowed = int(
-        _value(
-            connection,
-            "SELECT least(current_setting('max_connections')::int"
-            " - current_setting('superuser_reserved_connections')::int,"
-            " nullif((SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user), -1),"
-            " nullif((SELECT datconnlimit FROM pg_database"
-            "  WHERE datname = current_database()), -1))",
-        )
-    )
+    allowed = connections_allowed(connection)
     web = settings.web_concurrency * (REQUEST_POOL_SIZE + REPORT_POOL_SIZE)
     needed = web + _WORKER_CONNECTIONS + _COMMAND_CONNECTIONS
     text = (

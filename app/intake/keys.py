@@ -91,3 +91,18 @@ def spooled(host: str) -> str:
 def skipped(journal: str) -> str:
     """Since when web processes skip a journal (Unix seconds); gone soon after they stop."""
     return f"{{t0}}:paused:{journal}"
+
+
+def observations() -> str:
+    """What all processes have observed (app/metrics), all-time: a field for each bucket."""
+    return "{t0}:observations"
+
+
+def observed(metric: str, *parts: str | int) -> str:
+    """A field of `observations`: the labels' values, then the bucket's bound or "sum"."""
+    return "|".join(map(str, (metric, *parts)))
+
+
+def processes() -> str:
+    """What each process has told about itself last."""
+    return "{t0}:processes"

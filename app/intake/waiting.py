@@ -7,6 +7,7 @@ which blocks. A task for each request costs more, and an `await` shows where oth
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -32,7 +33,12 @@ class Wait(Generic[T]):
 def offload(call: Callable[..., T], *args: Any) -> Wait[T]:
     """`call(*args)`, which blocks: on a thread of the loop's executor, or where the caller is."""
     bound = partial(call, *args)
-    return Wait(bound, lambda: asyncio.get_running_loop().run_in_executor(None, bound))
+
+    def on_loop() -> "asyncio.Future[T]":
+        # The thread knows what the request knows, its trace for one.
+        return asyncio.get_running_loop().run_in_executor(None, copy_context().run, bound)
+
+    return Wait(bound, on_loop)
 
 
 def run(coroutine: Coroutine[Wait[Any], Any, T]) -> T:
@@ -51,11 +57,14 @@ def run(coroutine: Coroutine[Wait[Any], Any, T]) -> T:
 
 
 def start(coroutine: Coroutine[Wait[Any], Any, T], done: Done) -> None:
-    """Drive the coroutine on the running loop; call `done` with what it returned, or raised."""
-    _step(coroutine, done, coroutine.send, None)
+    """Drive the coroutine on the running loop, each in a context of its own; call `done` with what
+    it returned, or raised."""
+    context = copy_context()
+    context.run(_step, context, coroutine, done, coroutine.send, None)
 
 
 def _step(
+    context: Context,
     coroutine: Coroutine[Wait[Any], Any, Any],
     done: Done,
     resume: Callable[[Any], Wait[Any]],
@@ -68,17 +77,22 @@ def _step(
     except BaseException as error:  # noqa: BLE001  # it belongs to the caller of `start`
         outcome, failure = None, error
     else:
-        wait.on_loop().add_done_callback(partial(_resume, coroutine, done))
+        wait.on_loop().add_done_callback(
+            partial(_resume, context, coroutine, done), context=context
+        )
         return
     done(outcome, failure)
 
 
 def _resume(
-    coroutine: Coroutine[Wait[Any], Any, Any], done: Done, future: "asyncio.Future[Any]"
+    context: Context,
+    coroutine: Coroutine[Wait[Any], Any, Any],
+    done: Done,
+    future: "asyncio.Future[Any]",
 ) -> None:
     try:
         value = future.result()
     except BaseException as error:  # noqa: BLE001  # it belongs to the coroutine
-        _step(coroutine, done, coroutine.throw, error)
+        _step(context, coroutine, done, coroutine.throw, error)
     else:
-        _step(coroutine, done, coroutine.send, value)
+        _step(context, coroutine, done, coroutine.send, value)

@@ -11,6 +11,7 @@ from collections import deque
 from concurrent.futures import Future
 from functools import partial
 from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from app.intake.waiting import start
@@ -18,6 +19,7 @@ from app.replies import Reply
 from app.server import rendering
 from app.server.request import GoneAway, Request, RequestReader, refusal
 from app.shopify.app_proxy import Verdict
+from app.tracking import ENDPOINT
 from app.tracking.body import WIRE_LIMIT
 
 if TYPE_CHECKING:
@@ -142,6 +144,9 @@ class Connection(asyncio.Protocol):
     def finish(self, request: Request, reply: bytes, *, is_last: bool) -> None:
         """The last bytes of the reply."""
         self._server.answered += 1
+        self._server.requests.observe(
+            perf_counter() - request.started, request.route, request.status
+        )
         self._is_answering = False
         if self._transport is None:
             return
@@ -221,6 +226,7 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, request: Request) -> bool:
         """Take the next step with a request; False where it needs more of its body."""
+        request.started = perf_counter()
         if request.refused:
             logger.info(
                 "a request was refused",
@@ -239,6 +245,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def _serve_endpoint(self, request: Request) -> bool:
+        request.route = ENDPOINT
         if request.verdict is None:
             admitted = self._server.endpoint.admit(request.query)
             if isinstance(admitted, Reply):
@@ -266,6 +273,7 @@ class Connection(asyncio.Protocol):
             self._reply(request, reply)
 
     def _reply(self, request: Request, reply: Reply) -> None:
+        request.status = reply.status
         is_last = self.is_last(request)
         self.finish(request, self._rendered(reply, request.version, is_last=is_last),
                     is_last=is_last)  # fmt: skip

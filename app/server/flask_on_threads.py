@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, current_app
 from flask import request as flask_request
 
+from app.metrics import ROUTE
 from app.server import rendering
-from app.server.request import GoneAway, Request
+from app.server.request import UNKNOWN, GoneAway, Request
 
 if TYPE_CHECKING:
     from app.server.connection import Connection
@@ -92,6 +93,7 @@ class FlaskOnThreads:
             status, fields = int(line[:3]), sent
 
         pieces: Iterable[bytes] = self._app.wsgi_app(environ, start_response)  # type: ignore[arg-type]
+        request.status, request.route = status, environ.get(ROUTE, UNKNOWN)
         try:
             has_body = request.method != b"HEAD" and status not in _NO_BODY
             if not has_body or any(name.lower() == "content-length" for name, _ in fields):

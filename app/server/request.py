@@ -17,6 +17,7 @@ LINE_LIMIT = 8190  # bytes of the request line; Shopify's signed query grows wit
 FIELD_LIMIT = 8190  # bytes of a header field
 FIELDS_LIMIT = 100
 HEAD_LIMIT = 64 * 1024  # bytes of a head in all, and of what comes between the pieces of a body
+UNKNOWN = "unknown"  # the route of what is none of the app's
 
 _ORIGIN = re.compile(rb"^https?://[^/?]*", re.IGNORECASE)  # RFC 9112, 3.2.2
 _MESSAGES = {
@@ -46,7 +47,8 @@ class Request:
     it counts, and nothing follows it."""
 
     __slots__ = ("body", "fields", "is_complete", "keep_alive", "limit", "method", "path", "query",
-                 "refused", "size", "step", "verdict", "version")  # fmt: skip
+                 "refused", "route", "size", "started", "status", "step", "verdict",
+                 "version")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, version: str, keep_alive: bool) -> None:
         self.method, self.version, self.keep_alive = method, version, keep_alive
@@ -62,6 +64,9 @@ class Request:
         self.refused: Reply | None = None
         self.step = 0  # how far the connection has come with it
         self.verdict: object = None
+        self.route = UNKNOWN
+        self.started = 0.0  # of perf_counter: when it was taken up as it is
+        self.status = 0  # of the reply
 
     def add(self, piece: bytes) -> None:
         if not self.body:  # and mostly nothing follows

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from flask import Flask
 
+from app.metrics.histograms import Histograms
 from app.server import rendering
 from app.server.connection import Connection
 from app.server.flask_on_threads import FlaskOnThreads
+from app.tracking import ENDPOINT
 from app.tracking.endpoint import Endpoint
 
 TICK = 1.0  # s between two calls of `tick`
@@ -37,12 +39,14 @@ class Server:
         self.loop = loop
         self.limits = limits or TimeLimits()
         self.endpoint: Endpoint = app.extensions["endpoint"]
-        rules = {rule.rule for rule in app.url_map.iter_rules("tracking.receive_events")}
+        rules = {rule.rule for rule in app.url_map.iter_rules(ENDPOINT)}
         self.endpoint_paths = frozenset(rule + slash for rule in rules for slash in ("", "/"))
         self.flask = FlaskOnThreads(
             app, loop, threads, taking_timeout=self.limits.taking + 2 * TICK
         )
         self.connections: set[Connection] = set()
+        self.requests: Histograms = app.extensions["requests"]
+        app.extensions["reporter"].count_connections = lambda: len(self.connections)
         self.taking = 0  # batches on their way into a journal, also of callers who have gone
         self.is_stopping = False
         self.answered = 0  # requests

@@ -89,6 +89,7 @@ class Worker(Base):
         # What the run before left in the spool is given back.
         self.wsgi.extensions["drainer"].start()
         self.wsgi.extensions["watch"].start()
+        self.wsgi.extensions["reporter"].start()
         while self.alive and self.ppid == os.getppid():
             self._tick()
             with suppress(TimeoutError):
@@ -115,6 +116,7 @@ class Worker(Base):
         extensions = self.wsgi.extensions
         extensions["watch"].stop()
         extensions["drainer"].stop()
+        extensions["reporter"].stop()
         threads.shutdown(wait=False, cancel_futures=True)
         extensions["intake"].close()
         extensions["reports"].close()

@@ -5,6 +5,7 @@ first, and only on a unique violation the rows take the way of INSERT … ON CON
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -40,8 +41,11 @@ _Way = Callable[[Connection, dict[int, bytes], list[bytes]], int]
 class Writer:
     """Writes batches in transactions of its own. Safe to share between threads."""
 
-    def __init__(self, *, statement_timeout: int) -> None:
-        """`statement_timeout` in milliseconds."""
+    def __init__(
+        self, *, statement_timeout: int, on_copy: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """`statement_timeout` in milliseconds. `on_copy` is told how long the rows took."""
+        self._on_copy = on_copy
         self._begin = f"BEGIN; SET LOCAL statement_timeout = {statement_timeout:d}"
         self._shop_ids: dict[str, int] = {}
 
@@ -74,7 +78,10 @@ class Writer:
                 events += [b"%d\t%b\t%d\n" % (shop_id, e, batch_id) for e in batch.events]
             # In one order for all writers, and nearly that of the key.
             events.sort()
-            return way(connection, parents, events)
+            started = time.perf_counter()
+            stored = way(connection, parents, events)
+            self._on_copy(time.perf_counter() - started)
+            return stored
 
     @contextmanager
     def _transaction(self, connection: Connection) -> Iterator[None]:

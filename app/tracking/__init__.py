@@ -6,6 +6,8 @@ from app.tracking.endpoint import Endpoint
 from app.tracking.routes import bp
 from config.settings import Settings
 
+ENDPOINT = "tracking.receive_events"  # the route's name
+
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Mount the endpoint under the app proxy's path. Batches go to `app.extensions["intake"]`."""

@@ -12,10 +12,12 @@ from app.privacy.waiting import Journals
 from app.privacy.work import Work
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.writer import Writer
+from app.tracing import traced
 from app.worker.consumer import Consumer
 from app.worker.consuming import Consuming, consumer_name
 from app.worker.duty import Duty
 from app.worker.housekeeping import Housekeeping
+from app.worker.measured import Measured
 from app.worker.reporting import Reporting
 from app.worker.signals import stop_on_signals
 from app.worker.storing import Storing, parse
@@ -34,25 +36,29 @@ def run(settings: Settings) -> None:
     """Store what the streams hold until SIGTERM or SIGINT, and keep house beside it."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     client = worker_client(settings)
+    measured = Measured(client, revision=settings.revision)
     storing = Storing(
         lambda: connect(settings.database_url, "worker"),
-        Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT),
+        Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT, on_copy=measured.copied),
+        measured.stored,
     )
     consumer = Consumer(
         client,
         parse,
-        storing.store,
+        traced(storing.store, settings),
         streams=[keys.stream(partition) for partition in range(settings.stream_partitions)],
         name=consumer_name(),
     )
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
+        measured.reporter.start()
         threads = [duty.start(stop) for duty in _duties_beside(settings, consumer)]
         Consuming(consumer, client, stop).run(stop)
         with suppress(redis.RedisError):  # then others forget it after an hour
             consumer.leave()
         for thread in threads:
             thread.join(_JOIN_TIMEOUT)
+        measured.reporter.stop()
         logger.info("worker stopped", extra={"action": "worker_stopped"})
     storing.close()
     client.close()

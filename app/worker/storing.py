@@ -1,5 +1,6 @@
 """From stream entries to rows."""
 
+import time
 from collections.abc import Callable
 
 from psycopg import Connection
@@ -13,7 +14,14 @@ from app.worker.consumer import Entry
 class Storing:
     """Stores with one connection for each thread that calls it; a lost one is opened again."""
 
-    def __init__(self, connect: Callable[[], Connection], writer: Writer) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        writer: Writer,
+        on_stored: Callable[[float, int], None] = lambda seconds, events: None,
+    ) -> None:
+        """`on_stored` is told how long a transaction took, and how many events it was of."""
+        self._on_stored = on_stored
         self._connect = connect
         self._writer = writer
         self._idle: list[Connection] = []
@@ -22,6 +30,7 @@ class Storing:
         """Returns when all is committed. psycopg.Error: Postgres is away, call again later."""
         if not batches:
             return
+        started = time.perf_counter()
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -31,6 +40,7 @@ class Storing:
         finally:
             if not connection.closed:
                 self._idle.append(connection)
+        self._on_stored(time.perf_counter() - started, sum(len(batch.events) for batch in batches))
 
     def close(self) -> None:
         for connection in self._idle:

@@ -92,6 +92,7 @@ def test_every_fault_is_named_at_once(environment):
         ("SENTRY_DSN", "nonsense"),
         ("SENTRY_DSN", "https://sentry.io/1"),
         ("SENTRY_DSN", "https://key@sentry.io/project"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
     ],
 )
 def test_a_value_that_cannot_work_stops_the_start(environment, name, value):
@@ -115,10 +116,16 @@ def test_a_missing_or_empty_secret_stops_the_start(environment, secret):
 
 def test_what_a_setting_needs_besides_is_told(environment, monkeypatch):
     monkeypatch.setattr("config.settings.find_spec", lambda name: None)
-    environment(**REQUIRED, HASH_EMAILS="yes", SENTRY_DSN="https://x@sentry.io/1")
+    environment(
+        **REQUIRED,
+        HASH_EMAILS="yes",
+        SENTRY_DSN="https://x@sentry.io/1",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://localhost:4318",
+    )
     message = complaint()
     assert "EMAIL_HASH_KEY: is missing" in message
     assert "pip install '.[sentry]'" in message
+    assert "pip install '.[otel]'" in message
 
 
 def test_neither_secrets_nor_passwords_are_shown(environment):

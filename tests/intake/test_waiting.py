@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from contextvars import ContextVar
 
 import pytest
 
@@ -100,3 +101,23 @@ def test_what_blocks_runs_on_a_thread_of_its_own_only_on_the_loop():
 
     assert on_loop(request()) is not threading.main_thread()
     assert run(request()) is threading.main_thread()
+
+
+def test_each_request_keeps_what_it_knows_to_itself_and_its_threads():
+    known = ContextVar("known", default="nobody's")
+
+    async def request(name):
+        token = known.set(name)
+        await until(lambda: asyncio.sleep(0))
+        assert await offload(known.get) == name
+        known.reset(token)
+        return known.get()
+
+    async def main():
+        futures = [asyncio.get_running_loop().create_future() for _ in range(2)]
+        for future, name in zip(futures, "ab", strict=True):
+            start(request(name), lambda outcome, failure, future=future: future.set_result(
+                failure or outcome))  # fmt: skip
+        return await asyncio.gather(*futures), known.get()
+
+    assert asyncio.run(main()) == (["nobody's", "nobody's"], "nobody's")

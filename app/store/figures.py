@@ -1,0 +1,35 @@
+"""How much of Postgres is in use."""
+
+from collections.abc import Mapping
+
+from psycopg import Connection
+
+
+def database_size(connection: Connection) -> int:
+    """Bytes, of all schemas."""
+    row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    return int(row[0]) if row else 0
+
+
+def connections(connection: Connection) -> Mapping[str, int]:
+    """This role's, by the name they were opened under, and "other"."""
+    return dict(
+        connection.execute(
+            "SELECT CASE WHEN application_name ~ '^genlook [a-z]+$'"
+            " THEN split_part(application_name, ' ', 2) ELSE 'other' END AS name, count(*)"
+            " FROM pg_stat_activity"
+            " WHERE usename = current_user AND backend_type = 'client backend' GROUP BY name"
+        ).fetchall()
+    )
+
+
+def connections_allowed(connection: Connection) -> int:
+    """To this role and to this database."""
+    row = connection.execute(
+        "SELECT least(current_setting('max_connections')::int"
+        " - current_setting('superuser_reserved_connections')::int,"
+        " nullif((SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user), -1),"
+        " nullif((SELECT datconnlimit FROM pg_database"
+        "  WHERE datname = current_database()), -1))"
+    ).fetchone()
+    return int(row[0]) if row else 0
