@@ -72,7 +72,7 @@ class Spool:
         self._numbers = itertools.count()
         self._queued: dict[int, tuple[Any, ...]] = {}  # rows, by a number
         self._rests_until = 0.0
-        self._flag_path = folder / "waiting.lock"
+        self._flag_path = folder / "spool.sqlite-waiting"
         self._flag = -1  # the file's descriptor
 
     def append(self, submission: Submission) -> int:

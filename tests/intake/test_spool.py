@@ -153,7 +153,7 @@ def is_flagged(folder):
     """Whether a process waits to write."""
 
     def is_flagged():
-        with (folder / "waiting.lock").open() as file:
+        with (folder / "spool.sqlite-waiting").open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -185,7 +185,7 @@ def test_after_a_write_others_that_wait_have_a_turn_and_then_all_threads_write_a
 ):
     monkeypatch.setattr(spool_module, "_HAND_OVER", 0.5)
     spool.append(submission("a"))
-    with (folder / "waiting.lock").open() as other:
+    with (folder / "spool.sqlite-waiting").open() as other:
         fcntl.flock(other, fcntl.LOCK_SH)
         spool.append(submission("b"))
         started = time.monotonic()
@@ -240,7 +240,7 @@ def test_what_is_spooled_is_for_its_user_only(spool, folder):
         os.umask(old)
     assert folder.stat().st_mode & 0o777 == 0o700
     modes = {file.name: oct(file.stat().st_mode & 0o777) for file in folder.iterdir()}
-    files = {f"spool.sqlite{end}" for end in ("", "-wal", "-shm")} | {"waiting.lock"}
+    files = {f"spool.sqlite{end}" for end in ("", "-wal", "-shm")} | {"spool.sqlite-waiting"}
     assert modes == dict.fromkeys(files, "0o600")
 
 
