@@ -53,10 +53,11 @@ class Postgres:
         )
         return len(batch.events) - stored
 
-    def connection(self) -> AbstractContextManager[BoundedConnection]:
-        """A connection of the pool. psycopg.Error or psycopg_pool's."""
+    def connection(self, timeout: float | None = None) -> AbstractContextManager[BoundedConnection]:
+        """A connection of the pool, for which a request waits no longer than the pool says, or
+        `timeout` seconds. psycopg.Error or psycopg_pool's."""
         self._open()
-        return self._pool.connection()
+        return self._pool.connection(timeout)
 
     def ping(self) -> None:
         """psycopg.Error or psycopg_pool's: Postgres does not answer in time."""

@@ -3,15 +3,21 @@
 It takes a batch when neither Redis nor Postgres does, and gives batches back in order of arrival. A
 batch is on the disk when `append` returns (WAL, synchronous=FULL: fsync before the reply). The file
 is bounded; what is given back makes room.
+
+Whoever has the file writes what all threads of its process have waiting, in one transaction.
+SQLite has no queue for processes that wait: they raise a flag (a shared lock on a file beside it),
+and whoever sees one after a write leaves the file to them for a moment.
 """
 
 import errno
+import fcntl
+import itertools
 import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +32,7 @@ _FEWEST_PAGES = 16
 _ROOM_PAGES = 8  # less than this is full
 _BUSY_TIMEOUT = 0.8  # s a request waits for other processes' writes to end
 _BUSY_POLL = 0.002  # s; SQLite's own waiting sleeps ever longer, and in a queue comes too late
+_HAND_OVER = 10 * _BUSY_POLL  # s after a write, where others wait
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of arrival, a number is used once
@@ -37,6 +44,9 @@ CREATE TABLE IF NOT EXISTS batches (
     rejected   BLOB NOT NULL
 )
 """
+_INSERT = (
+    "INSERT INTO batches (spooled_at, v, shop, batch, events, rejected) VALUES (?, ?, ?, ?, ?, ?)"
+)
 _FIELDS = (b"v", b"shop", b"batch", b"events", b"rejected")
 
 
@@ -60,6 +70,11 @@ class Spool:
         self._max_pages = max(_FEWEST_PAGES, max_bytes // _PAGE)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._numbers = itertools.count()
+        self._queued: dict[int, tuple[Any, ...]] = {}  # rows, by a number
+        self._rests_until = 0.0
+        self._flag_path = folder / "spool.sqlite-waiting"
+        self._flag = -1  # the file's descriptor
 
     def append(self, submission: Submission) -> int:
         """Returns 0: which events were seen before is known once the batch is given back.
@@ -68,11 +83,12 @@ class Spool:
         """
         entry = submission.batch.to_entry()
         row = (time.time(), *(entry[name] for name in _FIELDS))
-        self._write(
-            "INSERT INTO batches (spooled_at, v, shop, batch, events, rejected)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            row,
-        )
+        number = next(self._numbers)
+        self._queued[number] = row
+        try:
+            self._when_free(lambda: self._write_queued(number))
+        finally:
+            self._queued.pop(number, None)
         return 0
 
     def oldest(self, number: int, *, after: int = 0) -> list[Spooled]:
@@ -90,7 +106,8 @@ class Spool:
     def remove(self, ids: Sequence[int]) -> None:
         """Delete batches that another journal has taken, or that are to be forgotten."""
         numbers = f"[{','.join(map(str, ids))}]"
-        self._write("DELETE FROM batches WHERE id IN (SELECT value FROM json_each(?))", [numbers])
+        statement = "DELETE FROM batches WHERE id IN (SELECT value FROM json_each(?))"
+        self._when_free(lambda: bool(self._open().execute(statement, [numbers])))
         with self._lock:  # its bytes are in the write-ahead log still
             self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -122,25 +139,77 @@ class Spool:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+            if self._flag >= 0:
+                os.close(self._flag)
+                self._flag = -1
 
-    def _write(self, statement: str, values: Sequence[Any]) -> None:
-        deadline = time.monotonic() + _BUSY_TIMEOUT
-        while True:
+    def _write_queued(self, number: int) -> bool:
+        """Write all rows that are queued, or, where not all can be, that of the number; whether it
+        is written, perhaps by another thread."""
+        if number in self._queued:
+            if time.monotonic() < self._rests_until:
+                return False
+            rows = dict(self._queued)
             try:
-                with self._lock:
-                    self._open().execute(statement, values)
-                return
-            except sqlite3.OperationalError as error:
-                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not is_busy or time.monotonic() > deadline:
+                self._insert(rows)
+            except sqlite3.Error as error:
+                if _is_busy(error) or len(rows) == 1:
                     raise
-            time.sleep(_BUSY_POLL)
+                self._insert({number: rows[number]})  # there may be room for one
+        return True
+
+    def _insert(self, rows: Mapping[int, tuple[Any, ...]]) -> None:
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.executemany(_INSERT, rows.values())
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk has ended it already
+                connection.execute("ROLLBACK")
+            raise
+        for number in rows:
+            self._queued.pop(number, None)
+        if self._flags(fcntl.LOCK_EX):
+            self._flags(fcntl.LOCK_UN)
+        else:
+            self._rests_until = time.monotonic() + _HAND_OVER
+
+    def _when_free(self, write: Callable[[], bool]) -> None:
+        """Call it until it has written, no other thread of the process at the same time."""
+        deadline = time.monotonic() + _BUSY_TIMEOUT
+        is_flagged = False
+        try:
+            while True:
+                try:
+                    with self._lock:
+                        if write():
+                            return
+                except sqlite3.OperationalError as error:
+                    if not _is_busy(error) or time.monotonic() > deadline:
+                        raise
+                    is_flagged = self._flags(fcntl.LOCK_SH)
+                time.sleep(_BUSY_POLL)
+        finally:
+            if is_flagged:
+                self._flags(fcntl.LOCK_UN)
+
+    def _flags(self, operation: int) -> bool:
+        """Raise this process's flag (LOCK_SH), lower it (LOCK_UN), or see that no other is raised
+        (LOCK_EX); whether that went."""
+        try:
+            fcntl.flock(self._flag, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _open(self) -> sqlite3.Connection:
         # Not before the first use: a connection must not be carried through gunicorn's fork.
         if self._connection is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._keep_private()
+            if self._flag < 0:
+                self._flag = os.open(self._flag_path, os.O_CREAT | os.O_RDWR, 0o600)
             try:
                 self._connection = self._connect()
             except sqlite3.OperationalError:
@@ -185,3 +254,7 @@ class Spool:
             "the spool is damaged and was renamed",
             extra={"action": "spool_damaged", "file": str(aside)},
         )
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 _LIMIT = 2 * 1024 * 1024  # bytes; a redaction may list many orders
 
+_CONNECTION_TIMEOUT = 3.0  # s; no shopper waits, and Shopify gives up after 5
+
 bp = Blueprint("webhooks", __name__)
 
 
@@ -43,7 +45,7 @@ def receive_webhook() -> Response:
         payload = parse_json(raw)
     delivery = read(raw, payload, headers)
     try:
-        with current_app.extensions["database"]() as connection:
+        with current_app.extensions["database"](_CONNECTION_TIMEOUT) as connection:
             taken = take(connection, delivery, datetime.now(UTC), settings.email_hash_key)
     except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
         logger.warning(

@@ -1,19 +1,24 @@
 """The spool on a real disk, and its way back."""
 
+import fcntl
 import os
 import sqlite3
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import pytest
 
 from app.batch import batch as batch_module
 from app.batch.batch import Batch
+from app.intake import spool as spool_module
 from app.intake.drainer import Drainer
 from app.intake.spool import Spool
 from tests.calls import body, event
 from tests.draining import drain
 from tests.intake.test_stream import submission
+from tests.processes.running import wait_until
 
 SUCCESS = b'{"success":true}'
 AWAY = {"database_url": "postgresql://127.0.0.1:1/x", "redis_url": "redis://127.0.0.1:1"}
@@ -116,7 +121,8 @@ def test_an_entry_that_cannot_be_read_is_given_back_as_rejected(spool, folder, d
     assert [bool(one.rejected) for one in taken] == [True, False]
 
 
-def test_many_threads_and_processes_share_the_file(spool, folder):
+def test_many_threads_and_processes_share_the_file(spool, folder, monkeypatch):
+    monkeypatch.setattr(spool_module, "_BUSY_TIMEOUT", 20)  # the disk of a busy machine may stall
     others = [Spool(folder, max_bytes=2**22) for _ in range(2)]
     errors = []
 
@@ -140,6 +146,53 @@ def test_many_threads_and_processes_share_the_file(spool, folder):
         other.close()
     assert errors == []
     assert spool.backlog().batches == 600
+
+
+@pytest.fixture
+def is_flagged(folder):
+    """Whether a process waits to write."""
+
+    def is_flagged():
+        with (folder / "spool.sqlite-waiting").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    return is_flagged
+
+
+def test_while_it_waits_for_the_file_a_process_lets_others_know(
+    spool, folder, is_flagged, monkeypatch
+):
+    monkeypatch.setattr(spool_module, "_BUSY_TIMEOUT", 20)
+    spool.append(submission("a"))
+    with closing(sqlite3.connect(folder / "spool.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threading.Thread(target=spool.append, args=[submission("b")])
+        assert not is_flagged()
+        waiting.start()
+        wait_until(is_flagged)
+        other.execute("ROLLBACK")
+        waiting.join()
+    assert not is_flagged()
+    assert spool.backlog().batches == 2
+
+
+def test_after_a_write_others_that_wait_have_a_turn_and_then_all_threads_write_at_once(
+    spool, folder, monkeypatch
+):
+    monkeypatch.setattr(spool_module, "_HAND_OVER", 0.5)
+    spool.append(submission("a"))
+    with (folder / "spool.sqlite-waiting").open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        spool.append(submission("b"))
+        started = time.monotonic()
+        with ThreadPoolExecutor(12) as threads:
+            list(threads.map(spool.append, [submission(str(number)) for number in range(12)]))
+        assert 0.4 < time.monotonic() - started < 4  # one after the other it would be 6
+    assert spool.backlog().batches == 14
 
 
 def test_with_both_servers_away_the_spool_answers_and_the_rows_are_stored_later(calling, settings):
@@ -187,7 +240,8 @@ def test_what_is_spooled_is_for_its_user_only(spool, folder):
         os.umask(old)
     assert folder.stat().st_mode & 0o777 == 0o700
     modes = {file.name: oct(file.stat().st_mode & 0o777) for file in folder.iterdir()}
-    assert modes == {f"spool.sqlite{end}": "0o600" for end in ("", "-wal", "-shm")}
+    files = {f"spool.sqlite{end}" for end in ("", "-wal", "-shm")} | {"spool.sqlite-waiting"}
+    assert modes == dict.fromkeys(files, "0o600")
 
 
 def test_what_an_earlier_release_spooled_or_put_aside_becomes_private(folder):
