@@ -3,19 +3,24 @@
 It takes a batch when neither Redis nor Postgres does, and gives batches back in order of arrival. A
 batch is on the disk when `append` returns (WAL, synchronous=FULL: fsync before the reply). The file
 is bounded; what is given back makes room.
+
+Nothing is taken that a full disk would keep: the write-ahead log never grows beyond the reserve
+(reserve.py), in whose room it can be carried into the file, and a batch be deleted.
 """
 
+import errno
 import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from app.intake.breaker import CircuitBreaker
+from app.intake.reserve import Reserve
 from app.intake.submission import Submission
 
 logger = logging.getLogger(__name__)
@@ -23,6 +28,10 @@ logger = logging.getLogger(__name__)
 _PAGE = 4096  # bytes
 _FEWEST_PAGES = 16
 _ROOM_PAGES = 8  # less than this is full
+_SMALL_PAGES = 64  # an empty file that is larger gives its room back
+_CHECKPOINT_PAGES = 64  # in the write-ahead log, after which they are carried into the file
+_TREE_PAGES = 10  # that a write may change besides those of the batch itself
+_LOG_PAGE = _PAGE + 24  # bytes of a page in the write-ahead log
 _BUSY_TIMEOUT = 0.8  # s a request waits for other processes' writes to end
 _BUSY_POLL = 0.002  # s; SQLite's own waiting sleeps ever longer, and in a queue comes too late
 _SCHEMA = """
@@ -37,10 +46,25 @@ CREATE TABLE IF NOT EXISTS batches (
 )
 """
 _FIELDS = (b"v", b"shop", b"batch", b"events", b"rejected")
+# What a full disk answers; by its code alone it may also be a broken one.
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+
+_T = TypeVar("_T")
+
+
+class SpoolFull(Exception):
+    """A batch is not taken, because it could not be deleted again."""
+
+
+class _Busy(sqlite3.OperationalError):
+    """Another process reads or writes."""
+
+    sqlite_errorcode = sqlite3.SQLITE_BUSY
 
 
 class Spooled(NamedTuple):
     id: int
+    spooled_at: float  # Unix seconds
     entry: dict[bytes, bytes]  # as of Batch.to_entry
 
 
@@ -56,6 +80,8 @@ class Spool:
         """Nothing is touched before the first use; `folder` is made then."""
         self.breaker = CircuitBreaker(is_skipping=False)
         self._path = folder / "spool.sqlite"
+        self._log_path = folder / "spool.sqlite-wal"
+        self._reserve = Reserve(folder)
         self._max_pages = max(_FEWEST_PAGES, max_bytes // _PAGE)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -63,42 +89,71 @@ class Spool:
     def append(self, submission: Submission) -> int:
         """Returns 0: which events were seen before is known once the batch is given back.
 
-        sqlite3.Error, OSError: the file is at its bound, or the disk is full or not writable.
+        SpoolFull, sqlite3.Error, OSError: the file is at its bound, or the disk is full or not
+        writable.
         """
         entry = submission.batch.to_entry()
         row = (time.time(), *(entry[name] for name in _FIELDS))
-        self._write(
-            "INSERT INTO batches (spooled_at, v, shop, batch, events, rejected)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            row,
-        )
+        size = sum(map(len, entry.values()))
+        self._patiently(lambda connection: self._insert(connection, row, size))
         return 0
 
     def oldest(self, number: int, *, after: int = 0) -> list[Spooled]:
         """The batches that have waited longest, of those after an id; they stay until removed."""
-        if not self._path.exists():
-            return []
-        with self._lock:
-            rows = self._open().execute(
-                "SELECT id, v, shop, batch, events, rejected FROM batches WHERE id > ?"
-                " ORDER BY id LIMIT ?",
-                (after, number),
-            )
-            return [Spooled(row[0], dict(zip(_FIELDS, row[1:], strict=True))) for row in rows]
+        rows = self._read(
+            "SELECT id, spooled_at, v, shop, batch, events, rejected FROM batches WHERE id > ?"
+            " ORDER BY id LIMIT ?",
+            (after, number),
+        )
+        return [Spooled(row[0], row[1], dict(zip(_FIELDS, row[2:], strict=True))) for row in rows]
+
+    def up_to(self, id_: int, spooled_at: float) -> list[int]:
+        """The ids of a batch and all before it; none where the batch is not there."""
+        rows = self._read(
+            "SELECT id FROM batches WHERE id <= ?1 AND EXISTS"
+            " (SELECT 1 FROM batches WHERE id = ?1 AND spooled_at = ?2) ORDER BY id",
+            (id_, spooled_at),
+        )
+        return [row[0] for row in rows]
 
     def remove(self, ids: Sequence[int]) -> None:
-        """Delete batches that another journal has taken, or that are to be forgotten."""
-        numbers = f"[{','.join(map(str, ids))}]"
-        self._write("DELETE FROM batches WHERE id IN (SELECT value FROM json_each(?))", [numbers])
-        with self._lock:  # its bytes are in the write-ahead log still
-            self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Delete batches that another journal has taken, or that are to be forgotten.
+
+        On a full disk one by one, in the room of the reserve. sqlite3.Error, OSError: some are
+        left.
+        """
+        if not ids:
+            return
+        if self._reserve.held() != 0:
+            try:
+                self._delete(ids)
+            except (sqlite3.OperationalError, OSError) as error:
+                if not _is_full(error):
+                    raise
+                self.make_room()
+            else:
+                return
+        self._patiently(_checkpoint)
+        for id_ in ids:
+            self._delete([id_])
+
+    def make_room(self) -> None:
+        """Let go of the reserve, until `tidy` takes it again; nothing is taken meanwhile."""
+        self._reserve.let_go()
+
+    def tidy(self) -> None:
+        """After draining: give room back that is not needed any more, and hold the reserve again.
+        Nobody else may be draining."""
+        if self._reserve.held() is None:  # nothing was ever spooled
+            return
+        with suppress(sqlite3.OperationalError, OSError):
+            self._patiently(_shrink)
+        with suppress(OSError):  # no room yet: until then nothing is taken
+            self._reserve.take()
 
     def backlog(self) -> Backlog:
-        if not self._path.exists():
-            return Backlog(0, None)
-        with self._lock:
-            row = self._open().execute("SELECT count(*), min(spooled_at) FROM batches").fetchone()
-            return Backlog(*row)
+        rows = self._read("SELECT count(*), min(spooled_at) FROM batches", ())
+        return Backlog(*rows[0]) if rows else Backlog(0, None)
 
     def has_room(self) -> bool:
         """Whether a batch would fit. sqlite3.Error, OSError: it would not."""
@@ -107,8 +162,11 @@ class Spool:
             (pages,) = connection.execute("PRAGMA page_count").fetchone()
             (free,) = connection.execute("PRAGMA freelist_count").fetchone()
         disk = os.statvfs(self._path.parent)
-        return self._max_pages - pages + free > _ROOM_PAGES and (
-            disk.f_bavail * disk.f_frsize > _ROOM_PAGES * _PAGE
+        held = self._reserve.held()
+        return (
+            self._max_pages - pages + free > _ROOM_PAGES
+            and disk.f_bavail * disk.f_frsize > _ROOM_PAGES * _PAGE
+            and bool(self._reserve.may_hold() if held is None else held)
         )
 
     def close(self) -> None:
@@ -117,13 +175,61 @@ class Spool:
                 self._connection.close()
                 self._connection = None
 
-    def _write(self, statement: str, values: Sequence[Any]) -> None:
+    def _insert(self, connection: sqlite3.Connection, row: tuple[object, ...], size: int) -> None:
+        if self._reserve.held() and not self._fits(size):
+            _checkpoint(connection)
+        connection.execute("BEGIN IMMEDIATE")  # one process at a time looks and writes
+        try:
+            if self._reserve.held() is None:
+                self._reserve.take()
+            if not self._fits(size):
+                raise SpoolFull("the disk is full, or was until a moment ago")
+            connection.execute(
+                "INSERT INTO batches (spooled_at, v, shop, batch, events, rejected)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                row,
+            )
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _fits(self, size: int) -> bool:
+        """Whether the log, with a batch of so many bytes, would still fit into the reserve."""
+        log = self._log_path.stat().st_size if self._log_path.exists() else 0
+        return log + (size // _PAGE + _TREE_PAGES) * _LOG_PAGE <= (self._reserve.held() or 0)
+
+    def _delete(self, ids: Sequence[int]) -> None:
+        numbers = [f"[{','.join(map(str, ids))}]"]
+        statement = "DELETE FROM batches WHERE id IN (SELECT value FROM json_each(?))"
+        self._patiently(lambda connection: connection.execute(statement, numbers))
+        with suppress(_Busy):  # its bytes are in the write-ahead log still
+            self._patiently(_checkpoint)
+
+    def _read(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """The rows; none where there is no file yet."""
+        if not self._path.exists():
+            return []
+
+        def read(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            return connection.execute(statement, values).fetchall()
+
+        try:
+            return self._patiently(read)
+        except (sqlite3.OperationalError, OSError) as error:
+            if not _is_full(error):
+                raise
+            self.make_room()  # whoever opens the file first needs a little
+            return self._patiently(read)
+
+    def _patiently(self, step: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do a step, again and again while another process writes."""
         deadline = time.monotonic() + _BUSY_TIMEOUT
         while True:
             try:
                 with self._lock:
-                    self._open().execute(statement, values)
-                return
+                    return step(self._open())
             except sqlite3.OperationalError as error:
                 is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not is_busy or time.monotonic() > deadline:
@@ -153,6 +259,8 @@ class Spool:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
             connection.execute(_SCHEMA)
         except BaseException:
@@ -166,7 +274,7 @@ class Spool:
         # What SQLite puts beside it takes its mode.
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
-        for pattern in ("spool.sqlite*", "damaged-*"):
+        for pattern in ("spool.*", "damaged-*"):
             for file in self._path.parent.glob(pattern):
                 with suppress(OSError):  # it is gone, or another user's
                     file.chmod(0o600)
@@ -179,3 +287,24 @@ class Spool:
             "the spool is damaged and was renamed",
             extra={"action": "spool_damaged", "file": str(aside)},
         )
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    """Carry the write-ahead log into the file, and leave no bytes in it. _Busy: somebody reads."""
+    is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if is_busy:
+        raise _Busy
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Give the room of an empty file back."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    if pages > _SMALL_PAGES and not connection.execute("SELECT 1 FROM batches LIMIT 1").fetchone():
+        connection.execute("VACUUM")
+        _checkpoint(connection)
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode & 0xFF in _FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -96,10 +96,10 @@ class Journals:
         after = 0
         try:
             while spooled := self._spool.oldest(_ENTRIES_AT_ONCE, after=after):
-                for id_, entry in spooled:
-                    if entry[b"shop"] == shop.encode():
+                for one in spooled:
+                    if one.entry[b"shop"] == shop.encode():
                         with suppress(UnreadableEntry):
-                            yield id_, Batch.from_entry(entry)
+                            yield one.id, Batch.from_entry(one.entry)
                 after = spooled[-1].id
         except (OSError, sqlite3.Error) as error:
             # What comes out of it later is found in Postgres then.

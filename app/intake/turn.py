@@ -1,0 +1,46 @@
+"""Whose turn it is to drain a machine's spool, and how far that has come."""
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FORM = struct.Struct("<qd")
+
+
+class Mark:
+    """The last batch that was given back and may still be in the spool. It is written over in
+    place, for which even a full disk has room, and outlives the process."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        written = os.pread(file, _FORM.size, 0)
+        self.id, self.spooled_at = _FORM.unpack(written) if written else (0, 0.0)
+
+    def set(self, id_: int, spooled_at: float) -> None:
+        """OSError where the disk has no room for the first one."""
+        os.pwrite(self._file, _FORM.pack(id_, spooled_at), 0)
+        self.id, self.spooled_at = id_, spooled_at
+
+    def clear(self) -> None:
+        self.set(0, 0.0)
+
+
+@contextmanager
+def turn(path: Path) -> Iterator[Mark | None]:
+    """One process of a machine drains at a time, or the order of arrival would be lost: None where
+    another does, or where the spool's folder is not there yet."""
+    if not path.parent.exists():
+        yield None
+        return
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield None
+    else:
+        yield Mark(file)
+    finally:
+        os.close(file)
