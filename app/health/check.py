@@ -17,6 +17,7 @@ from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.store import migrate
 from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE, connect
+from config.causes import cause
 from config.settings import Settings
 
 OK, WARN, FIX = "ok", "warn", "fix"
@@ -44,17 +45,17 @@ def check(settings: Settings) -> Iterator[Finding]:
         with connect(settings.database_url, "check") as connection:
             yield from _postgres(connection, settings)
     except psycopg.OperationalError as error:
-        reason = _first_line(error)
+        reason = cause(error)
         yield Finding(FIX, "postgres", f"does not answer at DATABASE_URL: {reason}: {_AWAY}")
     except psycopg.Error as error:
-        reason = _first_line(error)
+        reason = cause(error)
         yield Finding(FIX, "postgres", f"refuses: {reason}: give the role a schema of its own")
     with worker_client(settings) as redis:
         try:
             yield from _redis(redis, settings)
             yield from _worker(redis, settings)
         except RedisError as error:
-            reason = _first_line(error).rstrip(".")
+            reason = cause(error).rstrip(".")
             yield Finding(FIX, "redis", f"does not answer at REDIS_URL: {reason}: {_AWAY}")
     yield from _spool(settings)
 
@@ -194,10 +195,6 @@ def _spool(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "spool", "its disk has less room than SPOOL_MAX_BYTES")
     else:
         yield Finding(OK, "spool", f"{folder} is writable")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _value(connection: Connection, statement: Any, *values: object) -> Any:

@@ -12,6 +12,7 @@ from app.intake import keys
 from app.intake.outcomes import with_received
 from app.intake.redis_client import is_persistent
 from app.intake.spool import Spool
+from config.causes import cause
 
 
 @dataclass
@@ -61,12 +62,12 @@ def gather(
     try:
         ask_postgres()
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
-        status.postgres = _reason(error)
+        status.postgres = cause(error)
     try:
         status.redis_is_persistent = is_persistent(redis)
         _gather_streams(status, redis, partitions)
     except RedisError as error:
-        status.redis = _reason(error)
+        status.redis = cause(error)
         status.backlog = None
     try:
         spooled = spool.backlog()
@@ -124,7 +125,3 @@ def _numbers(redis: Redis, key: str) -> dict[str, int]:
 
 def _age(since: float | None) -> float | None:
     return None if since is None else round(max(0.0, time.time() - since), 1)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -20,6 +20,7 @@ from app.privacy.waiting import Journals
 from app.privacy.work import Work
 from app.shopify.domain import is_shop
 from app.store.commands import database
+from config.causes import cause
 
 _ERASE_TIMEOUT = 60.0  # s; after that the worker goes on
 
@@ -101,7 +102,7 @@ def erase(
             else:
                 _erase(connection, Work(journals), kind, shop, subject)
         except (psycopg.Error, RedisError) as error:
-            raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
+            raise click.ClickException(f"Stopped, safe to repeat: {cause(error)}") from error
 
 
 def _preview(

@@ -16,6 +16,7 @@ from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import waits_since_before
 from app.privacy.senders import sender
+from config.causes import cause
 from config.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -105,5 +106,5 @@ class Journals:
             # What comes out of it later is found in Postgres then.
             logger.warning(
                 "the spool of this machine cannot be searched",
-                extra={"action": "spool_not_searched", "cause": type(error).__name__},
+                extra={"action": "spool_not_searched", "cause": cause(error)},
             )

@@ -34,6 +34,7 @@ from app.privacy.subject import Subject
 from app.privacy.waiting import Journals
 from app.store import shops, writers
 from app.store.walks import Progress
+from config.causes import cause
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Work:
                 extra={
                     "action": "privacy_waits",
                     "request": request.id,
-                    "cause": type(error).__name__,
+                    "cause": cause(error),
                 },
             )
             requests.failed(connection, request)
