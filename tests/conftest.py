@@ -76,7 +76,7 @@ def database_url(module_database_url):
         connection.execute(
             "TRUNCATE shops, batches, events, rejected_events, unreported_batches, report_dirty,"
             " report_shops, report_values, report_journeys, report_cells, webhook_deliveries,"
-            " privacy_requests RESTART IDENTITY"
+            " privacy_requests, privacy_failures, export_pieces RESTART IDENTITY"
         )
     return module_database_url
 

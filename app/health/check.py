@@ -28,6 +28,10 @@ _MOST_CLOCK_SKEW = 5.0  # s
 _WORKER_SILENCE = 60.0  # s
 _WORKER_CONNECTIONS = 5  # three for storing, housekeeping, reporting
 _COMMAND_CONNECTIONS = 2  # a release, and one that an operator runs
+_FAILED_REQUESTS = (
+    "SELECT string_agg(id::text, ', ' ORDER BY id) FROM privacy_requests"
+    " WHERE due_at >= '9999-01-01 00:00Z'"
+)
 _AWAY = "start it, or correct the address"
 
 
@@ -84,6 +88,11 @@ def _postgres(connection: Connection, settings: Settings) -> Iterator[Finding]:
     missing = [one.name for one in migrate.status(connection) if not one.applied_at]
     if missing:
         yield Finding(FIX, "postgres", f"lacks {', '.join(missing)}: run `flask db upgrade`")
+    elif failed := _value(connection, _FAILED_REQUESTS):
+        text = (
+            f"requests {failed} have failed: see `flask privacy list`, then `flask privacy retry`"
+        )
+        yield Finding(FIX, "privacy", text)
     if newer := migrate.newer(connection):
         text = f"a newer release has applied {', '.join(newer)}: update this one"
         yield Finding(WARN, "postgres", text)
