@@ -46,8 +46,13 @@ CREATE TABLE IF NOT EXISTS batches (
 )
 """
 _FIELDS = (b"v", b"shop", b"batch", b"events", b"rejected")
-# What a full disk answers; by its code alone it may also be a broken one.
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+# What a full disk answers.
+_FULL = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+}
 
 _T = TypeVar("_T")
 
@@ -306,5 +311,5 @@ def _shrink(connection: sqlite3.Connection) -> None:
 
 def _is_full(error: Exception) -> bool:
     if isinstance(error, sqlite3.OperationalError):
-        return error.sqlite_errorcode & 0xFF in _FULL
+        return error.sqlite_errorcode in _FULL
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
