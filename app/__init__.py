@@ -45,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["settings"] = settings
     parts = intake.build(settings)
     app.extensions["intake"], app.extensions["drainer"] = parts.intake, parts.drainer
+    app.extensions["watch"] = parts.watch
     app.extensions["database"] = parts.postgres.connection
     responses.init_app(app)
     health.init_app(app, parts, settings)

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import logging
 import shutil
 import tempfile
 import threading
@@ -29,6 +30,17 @@ from tests.serving import Client, serving
 
 TEMPLATE = "genlook_template"
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def no_logging_of_ours():
+    """What a test has configured writes to a stream that is closed when others still log."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [one for one in root.handlers if one.name == "stdout"]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

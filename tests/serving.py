@@ -15,10 +15,12 @@ from app.server.server import Server
 
 
 @contextmanager
-def serving(app, limits=None):
-    """The server, with its `address`."""
+def serving(app, limits=None, *, send_buffer=None):
+    """The server, with its `address`; `send_buffer` in bytes is the kernel's for a connection."""
     loop = uvloop.new_event_loop()
     listening = socket.create_server(("127.0.0.1", 0))
+    if send_buffer:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     threads = ThreadPoolExecutor(8)
     loop.set_default_executor(threads)
     server = Server(app, loop, threads, limits)

@@ -16,6 +16,8 @@ from typing import Self
 
 import orjson
 
+from app.batch.form import Form, NewerEntry
+
 BATCH_COLUMNS = (
     "received_at",
     "customer_id",
@@ -41,8 +43,10 @@ EVENT_COLUMNS = (
     "extra",
 )
 
-# Journals outlive a release: a worker stores what the release before it has accepted.
-VERSION = b"1"
+# Journals outlive a release: a worker stores what the release before it has accepted, and leaves
+# alone what a newer one has. The fields `v` and `shop` are in the entries of every version.
+VERSION = 1
+FORM = Form(VERSION, len(BATCH_COLUMNS), len(EVENT_COLUMNS))
 
 _CLOCK_TOLERANCE = timedelta(hours=1)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -51,7 +55,7 @@ _EMPTY = b"{}"
 _SPECIAL = re.compile(rb"[\\\t\n\r\0]")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _CONTEXT = BATCH_COLUMNS.index("context")
-_TABS = len(EVENT_COLUMNS) - 1
+_FEWEST_EVENT_COLUMNS = 7  # of the first release
 
 
 class UnreadableEntry(ValueError):
@@ -144,7 +148,7 @@ class Batch:
 
     def to_entry(self) -> dict[bytes, bytes]:
         return {
-            b"v": VERSION,
+            b"v": b"%d" % VERSION,
             b"shop": self.shop.encode(),
             b"batch": self.line,
             b"events": b"\n".join(self.events),
@@ -153,24 +157,48 @@ class Batch:
 
     @classmethod
     def from_entry(cls, entry: Mapping[bytes, bytes]) -> Self:
-        """UnreadableEntry where the entry does not have the form of `to_entry`."""
+        """NewerEntry; UnreadableEntry where it does not have the form of `to_entry`."""
         try:
-            if entry[b"v"] != VERSION:
-                raise UnreadableEntry(f"version {entry[b'v']!r} is not known to this release")
-            text = entry[b"events"]
+            form = form_of(entry)
+            if form.version > VERSION:  # nothing else is known of it
+                raise NewerEntry(form)
+            line, text = entry[b"batch"], entry[b"events"]
             events = text.split(b"\n") if text else []
-            if text.count(b"\t") != len(events) * _TABS:
-                raise UnreadableEntry("its events have a different number of columns")
             shop, rejected = entry[b"shop"].decode(), entry[b"rejected"]
-            return cls(shop, _complete(entry[b"batch"]), events, rejected=rejected)
         except (KeyError, ValueError) as error:
             raise UnreadableEntry(str(error)) from error
+        if not form.is_readable_by(FORM):
+            raise NewerEntry(form)
+        if form != FORM:
+            line = _complete(line, FORM.batch_columns - form.batch_columns)
+            missing = FORM.event_columns - form.event_columns
+            events = [_complete(event, missing) for event in events]
+        return cls(shop, line, events, rejected=rejected)
 
 
-def _complete(line: bytes) -> bytes:
-    """A batch's line with nulls for the columns that an earlier release did not have."""
-    missing = len(BATCH_COLUMNS) - 1 - line.count(b"\t") if line else 0
-    return line + b"\t\\N" * missing
+def form_of(entry: Mapping[bytes, bytes]) -> Form:
+    """The form of a journal's entry. UnreadableEntry, KeyError, ValueError."""
+    version = int(entry[b"v"])
+    if version > VERSION:
+        return Form(version, 0, 0)
+    if version < VERSION:
+        raise UnreadableEntry(f"there never was a version {version}")
+    events = entry[b"events"]
+    return _form_of(entry[b"batch"], events, events.count(b"\n") + 1 if events else 0)
+
+
+def _form_of(line: bytes, events: bytes, number: int) -> Form:
+    """Of a batch's line and its `number` lines of events; without lines, this release's own."""
+    columns, rest = divmod(events.count(b"\t"), number) if number else (FORM.event_columns - 1, 0)
+    if rest or columns + 1 < _FEWEST_EVENT_COLUMNS:
+        raise UnreadableEntry("its events have a different number of columns")
+    batch_columns = line.count(b"\t") + 1 if line else FORM.batch_columns
+    return Form(VERSION, batch_columns, columns + 1)
+
+
+def _complete(line: bytes, missing: int) -> bytes:
+    """A line with nulls for the columns that an earlier release did not have."""
+    return line + b"\t\\N" * missing if line else line
 
 
 def _identity(insert_id: str) -> tuple[bytes, bytes, bytes]:

@@ -11,6 +11,10 @@ from config.settings import Settings
 def init_app(app: Flask, parts: Parts, settings: Settings) -> None:
     """Also sets `app.extensions["status"]`, a function that gathers the status."""
     app.extensions["status"] = lambda: gather(
-        parts.redis, parts.postgres.ping, parts.spool, partitions=settings.stream_partitions
+        parts.redis,
+        parts.postgres.ping,
+        parts.spool,
+        partitions=settings.stream_partitions,
+        skipped=parts.intake.skipped(),
     )
     app.register_blueprint(bp)

@@ -142,13 +142,14 @@ def _redis(redis: Redis, settings: Settings) -> Iterator[Finding]:
     is_old = tuple(int(part) for part in version.split(".")[:2]) < _LEAST_REDIS
     text = f"{info.get('server_name', 'redis')} {info.get('valkey_version', version)}"
     yield Finding(FIX if is_old else OK, "redis", text + (": take 7.0 or later" if is_old else ""))
-    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("role") == "slave":
+        yield Finding(FIX, "redis", "is a replica and takes no writes: name its primary")
+    policy = info.get("maxmemory_policy", "unknown")
     if policy != "noeviction":
-        yield Finding(
-            FIX,
-            "redis",
-            f"may evict what waits in the stream: set maxmemory-policy noeviction, not {policy}",
-        )
+        text = f"may evict what it holds: set maxmemory-policy noeviction, not {policy}"
+        if settings.intake == "auto":
+            text += "; until then Postgres takes each batch in the request"
+        yield Finding(FIX, "redis", text)
     if not info.get("aof_enabled"):
         if settings.intake == "stream":
             yield Finding(
@@ -185,6 +186,9 @@ def _worker(redis: Redis, settings: Settings) -> Iterator[Finding]:
     else:
         waiting = backlog.batches if backlog else 0
         yield Finding(OK, "worker", f"seen {silence:.0f} s ago, {waiting} batches pending")
+    if seen.newer_batches:
+        text = f"{seen.newer_batches} batches of a newer release wait: run a worker of that one"
+        yield Finding(FIX, "worker", text)
 
 
 def _spool(settings: Settings) -> Iterator[Finding]:

@@ -28,8 +28,9 @@ def status(as_json: bool) -> None:
 
     With --json, one object: `can_take`, and what /readyz and the table above have, `postgres`,
     `redis`, `backlog` and `spool` ({batches, oldest_seconds}), `consumers` ({name, pending,
-    idle_seconds}), `paused` (seconds by journal), `outcomes` and `outcomes_of_day` (events by what
-    became of them). Null stands for what Redis does not tell.
+    idle_seconds}), `newer_batches` (of a newer release, which wait for its worker), `paused`
+    (seconds by journal), `outcomes` and `outcomes_of_day` (events by what became of them). Null
+    stands for what Redis does not tell.
     """
     settings = commands.settings()
     found = look(settings)
@@ -76,14 +77,16 @@ def look(settings: Settings) -> Status:
 def _rows(found: Status) -> list[tuple[str, str]]:
     rows = [("postgres", found.postgres), ("redis", found.redis)]
     if found.redis == "up":
-        keeps = "keeps" if found.redis_is_persistent else "does not keep"
-        rows[-1] = ("redis", f"up, {keeps} an append-only file")
+        rows[-1] = ("redis", f"up, {found.redis_risk or 'keeps an append-only file'}")
     rows.append(("backlog", _waiting(found.backlog) if found.backlog else "not known"))
     rows.append(("spool", _waiting(found.spool) + ("" if found.spool_has_room else ", no room")))
     rows += [
         ("worker", f"{one['name']}, seen {one['idle_seconds']:.0f} s ago, holds {one['pending']}")
         for one in found.consumers
     ] or [("worker", "none is running")]
+    if found.newer_batches:
+        text = f"{found.newer_batches} batches of a newer release wait for its worker"
+        rows.append(("newer", text))
     rows += [
         ("skipped", f"{journal}, failing for {seconds:.0f} s")
         for journal, seconds in found.paused.items()

@@ -30,7 +30,8 @@ def readyz() -> Response:
     settings: Settings = current_app.extensions["settings"]
     status: Status = current_app.extensions["status"]()
     can_take = status.can_take(settings.intake)
-    is_well = status.postgres == status.redis == "up" and not status.paused
+    may_lose = settings.intake == "stream" and status.redis_risk
+    is_well = status.postgres == status.redis == "up" and not status.paused and not may_lose
     word = "unavailable" if not can_take else "ok" if is_well else "degraded"
     body = {"status": word, **status.as_dict()}
     # Causes and names of hosts are for the operator: the log and `flask status` have them.
@@ -73,6 +74,7 @@ def _lines(status: Status) -> Iterator[str]:
         "spool_batches": status.spool.batches,
         "spool_oldest_seconds": status.spool.oldest_seconds or 0,
         "worker_seen_seconds": status.worker_seen_seconds,
+        "newer_batches": status.newer_batches,
     }
     for name, value in gauges.items():
         if value is not None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,9 +10,11 @@ from redis import Redis, RedisError, ResponseError
 
 from app.intake import keys
 from app.intake.outcomes import with_received
-from app.intake.redis_client import is_persistent
 from app.intake.spool import Spool
+from app.intake.trust import ask, risk_of
 from config.causes import cause
+
+_NOTHING: Mapping[str, float] = {}
 
 
 @dataclass
@@ -28,11 +30,13 @@ class Status:
     postgres: str = "up"  # or why not
     redis: str = "up"
     redis_is_persistent: bool | None = None
+    redis_risk: str | None = None  # why it may lose what it holds
     backlog: Waiting | None = None
     spool: Waiting = field(default_factory=Waiting)
     spool_has_room: bool = False
     worker_seen_seconds: float | None = None
     consumers: list[dict[str, Any]] = field(default_factory=list)
+    newer_batches: int = 0  # of a newer release; they wait in the stream for its worker
     paused: dict[str, float] = field(default_factory=dict)  # journal to seconds since
     outcomes_of_day: dict[str, int] = field(default_factory=dict)  # today and yesterday, UTC
     outcomes: dict[str, int] = field(default_factory=dict)  # all-time
@@ -46,7 +50,7 @@ class Status:
     def can_take(self, mode: str) -> bool:
         """Whether some journal would take a batch; `mode` is the setting INTAKE."""
         by_stream = self.redis == "up" and (
-            mode == "stream" or (mode == "auto" and bool(self.redis_is_persistent))
+            mode == "stream" or (mode == "auto" and not self.redis_risk)
         )
         return by_stream or self.postgres == "up" or self.spool_has_room
 
@@ -55,16 +59,26 @@ class Status:
 
 
 def gather(
-    redis: Redis, ask_postgres: Callable[[], None], spool: Spool, *, partitions: int
+    redis: Redis,
+    ask_postgres: Callable[[], None],
+    spool: Spool,
+    *,
+    partitions: int,
+    skipped: Mapping[str, float] = _NOTHING,
 ) -> Status:
-    """Ask everyone, within the clients' time limits. `ask_postgres` raises where it is away."""
+    """Ask everyone, within the clients' time limits. `ask_postgres` raises where it is away;
+    `skipped` is since when (Unix seconds) this process skips which journals."""
     status = Status()
+    # Not by way of Redis alone: one that is full, or a replica, does not take a notice either.
+    status.paused = {journal: round(time.time() - since, 1) for journal, since in skipped.items()}
     try:
         ask_postgres()
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
         status.postgres = cause(error)
     try:
-        status.redis_is_persistent = is_persistent(redis)
+        info = ask(redis)
+        status.redis_is_persistent = bool(info.get("aof_enabled"))
+        status.redis_risk = risk_of(info)
         _gather_streams(status, redis, partitions)
     except RedisError as error:
         status.redis = cause(error)
@@ -90,7 +104,11 @@ def _gather_streams(status: Status, redis: Redis, partitions: int) -> None:
         for entry, _ in first:
             age = _age(int(entry.split(b"-")[0]) / 1000)
             status.backlog.oldest_seconds = max(status.backlog.oldest_seconds or 0.0, age or 0.0)
-        status.consumers += _consumers(redis, stream)
+        for consumer in _consumers(redis, stream):
+            if keys.form_set_aside(consumer["name"]):
+                status.newer_batches += consumer["pending"]
+            else:
+                status.consumers.append(consumer)
         for at in (now, now - 24 * 60 * 60):
             day.update(_numbers(redis, keys.counts(partition, at)))
         total.update(_numbers(redis, keys.total(partition)))

@@ -13,15 +13,19 @@ from app.intake.intake import Intake
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
 from app.intake.postgres import Postgres
-from app.intake.redis_client import is_persistent, request_client
+from app.intake.redis_client import request_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import SpoolNotice
 from app.intake.stream import Stream
 from app.intake.submission import Submission
+from app.intake.trust import Trust, ask
 from app.intake.waiting import run
+from app.intake.watch import Watch
 from app.store.connections import REQUEST_STATEMENT_TIMEOUT, request_pool
 from app.store.writer import Writer
 from config.settings import Settings
+
+ASK_EVERY = 30.0  # s, whether the stream may still come first
 
 
 class Parts(NamedTuple):
@@ -29,6 +33,7 @@ class Parts(NamedTuple):
 
     intake: Intake
     drainer: Drainer
+    watch: Watch
     redis: Redis
     postgres: Postgres
     spool: Spool
@@ -39,6 +44,7 @@ def build(settings: Settings) -> Parts:
     redis = request_client(settings)
     breaker = CircuitBreaker()
     outcomes = Outcomes()
+    trust = Trust(settings.intake)
     limits = Limits(
         shop=settings.rate_limit_shop_per_minute, visitor=settings.rate_limit_visitor_per_minute
     )
@@ -50,6 +56,7 @@ def build(settings: Settings) -> Parts:
         max_batches=settings.stream_max_batches,
         dedup_window=settings.dedup_window_seconds,
         limits=limits,
+        admit=trust.admit,
     )
     postgres = Postgres(
         request_pool(settings.database_url),
@@ -69,8 +76,7 @@ def build(settings: Settings) -> Parts:
         stream=stream,
         postgres=postgres,
         spool=spool,
-        mode=settings.intake,
-        is_persistent=lambda: is_persistent(redis),
+        trust=trust,
         outcomes=outcomes,
     )
     spool_notice = SpoolNotice(redis, spool)
@@ -82,5 +88,10 @@ def build(settings: Settings) -> Parts:
     def take(batch: Batch) -> bool:
         return run(intake.take(Submission(batch)))
 
+    def ask_again() -> None:
+        with request_client(settings) as client:  # over a new connection: a failover moves its name
+            trust.hear(ask(client))
+
     drainer = Drainer(spool, Path(settings.spool_dir), take, report)
-    return Parts(intake, drainer, redis, postgres, spool)
+    watch = Watch(ask_again, intake.probe, ask_every=ASK_EVERY)
+    return Parts(intake, drainer, watch, redis, postgres, spool)

@@ -20,15 +20,16 @@ class CircuitBreaker:
         self._is_tried = False
         self.since: float | None = None  # Unix seconds of the first failure
 
-    def allow(self) -> bool:
-        """Whether to call now. A caller that is let through records afterwards how it went."""
+    def allow(self, *, after: float = 0.0) -> bool:
+        """Whether to call now, or `after` so many seconds beyond the end of a pause. A caller that
+        is let through records afterwards how it went."""
         with self._lock:
             if not self._pause:
                 return True
             if not self._is_skipping:
                 self._is_tried = True
                 return True
-            if self._is_tried or time.monotonic() < self._pause_ends_at:
+            if self._is_tried or time.monotonic() < self._pause_ends_at + after:
                 return False
             self._is_tried = True
             return True

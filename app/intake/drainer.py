@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from app.batch.batch import Batch
+from app.batch.batch import FORM, Batch, UnreadableEntry, form_of
+from app.batch.form import Form, NewerEntry
 from app.intake.spool import Spool, Spooled
 from app.intake.turn import Mark, turn
 from app.store.salvage import read_or_reject
@@ -33,6 +34,8 @@ class Drainer:
         self._lock_path = folder / "drain.lock"
         self._take = take
         self._report = report
+        self._after = 0  # all up to this id that is still in the spool is of a newer release
+        self._told: set[Form] = set()
         self._stop = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -53,7 +56,8 @@ class Drainer:
             self._thread.join(_LAST_TRY_TIMEOUT)
 
     def drain(self) -> int:
-        """Give back what waits, in order, until a batch is not taken; returns how many were.
+        """Give back what waits, in order, until a batch is not taken; returns how many were. A
+        batch of a newer release stays, for a web process of that release.
 
         A batch that is given back stays until it can be deleted, on a full disk perhaps for long,
         and is not given back a second time. Only a crash between a journal's answer and the mark
@@ -76,17 +80,23 @@ class Drainer:
 
     def _steps(self, mark: Mark) -> Iterator[int]:
         failure = self._remove_given(mark)
-        while waiting := self._spool.oldest(_STEP, after=mark.id):
+        while waiting := self._spool.oldest(_STEP, after=max(mark.id, self._after)):
             self._be_sure_of(mark)
-            number = 0
+            number, looked_at = 0, 0
             for spooled in waiting:
-                if not self._take(_read(spooled)):
-                    break
+                try:
+                    batch = _read(spooled)
+                except NewerEntry as error:
+                    self._tell(error)
+                else:
+                    if not self._take(batch):
+                        break
+                    number += 1
                 mark.set(spooled.id, spooled.spooled_at)
-                number += 1
+                looked_at += 1
             failure = self._remove_given(mark)
             yield number
-            if number < len(waiting):
+            if looked_at < len(waiting):
                 break
         if failure:
             raise failure
@@ -101,13 +111,30 @@ class Drainer:
 
     def _remove_given(self, mark: Mark) -> Exception | None:
         """Delete what was given back; returns why some of it could not be deleted."""
-        if mark.id:
-            try:
-                self._spool.remove(self._spool.up_to(mark.id, mark.spooled_at))
-            except (sqlite3.Error, OSError) as error:
-                return error
-            mark.clear()
+        if not mark.id:
+            return None
+        try:
+            ids = self._spool.up_to(mark.id, mark.spooled_at)
+            last = ids[-1] if ids else 0
+            after = self._after
+            while some := [one for one in self._spool.oldest(_STEP, after=after) if one.id <= last]:
+                given = [one.id for one in some if _was_readable(one, mark.form)]
+                self._spool.remove(given)
+                after = some[-1].id
+                if mark.form == FORM:
+                    self._after = max({one.id for one in some} - set(given), default=self._after)
+        except (sqlite3.Error, OSError) as error:
+            return error
+        mark.clear()
         return None
+
+    def _tell(self, newer: NewerEntry) -> None:
+        if newer.form not in self._told:
+            self._told.add(newer.form)
+            logger.warning(
+                "batches of a newer release wait in the spool for its web process",
+                extra={"action": "newer_entries", "form": str(newer.form)},
+            )
 
     def _run(self) -> None:
         while True:
@@ -135,3 +162,13 @@ def _with_keys(entry: Mapping[bytes, bytes]) -> Batch:
     batch = Batch.from_entry(entry)
     _ = batch.keys  # the journals need them, and they may be unreadable
     return batch
+
+
+def _was_readable(spooled: Spooled, form: Form) -> bool:
+    """Whether a release of that form could read a batch, or put it into rejected_events."""
+    try:
+        if int(spooled.entry[b"v"]) > form.version:
+            return False
+        return form_of(spooled.entry).is_readable_by(form)
+    except (UnreadableEntry, ValueError):
+        return True

@@ -1,7 +1,7 @@
 """The order in which the journals are asked, and what becomes of a batch."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -12,10 +12,13 @@ from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream
 from app.intake.submission import Submission
+from app.intake.trust import Trust, Untrusted
 from app.intake.waiting import offload
 from config.causes import cause
 
 logger = logging.getLogger(__name__)
+
+_PROBE_AFTER = 1.0  # s after a pause: where there are batches, one of them tries sooner
 
 
 class Journal(Protocol):
@@ -27,6 +30,9 @@ class Journal(Protocol):
 
     def append(self, submission: Submission) -> int:
         """Returns how many of the batch's events were seen before."""
+
+    def ping(self) -> None:
+        """Raises where it would not take a batch now."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -43,14 +49,12 @@ class Intake:
         stream: Stream,
         postgres: Journal,
         spool: Journal,
-        mode: str,
-        is_persistent: Callable[[], bool],
+        trust: Trust,
         outcomes: Outcomes,
     ) -> None:
-        """`is_persistent` asks Redis, for "auto", whether it may be the only holder of a batch."""
         self.stream, self.postgres, self.spool = stream, postgres, spool
-        self._stream_first: bool | None = {"stream": True, "store": False}.get(mode)
-        self._is_persistent = is_persistent
+        self._journals = (stream, postgres, spool)
+        self._trust = trust
         self.outcomes = outcomes
 
     async def append(self, submission: Submission) -> None:
@@ -82,13 +86,13 @@ class Intake:
 
     def report(self) -> None:
         """Carry to Redis what was counted and which journals are skipped."""
-        skipped = {
-            journal.name: journal.breaker.since
-            for journal in (self.stream, self.postgres, self.spool)
-            if journal.breaker.since
-        }
         with suppress(RedisError):
-            self.stream.report(skipped)
+            self.stream.report(self.skipped())
+
+    def skipped(self) -> dict[str, float]:
+        """Since when (Unix seconds) this process skips which journals."""
+        sinces = {journal.name: journal.breaker.since for journal in self._journals}
+        return {name: since for name, since in sinces.items() if since}
 
     def _count_skipped_limits(self, submission: Submission) -> None:
         if self.stream.breaker.since:  # Redis is away, and the rate limits with it
@@ -96,31 +100,25 @@ class Intake:
 
     async def take(self, submission: Submission) -> bool:
         """Offer the batch to the stream and to Postgres; whether one of them has taken it."""
-        return await _ask(await self._servers(), submission)
+        is_first = self._trust.is_stream_first
+        return await _ask([self.stream, self.postgres] if is_first else [self.postgres], submission)
+
+    def probe(self) -> None:
+        """Try the skipped journals that no batch tries: a pause must end without traffic too."""
+        for journal in self._journals:
+            if not journal.breaker.since or not journal.breaker.allow(after=_PROBE_AFTER):
+                continue
+            try:
+                journal.ping()
+            except Exception:  # noqa: BLE001  # it is still away, and that has been logged
+                journal.breaker.record_failure()
+            else:
+                if journal.breaker.record_success():
+                    _log_return(journal)
 
     def close(self) -> None:
-        for journal in (self.stream, self.postgres, self.spool):
+        for journal in self._journals:
             journal.close()
-
-    async def _servers(self) -> list[Journal | Stream]:
-        return [self.stream, self.postgres] if await self._is_stream_first() else [self.postgres]
-
-    async def _is_stream_first(self) -> bool:
-        breaker = self.stream.breaker
-        if self._stream_first is None and breaker.allow():
-            try:
-                self._stream_first = await offload(self._is_persistent)
-            except Exception as error:  # noqa: BLE001  # Redis is away: asked again later
-                if breaker.record_failure():
-                    _log_failure(self.stream, error)
-                return False
-            if breaker.record_success():
-                _log_return(self.stream)
-            logger.info(
-                "the order of the journals is known",
-                extra={"action": "intake_order", "stream_first": self._stream_first},
-            )
-        return bool(self._stream_first)
 
 
 async def _ask(journals: Iterable[Journal | Stream], submission: Submission) -> bool:
@@ -133,6 +131,8 @@ async def _ask(journals: Iterable[Journal | Stream], submission: Submission) -> 
         except RateLimited:
             journal.breaker.record_success()
             raise
+        except Untrusted:  # it is well, and not asked from now on
+            journal.breaker.record_success()
         except Exception as error:  # noqa: BLE001  # whatever it is, the next journal may take it
             if journal.breaker.record_failure():
                 _log_failure(journal, error)

@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from zlib import crc32
 
+from app.batch.form import Form
+
 GROUP = "store"  # the consumer group of every stream
+_SET_ASIDE = "newer:"  # no name of a worker has a colon
 
 JOURNALS = ("stream", "store", "spool")
 
@@ -24,6 +27,18 @@ def partition(shop: str, partitions: int) -> int:
 
 def stream(partition: int) -> str:
     return f"{{t{partition}}}:stream"
+
+
+def set_aside(form: Form) -> str:
+    """The consumer that no process is: it holds the entries of a form that is newer than the worker
+    that read them, for a worker that can."""
+    return f"{_SET_ASIDE}{form}"
+
+
+def form_set_aside(consumer: str) -> Form | None:
+    """The form of what a consumer holds; None where it is a worker."""
+    text = consumer.removeprefix(_SET_ASIDE)
+    return None if text == consumer else Form.parse(text)
 
 
 def total(partition: int) -> str:
@@ -61,6 +76,11 @@ def claim(partition: int, shop: str, insert_key: bytes) -> str:
 def seen_lifetime(window: int) -> int:
     """Seconds: an id that is marked at the end of its bucket still lives for a whole window."""
     return window + -(-window // BUCKETS_PER_WINDOW)
+
+
+def probe() -> str:
+    """Written to see whether Redis takes writes."""
+    return "{t0}:probe"
 
 
 def spooled(host: str) -> str:

@@ -22,11 +22,6 @@ def worker_client(settings: Settings) -> Redis:
     return _client(settings, WORKER_TIMEOUT)
 
 
-def is_persistent(client: Redis) -> bool:
-    """Whether this Redis keeps an append-only file, and so may be the only holder of a batch."""
-    return bool(client.info("persistence").get("aof_enabled"))
-
-
 def warn_about_eviction(client: Redis) -> None:
     """A Redis that evicts may evict the stream itself, or the sets of seen ids."""
     policy = client.info("memory").get("maxmemory_policy", "noeviction")

@@ -7,11 +7,12 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from redis import Redis
-from redis.exceptions import NoScriptError
+from redis import ConnectionPool, Redis
+from redis.exceptions import NoPermissionError, NoScriptError
 
 from app.intake.redis_client import REQUEST_TIMEOUT
 from app.intake.shared_connection import SharedConnection
+from app.intake.trust import Info, read
 from app.intake.waiting import Wait
 
 _TEXT = Path(__file__).with_name("intake.lua").read_text()
@@ -19,9 +20,12 @@ _SHA = sha1(_TEXT.encode(), usedforsecurity=False).hexdigest()
 
 
 class Script:
-    def __init__(self, client: Redis) -> None:
-        self._shared = SharedConnection(client, timeout=REQUEST_TIMEOUT)  # on the event loop
-        self._registered = client.register_script(_TEXT)  # elsewhere
+    def __init__(self, client: Redis, admit: Callable[[Info], None]) -> None:
+        """To the same server as `client`, over connections of its own. `admit` is told about the
+        server when one is new; what it raises, the call raises."""
+        self._shared = SharedConnection(client, timeout=REQUEST_TIMEOUT, admit=admit)  # on the loop
+        self._client = _admitting(client, admit)  # elsewhere
+        self._registered = self._client.register_script(_TEXT)
 
     async def __call__(self, keys: Sequence[str], args: Sequence[str | bytes | int]) -> bytes:
         """The script's answer. redis.RedisError: it may or may not have run."""
@@ -37,6 +41,22 @@ class Script:
     def close(self) -> None:
         """On the loop's thread, where there is a loop."""
         self._shared.close()
+        self._client.close()
 
     def _send(self, *words: str | bytes | int) -> "asyncio.Future[Any]":
         return asyncio.ensure_future(self._shared.call(*words))
+
+
+def _admitting(client: Redis, admit: Callable[[Info], None]) -> Redis:
+    def connected(connection: Any) -> None:
+        connection.on_connect()
+        connection.send_command("INFO")
+        try:
+            answer = connection.read_response()
+        except NoPermissionError:
+            answer = b""
+        admit(read(answer))
+
+    pool = client.connection_pool
+    options = {**pool.connection_kwargs, "redis_connect_func": connected}
+    return Redis(connection_pool=ConnectionPool(pool.connection_class, **options))

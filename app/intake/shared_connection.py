@@ -10,21 +10,35 @@ Why not redis.asyncio: a call through it takes 12 times as much processor time.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import hiredis
 from redis import Redis, SSLConnection, exceptions
 
+from app.intake.trust import Info, read
+
+_ERRORS = {
+    "NOPERM": exceptions.NoPermissionError,
+    "NOSCRIPT": exceptions.NoScriptError,
+    "READONLY": exceptions.ReadOnlyError,
+}
+
 
 class SharedConnection:
     """Opened at its first use, and again after it was lost. Belongs to one event loop."""
 
-    def __init__(self, client: Redis, *, timeout: float) -> None:
-        """To the same server as `client`; `timeout` in seconds, to connect and for each reply."""
+    def __init__(
+        self, client: Redis, *, timeout: float, admit: Callable[[Info], None] = lambda info: None
+    ) -> None:
+        """To the same server as `client`; `timeout` in seconds, to connect and for each reply.
+
+        `admit` is told about the server when a connection is new. What it raises, the calls raise.
+        """
         self._options = client.connection_pool.connection_kwargs
         self._is_encrypted = issubclass(client.connection_pool.connection_class, SSLConnection)
         self._timeout = timeout
+        self._admit = admit
         self._opening: asyncio.Task[_Pipeline] | None = None
 
     def call(self, *words: str | bytes | int) -> Awaitable[Any]:
@@ -58,6 +72,7 @@ class SharedConnection:
                 try:
                     for words in self._greeting():
                         await pipeline.send(words)
+                    self._admit(await _ask(pipeline))
                 except BaseException:  # else nobody would ever close it
                     pipeline.close()
                     raise
@@ -107,6 +122,13 @@ class SharedConnection:
         return greeting
 
 
+async def _ask(pipeline: "_Pipeline") -> Info:
+    try:
+        return read(await pipeline.send(("INFO",)))
+    except exceptions.NoPermissionError:
+        return {}
+
+
 def _is_lost(opening: "asyncio.Task[_Pipeline]") -> bool:
     if not opening.done():
         return False
@@ -149,6 +171,9 @@ class _Pipeline(asyncio.Protocol):
         self._reader.feed(data)
         while (answer := self._reader.gets()) is not False:
             reply, _ = self._waiting.popleft()
+            if isinstance(answer, exceptions.ReadOnlyError):
+                # It has become a replica: the next connection may lead to its successor.
+                self._transport.abort()
             if reply.done():
                 continue  # its caller went away
             if isinstance(answer, Exception):
@@ -188,5 +213,4 @@ class _Pipeline(asyncio.Protocol):
 
 
 def _reply_error(text: str) -> exceptions.ResponseError:
-    is_unknown = text.startswith("NOSCRIPT")
-    return exceptions.NoScriptError(text) if is_unknown else exceptions.ResponseError(text)
+    return _ERRORS.get(text.partition(" ")[0], exceptions.ResponseError)(text)

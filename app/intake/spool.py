@@ -174,6 +174,11 @@ class Spool:
             and bool(self._reserve.may_hold() if held is None else held)
         )
 
+    def ping(self) -> None:
+        """sqlite3.Error, OSError: it would not take a batch."""
+        if not self.has_room():
+            raise OSError(errno.ENOSPC, "the spool has no room")
+
     def close(self) -> None:
         with self._lock:
             if self._connection is not None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from redis import Redis
 
@@ -12,6 +12,7 @@ from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next
 from app.intake.outcomes import Outcomes
 from app.intake.script import Script
 from app.intake.submission import Submission
+from app.intake.trust import Info
 
 _COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
 _SKIPPED_LIFETIME = 5  # s, several times the rhythm of reports
@@ -34,10 +35,13 @@ class Stream:
         max_batches: int,
         dedup_window: int,
         limits: Limits,
+        admit: Callable[[Info], None] = lambda info: None,
     ) -> None:
+        """`admit` is told about the server at the end of each new connection for batches. What it
+        raises, `append` raises."""
         self.breaker = breaker
         self._client = client
-        self._script = Script(client)
+        self._script = Script(client, admit)
         self._outcomes = outcomes
         self._partitions = partitions
         self._max_batches = max_batches
@@ -47,8 +51,8 @@ class Stream:
     async def append(self, submission: Submission) -> int:
         """Take the batch over; returns how many of its events were seen before.
 
-        RateLimited: no journal should take it. StreamFull: it is not in the stream, ask the next
-        journal. redis.RedisError: it may be in the stream, ask the next journal too.
+        RateLimited: no journal should take it. Untrusted, StreamFull: it is not in the stream, ask
+        the next journal. redis.RedisError: it may be in the stream, ask the next journal too.
         """
         batch = submission.batch
         partition = keys.partition(batch.shop, self._partitions)
@@ -88,7 +92,7 @@ class Stream:
         if answer in (b"FULL", b"LIMITED"):
             self._outcomes.count(carried)
             if answer == b"FULL":
-                raise StreamFull(f"the stream is at its cap of {self._max_batches} batches")
+                raise self._full()
             raise RateLimited(seconds_to_next_minute(now))
         return int(answer)
 
@@ -112,6 +116,16 @@ class Stream:
             self._outcomes.count(carried)
             raise
 
+    def ping(self) -> None:
+        """StreamFull, redis.RedisError: it would not take a batch."""
+        for partition in range(self._partitions):
+            if self._client.xlen(keys.stream(partition)) >= self._max_batches:
+                raise self._full()
+        self._client.set(keys.probe(), b"", px=1)  # a full Redis, or a replica, refuses to write
+
     def close(self) -> None:
         self._script.close()
         self._client.close()
+
+    def _full(self) -> StreamFull:
+        return StreamFull(f"the stream is at its cap of {self._max_batches} batches")

@@ -7,22 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_FORM = struct.Struct("<qd")
+from app.batch.batch import FORM
+from app.batch.form import Form
+
+_LAYOUT = struct.Struct("<qd3i")
 
 
 class Mark:
-    """The last batch that was given back and may still be in the spool. It is written over in
-    place, for which even a full disk has room, and outlives the process."""
+    """The last batch that was given back and may still be in the spool, and the form of the release
+    that gave it: what was newer to that one stays. It is written over in place, for which even a
+    full disk has room, and outlives the process."""
 
     def __init__(self, file: int) -> None:
         self._file = file
-        written = os.pread(file, _FORM.size, 0)
-        self.id, self.spooled_at = _FORM.unpack(written) if written else (0, 0.0)
+        written = os.pread(file, _LAYOUT.size, 0).ljust(_LAYOUT.size, b"\0")
+        self.id, self.spooled_at, *form = _LAYOUT.unpack(written)
+        self.form = Form(*form)
 
     def set(self, id_: int, spooled_at: float) -> None:
         """OSError where the disk has no room for the first one."""
-        os.pwrite(self._file, _FORM.pack(id_, spooled_at), 0)
-        self.id, self.spooled_at = id_, spooled_at
+        os.pwrite(self._file, _LAYOUT.pack(id_, spooled_at, *FORM), 0)
+        self.id, self.spooled_at, self.form = id_, spooled_at, FORM
 
     def clear(self) -> None:
         self.set(0, 0.0)

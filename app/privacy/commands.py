@@ -12,6 +12,7 @@ from psycopg import Connection
 from redis import RedisError
 
 from app import commands
+from app.batch.form import NewerEntry
 from app.privacy import pieces, requests, scope
 from app.privacy.requests import Request
 from app.privacy.subject import Subject
@@ -114,6 +115,8 @@ def erase(
                 _erase(connection, Work(journals), kind, shop, subject)
         except (psycopg.Error, RedisError) as error:
             raise click.ClickException(f"Stopped, safe to repeat: {cause(error)}") from error
+        except NewerEntry as error:
+            raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
 
 
 def _preview(

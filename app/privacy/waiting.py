@@ -1,4 +1,8 @@
-"""What still waits in the stream and in this machine's spool, before it is in Postgres."""
+"""What still waits in the stream and in this machine's spool, before it is in Postgres.
+
+Whoever searches waits as long as the shop has entries of a newer release there (NewerEntry): only
+that release knows all that is in them.
+"""
 
 import logging
 import sqlite3
@@ -37,7 +41,8 @@ class Journals:
         return cls(worker_client(settings), spool, partitions=settings.stream_partitions)
 
     def remove(self, shop: str, is_meant: Callable[[Batch], bool]) -> int:
-        """Take out the shop's batches that are meant; returns how many. redis.RedisError.
+        """Take out the shop's batches that are meant; returns how many. redis.RedisError,
+        NewerEntry.
 
         A batch that is on its way into Postgres just now arrives there all the same.
         """
@@ -52,7 +57,7 @@ class Journals:
         return removed + len(spooled)
 
     def batches(self, shop: str) -> Iterator[Batch]:
-        """All of the shop's that wait. redis.RedisError."""
+        """All of the shop's that wait. redis.RedisError, NewerEntry."""
         stream = keys.stream(keys.partition(shop, self._partitions))
         for _, batch in self._in_stream(stream, shop):
             yield batch
@@ -60,7 +65,8 @@ class Journals:
             yield batch
 
     def last_received(self, shop: str) -> datetime | None:
-        """When the newest of the shop's batches that wait was received. redis.RedisError."""
+        """When the newest of the shop's batches that wait was received. redis.RedisError,
+        NewerEntry."""
         received = [sender(batch).received_at for batch in self.batches(shop)]
         return max(filter(None, received), default=None)
 

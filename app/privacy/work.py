@@ -29,6 +29,7 @@ import psycopg
 from psycopg import Connection
 from redis import RedisError
 
+from app.batch.form import NewerEntry
 from app.privacy import erasure, requests, scope, search, search_rejected
 from app.privacy.export import export
 from app.privacy.pieces import NOTE, NotWanted, Pieces
@@ -273,7 +274,7 @@ def _counting(connection: Connection, request: Request, progress: Progress) -> P
 
 
 def _note_failure(connection: Connection, request: Request, error: Exception) -> None:
-    heals = isinstance(error, RedisError | writers.WritersBusy) or (
+    heals = isinstance(error, RedisError | writers.WritersBusy | NewerEntry) or (
         isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_HEALING)
     )
     is_last = requests.failed(connection, request, cause(error), heals=heals)

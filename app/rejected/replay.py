@@ -9,6 +9,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from app.batch.batch import Batch, UnreadableEntry
+from app.batch.form import NewerEntry
 from app.batch.json import dump_json
 from app.store.rejected import UNREADABLE, UNSTORABLE
 from app.store.writer import Writer
@@ -101,7 +102,7 @@ def _as_rendered(rejection: Rejection) -> tuple[Batch | None, str | None]:
     entry = Batch(rejection.shop, line).to_entry() | {b"events": events}
     try:
         batch = Batch.from_entry(entry)
-    except UnreadableEntry as error:
+    except (UnreadableEntry, NewerEntry) as error:
         return None, str(error)
     return (batch, None) if batch.events else (None, "there is no event in it")
 

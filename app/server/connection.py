@@ -8,7 +8,6 @@ then, and nothing of the body is kept; else as much of it is read as its route a
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
 from concurrent.futures import Future
 from functools import partial
 from math import inf
@@ -98,16 +97,11 @@ class Connection(asyncio.Protocol):
             writer.set_exception(GoneAway("the caller went away"))
         self._writers.clear()
 
-    @property
-    def waiting(self) -> Iterable[Request]:
-        """What has come and is not answered."""
-        return self._requests
-
     # What the server calls.
 
     def expire(self) -> None:
         """The time limit is over."""
-        if self._is_write_paused:
+        if self._is_write_paused or self._is_closing():
             for writer in self._writers:
                 writer.set_exception(GoneAway("the caller takes nothing"))
             self._writers.clear()
@@ -219,8 +213,11 @@ class Connection(asyncio.Protocol):
             self._transport is not None
             and not self._is_write_paused
             and self._thrown_away is None
-            and not self._transport.is_closing()
+            and not self._is_closing()
         )
+
+    def _is_closing(self) -> bool:
+        return self._transport is not None and self._transport.is_closing()
 
     def _serve(self, request: Request) -> bool:
         """Take the next step with a request; False where it needs more of its body."""
@@ -253,8 +250,7 @@ class Connection(asyncio.Protocol):
         self._begin_answer()
         assert isinstance(request.verdict, Verdict)  # noqa: S101
         encoding = request.field(b"content-encoding").decode("latin-1")
-        body = request.body[0] if len(request.body) == 1 else b"".join(request.body)
-        request.body = []
+        body, request.body = bytes(request.body), b""
         self._server.taking += 1
         call = self._server.endpoint.take(request.verdict, encoding, body)
         start(call, partial(self._answered, request))
@@ -314,11 +310,13 @@ class Connection(asyncio.Protocol):
         self.deadline = self._server.loop.time() + seconds
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._is_closing():
             self._transport.write(data)
 
     def _close(self) -> None:
-        if self._transport is not None:
+        """Once the caller has taken what was written, for which there is a limit as well."""
+        if self._transport is not None and not self._is_closing():
+            self._set_limit(self._server.limits.taking)
             self._transport.close()
 
     def _pause_reading(self) -> None:

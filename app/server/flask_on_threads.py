@@ -160,7 +160,7 @@ def _environ(request: Request, connection: "Connection") -> dict[str, Any]:
         "REMOTE_ADDR": connection.peer,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
-        "wsgi.input": BytesIO(b"".join(request.body)) if is_whole else _NotHere(),
+        "wsgi.input": BytesIO(request.body) if is_whole else _NotHere(),
         "wsgi.input_terminated": True,
         "wsgi.errors": None,
         "wsgi.multithread": True,

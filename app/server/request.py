@@ -55,7 +55,7 @@ class Request:
         # As WSGI has it: bytes as latin-1.
         self.path = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
         self.fields: list[tuple[bytes, bytes]] = []  # names in lower case
-        self.body: list[bytes] = []
+        self.body: bytes | bytearray = b""
         self.size = 0  # bytes of the body that have come
         self.limit: int | None = None  # bytes of it that are wanted; None: not known yet
         self.is_complete = False
@@ -64,8 +64,13 @@ class Request:
         self.verdict: object = None
 
     def add(self, piece: bytes) -> None:
-        if self.limit is None or self.size <= self.limit:
-            self.body.append(piece)
+        if not self.body:  # and mostly nothing follows
+            self.body = piece
+        elif self.limit is None or self.size <= self.limit:
+            # One buffer: a list of pieces of a byte or two would take twenty times their size.
+            if isinstance(self.body, bytes):
+                self.body = bytearray(self.body)
+            self.body += piece
         self.size += len(piece)
 
     @property

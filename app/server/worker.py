@@ -19,6 +19,14 @@ from gunicorn.workers.base import Worker as Base
 from app.server.server import TICK, Server, TimeLimits
 
 _POLL = 0.05  # s, while it stops
+_STOPPING = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
+
+
+def _let_signals_in() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+
+
+os.register_at_fork(after_in_parent=_let_signals_in)
 
 
 class Worker(Base):
@@ -28,6 +36,12 @@ class Worker(Base):
     loop: asyncio.AbstractEventLoop
     server: Server
     _is_quick = False
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # gunicorn forks now. A signal waits until the new process has its own handlers: those that
+        # it is born with are the master's, and lose it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
 
     def init_process(self) -> None:
         self._told_to_stop = asyncio.Event()
@@ -46,6 +60,7 @@ class Worker(Base):
         signal.signal(signal.SIGUSR1, lambda *_: self.log.reopen_files())
         signal.signal(signal.SIGWINCH, lambda *_: None)
         signal.signal(signal.SIGABRT, self._give_up)
+        _let_signals_in()
 
     def run(self) -> None:
         # Nearly all that a request makes is freed without the collector: what stays is not looked
@@ -73,6 +88,7 @@ class Worker(Base):
         ]
         # What the run before left in the spool is given back.
         self.wsgi.extensions["drainer"].start()
+        self.wsgi.extensions["watch"].start()
         while self.alive and self.ppid == os.getppid():
             self._tick()
             with suppress(TimeoutError):
@@ -97,6 +113,7 @@ class Worker(Base):
         """The requests are answered: give back what still waits, and close the connections."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a repeated one has nothing left to stop
         extensions = self.wsgi.extensions
+        extensions["watch"].stop()
         extensions["drainer"].stop()
         threads.shutdown(wait=False, cancel_futures=True)
         extensions["intake"].close()

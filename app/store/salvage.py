@@ -42,7 +42,7 @@ def read_or_reject(
     read: Callable[[Mapping[bytes, bytes]], Batch] = Batch.from_entry,
 ) -> Batch:
     """The batch of a journal's entry. Where it cannot be read, a batch that keeps the entry in
-    rejected_events, with `name` for whoever looks it up."""
+    rejected_events, with `name` for whoever looks it up. NewerEntry: leave it in its journal."""
     try:
         return read(fields)
     except UnreadableEntry as error:

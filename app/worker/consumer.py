@@ -2,6 +2,9 @@
 
 An entry leaves the stream only after its events are committed: COMMIT, then XACK and XDEL. What
 happens between the two is a redelivery, and the key in Postgres makes it harmless.
+
+An entry of a newer release stays in the stream. It is set aside: handed to a consumer that stands
+for its form, where workers that can read it look for it, and nobody else does.
 """
 
 import logging
@@ -14,7 +17,9 @@ from typing import Any, NamedTuple
 
 from redis import Redis, ResponseError
 
-from app.batch.batch import Batch
+from app.batch.batch import FORM, Batch
+from app.batch.form import Form, NewerEntry
+from app.intake import keys
 from app.intake.keys import GROUP
 
 logger = logging.getLogger(__name__)
@@ -30,14 +35,16 @@ BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
 RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another takes it over
 RECLAIM_EVERY = 10.0  # s
 FORGET_AFTER = 60 * 60 * 1000  # ms of silence after which a consumer without entries is dead
+_AFTER_ALL = f"{2**64 - 1}-0"  # the id of no entry, after that of each
 
 # To delete a consumer drops what it has pending: looked at and deleted in one step.
-_LEAVE = """
+_FORGET = """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
     local fields = {}
     for i = 1, #consumer, 2 do fields[consumer[i]] = consumer[i + 1] end
-    if fields.name == ARGV[2] and fields.pending == 0 then
-        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+    local is_over = fields.name == ARGV[2] or fields.idle > tonumber(ARGV[3])
+    if is_over and fields.pending == 0 then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], fields.name)
     end
 end
 """
@@ -69,6 +76,7 @@ class Consumer:
         self._name = name
         self._reclaimed_at = float("-inf")
         self._busy_at = float("-inf")
+        self._told: set[Form] = set()
 
     def is_busy(self) -> bool:
         """Whether there is much to store just now."""
@@ -100,9 +108,8 @@ class Consumer:
 
     def store_pending(self) -> None:
         """Store what was delivered to this consumer and is not acknowledged."""
-        entries = self._read("0")
-        while self._store_and_acknowledge(entries, self._batches(entries)):
-            entries = self._read("0")
+        while entries := self._read("0"):
+            self._store_and_acknowledge(entries)
 
     def run_once(self, stop: threading.Event) -> bool:
         """Read, store, acknowledge; False where no entry came in time.
@@ -115,12 +122,14 @@ class Consumer:
             return True
         if entries and not stop.wait(LINGER):
             entries += self._read_up_to(READ_BATCHES - len(entries))
-        return self._store_and_acknowledge(entries, self._batches(entries))
+        if entries:
+            self._store_and_acknowledge(entries)
+        return bool(entries)
 
     def leave(self) -> None:
         """Leave the groups, where nothing is left to store: a worker that stopped is not shown."""
         for stream in self._streams:
-            self._redis.eval(_LEAVE, 1, stream, GROUP, self._name)
+            self._forget(stream, self._name)
 
     def _store_backlog(self, entries: list[Entry], stop: threading.Event) -> None:
         """Read, parse and acknowledge while Postgres stores."""
@@ -128,9 +137,9 @@ class Consumer:
         try:
             rounds = 0
             while entries:
-                batches = self._batches(entries)
+                readable, batches = self._parse_all(entries)
                 stored = _await_oldest(under_way) if len(under_way) == _PARALLEL else []
-                under_way.append((entries, self._storing.submit(self._store, batches)))
+                under_way.append((readable, self._storing.submit(self._store, batches)))
                 self._acknowledge(stored)
                 rounds += 1
                 is_last = len(entries) < READ_BATCHES or rounds == _ROUNDS or stop.is_set()
@@ -140,8 +149,33 @@ class Consumer:
         finally:
             wait([storing for _, storing in under_way])
 
-    def _batches(self, entries: list[Entry]) -> list[Batch]:
-        return [self._parse(entry) for entry in entries if entry.fields]
+    def _parse_all(self, entries: list[Entry]) -> tuple[list[Entry], list[Batch]]:
+        """The entries that this release can read, and their batches; the others are set aside."""
+        readable: list[Entry] = []
+        batches: list[Batch] = []
+        newer: dict[tuple[str, Form], list[Any]] = defaultdict(list)
+        for entry in entries:
+            try:
+                if entry.fields:
+                    batches.append(self._parse(entry))
+                readable.append(entry)
+            except NewerEntry as error:
+                newer[entry.stream, error.form].append(entry.id)
+        for (stream, form), ids in newer.items():
+            self._set_aside(stream, form, ids)
+        return readable, batches
+
+    def _set_aside(self, stream: str, form: Form, ids: list[Any]) -> None:
+        """Left in the stream, pending, and due at once for a worker that can read them."""
+        self._redis.xclaim(
+            stream, GROUP, keys.set_aside(form), 0, ids, idle=RECLAIM_AFTER, justid=True
+        )
+        if form not in self._told:  # once, and not for every entry
+            self._told.add(form)
+            logger.warning(
+                "entries of a newer release wait in the stream for its worker",
+                extra={"action": "newer_entries", "form": str(form)},
+            )
 
     def _read_new(self) -> list[Entry]:
         entries = self._read(">", block=BLOCK)
@@ -169,43 +203,61 @@ class Consumer:
         ]
 
     def _reclaim(self) -> list[Entry]:
-        """Entries that another consumer read long ago and never acknowledged: dead or stuck."""
+        """Entries that another consumer read long ago and never acknowledged, dead or stuck; and
+        those that an older release has set aside."""
         if time.monotonic() - self._reclaimed_at < RECLAIM_EVERY:
             return []
         self._reclaimed_at = time.monotonic()
+        self._show_up()
         entries: list[Entry] = []
         for stream in self._streams:
-            self._forget_dead_consumers(stream)
-            answer: Any = self._redis.xautoclaim(
-                stream, GROUP, self._name, RECLAIM_AFTER, count=READ_BATCHES
-            )
-            entries += [Entry(stream, id_, fields) for id_, fields in answer[1] if fields]
+            self._forget(stream, "")
+            for name, pending in self._consumers(stream):
+                form = keys.form_set_aside(name)
+                if pending and (form is None or form.is_readable_by(FORM)):
+                    entries += self._take_over(stream, name, READ_BATCHES - len(entries))
         if entries:
             self._reclaimed_at = float("-inf")  # there may be more
             logger.info(
-                "took over entries of a consumer that is gone",
+                "took over entries that another consumer has held for long or set aside",
                 extra={"action": "reclaimed", "entries": len(entries)},
             )
         return entries
+
+    def _take_over(self, stream: str, name: str, most: int) -> list[Entry]:
+        """What a consumer has held for RECLAIM_AFTER. Two who take over at once share it."""
+        if most <= 0:
+            return []
+        pending: Any = self._redis.xpending_range(
+            stream, GROUP, "-", "+", most, consumername=name, idle=RECLAIM_AFTER
+        )
+        ids = [entry["message_id"] for entry in pending]
+        entries: list[Entry] = []
+        for start in range(0, len(ids), STEP):
+            claimed: Any = self._redis.xclaim(
+                stream, GROUP, self._name, RECLAIM_AFTER, ids[start : start + STEP]
+            )
+            entries += [Entry(stream, id_, fields) for id_, fields in claimed if fields]
+        return entries
+
+    def _show_up(self) -> None:
+        """Be seen while nothing comes: up to Redis 7.0 a read that finds nothing does not count."""
+        self._read(_AFTER_ALL)
 
     def _consumers(self, stream: str) -> list[tuple[str, int]]:
         """Each consumer's name, and how many entries it has read and not acknowledged."""
         consumers: Any = self._redis.xinfo_consumers(stream, GROUP)
         return [(consumer["name"].decode(), consumer["pending"]) for consumer in consumers]
 
-    def _forget_dead_consumers(self, stream: str) -> None:
-        consumers: Any = self._redis.xinfo_consumers(stream, GROUP)
-        for consumer in consumers:
-            # Only those without entries: to delete a consumer drops what it has pending.
-            if consumer["pending"] == 0 and consumer["idle"] > FORGET_AFTER:
-                self._redis.xgroup_delconsumer(stream, GROUP, consumer["name"])
+    def _forget(self, stream: str, name: str) -> None:
+        """Those that have been silent for FORGET_AFTER, and the one of the name, if they hold
+        nothing."""
+        self._redis.eval(_FORGET, 1, stream, GROUP, name, FORGET_AFTER)
 
-    def _store_and_acknowledge(self, entries: list[Entry], batches: list[Batch]) -> bool:
-        if not entries:
-            return False
+    def _store_and_acknowledge(self, entries: list[Entry]) -> None:
+        readable, batches = self._parse_all(entries)
         self._store(batches)
-        self._acknowledge(entries)
-        return True
+        self._acknowledge(readable)
 
     def _acknowledge(self, entries: list[Entry]) -> None:
         if len(entries) >= _MANY:

@@ -38,5 +38,6 @@ class Storing:
 
 
 def parse(entry: Entry) -> Batch:
-    """The entry's batch; of an unreadable entry, a batch that puts it into rejected_events."""
+    """The entry's batch; of an unreadable entry, a batch that puts it into rejected_events.
+    NewerEntry."""
     return read_or_reject(entry.fields, f"entry {entry.id.decode()}")

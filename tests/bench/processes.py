@@ -30,7 +30,10 @@ class Contender:
 
 
 OURS = Contender("ours", PROCFILE["web"], PROCFILE["worker"], table="events")
-EXPRESS = Contender("Express", "node server.js", folder=CONTENDERS / "express")
+JAVASCRIPT = CONTENDERS / "javascript"
+EXPRESS = Contender("Express", "node express.js", folder=JAVASCRIPT)
+FASTIFY = Contender("Fastify", "node fastify.js", folder=JAVASCRIPT)
+BUN = Contender("Bun", "node_modules/.bin/bun bun.js", folder=JAVASCRIPT)
 FASTAPI = Contender(
     "FastAPI", f"uvicorn {MODULES}.fastapi_app:app --port $PORT --no-access-log --log-level warning"
 )

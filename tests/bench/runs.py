@@ -1,4 +1,4 @@
-"""One run: a contender under a load, until the last row is in Postgres."""
+"""One run: a contender under a load, until the last row is in Postgres, and counted."""
 
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -27,12 +27,14 @@ class Result:
 
 
 def measure(contender, load, servers, folder, **variables):
-    """Prepare, warm up, run, wait for the last row. LoadError where a row is missing or too many,
-    or a request failed."""
+    """Prepare, warm up, run, wait for the last row and for the reports' numbers. LoadError where a
+    row is missing or too many, or a request failed."""
     servers.prepare()
     with running(contender, servers, folder, **variables) as (port, groups):
         warm_up = _run(contender, replace(load, seconds=2, pause=0), port, folder)
         before = _await_rows(servers, contender.table, warm_up["ids"])
+        if contender.worker:
+            servers.await_counts(_DRAIN_TIMEOUT)
         size = servers.bytes(contender.table) if contender.table else 0
         servers.checkpoint()
 
@@ -44,6 +46,8 @@ def measure(contender, load, servers, folder, **variables):
         after = _await_rows(servers, contender.table, before + sent["ids"])
         # The load ends with a pause of its own, in which our worker may have finished.
         waited = max(0.0, time.monotonic() - began - replied)
+        if contender.worker:
+            servers.await_counts(_DRAIN_TIMEOUT)
         servers.checkpoint()
         seconds = load.seconds + waited
         ids = sent["ids"]

@@ -1,20 +1,29 @@
 """The PostgreSQL and the Valkey that all contenders share, and what they use."""
 
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 from redis import Redis
 
+from app.counts.rollups import seconds_behind
 from app.dev.servers import postgres, valkey
 from app.store import migrate
 from app.store.connections import connect
+from tests.bench.load import LoadError
 from tests.bench.processes import CONTENDERS, Group
 
 _SIZE = """
 SELECT sum(pg_total_relation_size(oid)) FROM pg_class
 WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
 AND (relname = 'flat_events') = %s AND relname ~ '^(flat_)?(events|batches)'
+"""
+
+_TABLES = """
+SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace
+AND relname <> 'schema_migrations'
 """
 
 
@@ -32,9 +41,18 @@ class Servers:
 
     def prepare(self):
         """The same start for everyone: empty tables, an empty Redis, nothing left to write."""
-        self._database.execute("TRUNCATE flat_events, batches, events, shops RESTART IDENTITY")
+        tables = self.value(_TABLES)
+        self._database.execute(f"TRUNCATE {tables} RESTART IDENTITY")
         self.redis.flushall()
         self.checkpoint()
+
+    def await_counts(self, seconds):
+        """Until the reports' numbers hold all that is stored. LoadError."""
+        deadline = time.monotonic() + seconds
+        while seconds_behind(self._database):
+            if time.monotonic() > deadline:
+                raise LoadError(f"the reports' numbers are not whole after {seconds} s")
+            time.sleep(0.05)
 
     def checkpoint(self):
         self._database.execute("CHECKPOINT")

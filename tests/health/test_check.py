@@ -59,7 +59,7 @@ def test_what_is_missing_or_set_wrong_is_told(
         redis_client.config_set("maxmemory-policy", "noeviction")
     assert "0001_tracking" in found
     assert "one web machine needs 500" in found
-    assert "maxmemory-policy" in found
+    assert "set maxmemory-policy noeviction, not allkeys-lru; until then Postgres takes" in found
     assert "is not writable" in found
 
 

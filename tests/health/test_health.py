@@ -128,3 +128,18 @@ def test_the_status_of_a_system_that_is_down_is_told_all_the_same(settings):
     assert told.returncode == 1
     assert "No batch could be taken" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_what_waits_for_a_newer_release_is_told_and_is_no_worker(calling, settings, redis_client):
+    caller = calling()
+    caller.post(body())
+    [(entry, fields)] = redis_client.xrange("{t0}:stream")
+    redis_client.xdel("{t0}:stream", entry)
+    redis_client.xadd("{t0}:stream", {**fields, b"batch": fields[b"batch"] + b"\tmore"})
+    drain(settings)
+    state = readyz(caller)[1]
+    assert (state["status"], state["newer_batches"], state["backlog"]["batches"]) == ("ok", 1, 1)
+    status = flask(settings, "status").stdout
+    assert "1 batches of a newer release wait for its worker" in status
+    assert "worker       newer:" not in status
+    assert "run a worker of that one" in flask(settings, "check").stdout

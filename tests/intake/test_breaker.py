@@ -37,6 +37,14 @@ def test_one_at_a_time_tries_again(breaker, clock):
     assert [breaker.allow() for _ in range(3)] == [True] * 3
 
 
+def test_who_tries_for_nobody_lets_callers_try_first(breaker, clock):
+    breaker.record_failure()
+    clock.now += 0.26
+    assert breaker.allow(after=1.0) is False
+    clock.now += 1.0
+    assert breaker.allow(after=1.0) is True
+
+
 def test_the_pause_grows_with_each_failed_try_up_to_its_limit(breaker, clock):
     breaker.record_failure()
     lengths = []

@@ -248,3 +248,19 @@ def test_a_batch_that_could_not_be_deleted_in_the_reserves_room_is_refused(spool
     with pytest.raises(SpoolFull):
         spool.append(submission("large", rejected=20_000))
     assert spool.has_room()
+
+
+def test_what_an_older_process_skipped_before_it_was_killed_stays(
+    spool, drainer, disk, monkeypatch
+):
+    for number in range(3):
+        spool.append(submission(f"id-{number}"))
+    with closing(sqlite3.connect(disk / "spool" / "spool.sqlite")) as connection:
+        connection.execute("UPDATE batches SET v = x'39' WHERE id = 2")
+        connection.commit()
+    with monkeypatch.context() as patched:
+        patched.setattr(spool, "remove", die)
+        with pytest.raises(SystemExit):
+            drainer().drain()
+    drainer().drain()
+    assert [one.id for one in spool.oldest(10)] == [2]

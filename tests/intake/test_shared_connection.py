@@ -87,6 +87,23 @@ def test_a_lost_connection_is_opened_again(settings, redis_client):
     assert first != second
 
 
+def test_a_server_that_became_a_replica_is_left(settings, redis_client):
+    async def call(shared):
+        number = await shared.call("CLIENT", "ID")
+        redis_client.replicaof("127.0.0.1", free_port())
+        calls = [shared.call("SET", "a", "b"), shared.call("ECHO", "a")]
+        replies = await asyncio.gather(*calls, return_exceptions=True)
+        return number, replies, await shared.call("CLIENT", "ID")
+
+    try:
+        first, (refused, echoed), second = with_connection(settings, call)
+    finally:
+        redis_client.replicaof("NO", "ONE")
+    assert isinstance(refused, exceptions.ReadOnlyError)
+    assert echoed == b"a" or isinstance(echoed, exceptions.ConnectionError)
+    assert first != second
+
+
 def test_a_server_that_hangs_fails_all_callers_in_time_and_is_asked_anew(settings, redis_url):
     proxy = TcpProxy(address_of(redis_url))
     hanging = replace(settings, redis_url=f"redis://127.0.0.1:{proxy.port}")

@@ -3,10 +3,11 @@
 import os
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
+from app.batch import batch as batch_module
 from app.batch.batch import Batch
 from app.intake.drainer import Drainer
 from app.intake.spool import Spool, SpoolFull
@@ -108,7 +109,7 @@ def test_a_file_that_is_no_database_is_put_aside(spool, folder):
 def test_an_entry_that_cannot_be_read_is_given_back_as_rejected(spool, folder, drainer, taken):
     spool.append(submission("a"))
     with sqlite3.connect(folder / "spool.sqlite") as connection:
-        connection.execute("UPDATE batches SET v = x'39'")
+        connection.execute("UPDATE batches SET v = x'78'")
     connection.close()
     spool.append(submission("b"))
     assert drainer.drain() == 2
@@ -202,3 +203,35 @@ def test_what_an_earlier_release_spooled_or_put_aside_becomes_private(folder):
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
     later.close()
     earlier.close()
+
+
+def test_a_batch_of_a_newer_release_stays_in_the_spool_and_others_leave_it(
+    spool, folder, taken, caplog, monkeypatch
+):
+    for id_ in ("a", "newer", "b"):
+        spool.append(submission(id_))
+    with closing(sqlite3.connect(folder / "spool.sqlite")) as connection, connection:
+        connection.execute(
+            "UPDATE batches SET batch = CAST(batch || x'096D6F7265' AS BLOB) WHERE id = 2"
+        )
+    is_up = [True]
+
+    def take(batch):
+        return is_up[0] and (taken.append(batch) or True)
+
+    drainer = Drainer(spool, folder, take)
+    assert drainer.drain() == 2
+    is_up[0] = False
+    spool.append(submission("c"))
+    assert (drainer.drain(), drainer.drain()) == (0, 0)
+    is_up[0] = True
+    assert drainer.drain() == 1
+    assert [one.keys for one in taken] == [submission(id_).batch.keys for id_ in "abc"]
+    assert not any(one.rejected for one in taken)
+    assert [one.id for one in spool.oldest(10)] == [2]
+    assert len([one for one in caplog.records if one.action == "newer_entries"]) == 1
+
+    form = batch_module.FORM
+    monkeypatch.setattr(batch_module, "FORM", form._replace(batch_columns=form.batch_columns + 1))
+    assert Drainer(spool, folder, take).drain() == 1
+    assert taken[-1].line.endswith(b"\tmore")

@@ -8,7 +8,18 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.batch.batch import Batch, Context, Event, Rejected, UnreadableEntry, digest
+from app.batch import batch as batch_module
+from app.batch.batch import (
+    BATCH_COLUMNS,
+    EVENT_COLUMNS,
+    Batch,
+    Context,
+    Event,
+    Rejected,
+    UnreadableEntry,
+    digest,
+)
+from app.batch.form import Form, NewerEntry
 from app.intake import keys
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
@@ -200,10 +211,35 @@ def test_an_entry_is_read_as_it_was_written():
 
 
 @pytest.mark.parametrize(
-    "change", [{b"v": b"99"}, {b"events": b"x"}, {b"events": b"a\tzz"}, {b"shop": b"\xff"}]
+    "change", [{b"v": b"x"}, {b"events": b"x"}, {b"events": b"a\tzz"}, {b"shop": b"\xff"}]
 )
-def test_an_entry_of_another_form_is_unreadable(change):
+def test_of_a_damaged_entry_it_is_said_that_it_is_unreadable(change):
     with pytest.raises(UnreadableEntry):
         Batch.from_entry({**submission("a").batch.to_entry(), **change})
     with pytest.raises(UnreadableEntry):
         Batch.from_entry({b"v": b"1"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: {b"v": b"2"},
+        lambda entry: {b"batch": entry[b"batch"] + b"\tmore"},
+        lambda entry: {b"events": entry[b"events"].replace(b"\n", b"\tmore\n") + b"\tmore"},
+    ],
+)
+def test_an_entry_of_a_newer_release_is_not_taken_for_a_damaged_one(change):
+    entry = submission("a", "b").batch.to_entry()
+    with pytest.raises(NewerEntry):
+        Batch.from_entry({**entry, **change(entry)})
+    with pytest.raises(NewerEntry):
+        Batch.from_entry({b"v": b"2", b"shop": b"s"})
+
+
+def test_an_entry_of_an_older_release_is_completed_with_nulls(monkeypatch):
+    entry = submission("a", "b").batch.to_entry()
+    newer = Form(batch_module.VERSION, len(BATCH_COLUMNS) + 2, len(EVENT_COLUMNS) + 1)
+    monkeypatch.setattr(batch_module, "FORM", newer)
+    read = Batch.from_entry(entry)
+    assert read.line == entry[b"batch"] + b"\t\\N\t\\N"
+    assert read.events == [line + b"\t\\N" for line in entry[b"events"].split(b"\n")]

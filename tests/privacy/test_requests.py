@@ -308,3 +308,23 @@ def test_what_postgres_cannot_hold_is_no_reason_not_to_be_forgotten(deliver, wor
     assert deliver("customers/redact", raw=raw).status_code == 200
     work()
     assert caller.rows() == []
+
+
+@pytest.mark.parametrize("topic", ["customers/redact", "customers/data_request", "shop/redact"])
+def test_a_request_waits_for_entries_of_a_newer_release(
+    deliver, caller, work, database, redis_client, monkeypatch, topic
+):
+    caller.post(body(event()), customer="7")
+    [(entry, fields)] = redis_client.xrange("{t0}:stream")
+    redis_client.xdel("{t0}:stream", entry)
+    redis_client.xadd("{t0}:stream", {**fields, b"batch": fields[b"batch"] + b"\tmore"})
+    deliver(topic, redaction(7))
+    work()
+    [request] = requests(caller)
+    assert request["outcome"] is None
+    assert request["attempts"] == 1
+
+    redis_client.delete("{t0}:stream")  # the newer worker
+    database.execute("UPDATE privacy_requests SET due_at = now()")
+    work()
+    assert requests(caller)[0]["outcome"] == "done"

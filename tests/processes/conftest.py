@@ -1,6 +1,6 @@
 import pytest
 
-from tests.processes.running import Running, answers, environment, free_port, wait_until
+from tests.processes.running import ROOT, Running, answers, environment, free_port, wait_until
 
 
 @pytest.fixture
@@ -8,9 +8,10 @@ def start(settings, tmp_path):
     """Starts a line of the Procfile; whatever still runs at the end is killed."""
     started = []
 
-    def start(line, **variables):
+    def start(line, release=ROOT, **variables):
         log = tmp_path / f"{line}-{len(started)}.log"
-        started.append(Running(line, environment(settings, **variables), log))
+        env = environment(settings, **variables)
+        started.append(Running(line, env, log, release=release))
         return started[-1]
 
     yield start

@@ -44,12 +44,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def flask(settings, *words, **variables):
-    """A command of flask, run to its end."""
+def flask(settings, *words, release=ROOT, **variables):
+    """A command of flask, run to its end; `release` is the folder of another release."""
     return subprocess.run(
         [sys.executable, "-m", "flask", *words],
-        cwd=ROOT,
-        env=environment(settings, **variables),
+        cwd=release,
+        env=environment(settings, PYTHONPATH=str(release), **variables),
         capture_output=True,
         text=True,
         timeout=60,
@@ -60,17 +60,18 @@ def flask(settings, *words, **variables):
 class Running:
     """A line of the Procfile as a process of its own group, its output in a file."""
 
-    def __init__(self, line, env, log, command=None):
-        """`command` instead of the Procfile's, where a test needs another."""
-        self.log = log
-        procfile = (ROOT / "Procfile").read_text().splitlines()
+    def __init__(self, line, env, log, command=None, release=ROOT):
+        """`command` instead of the Procfile's, where a test needs another; `release` is the folder
+        of another release."""
+        self.log, self.env = log, env
+        procfile = (release / "Procfile").read_text().splitlines()
         command = command or dict(entry.split(": ", 1) for entry in procfile)[line]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 f"exec {command}",
                 shell=True,
-                cwd=ROOT,
-                env=env,
+                cwd=release,
+                env=env | {"PYTHONPATH": str(release)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

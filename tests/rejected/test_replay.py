@@ -8,8 +8,10 @@ import pytest
 from app.store import rejected as store
 from app.store import walks
 from app.tracking import schemas
-from tests.calls import CONTEXT, body, event
+from tests.calls import CONTEXT, SHOP, body, event
 from tests.processes.running import flask
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -172,3 +174,25 @@ def test_an_empty_list_says_so(run):
     result = run("list")
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr == "There are no rejected events.\n"
+
+
+def test_what_an_older_release_refused_of_a_newer_one_is_stored_by_the_newer(
+    caller, run, database, monkeypatch
+):
+    """A worker without the check put the lines of the newer release here."""
+    caller.post(body(event(insert_id="x")))
+    caller.rows()
+    [batch] = caller.rows("batches", "id")
+    payload = "\t".join([batch["received_at"].isoformat(), *["\\N"] * 8, "{}", *["\\N"] * 3])
+    line = "\t".join(["2024-01-15T10:30:00Z", "ab" * 16, "\\N", "w:x", "late", "\\N", "\\N"])
+    database.execute(
+        "INSERT INTO rejected_events (reject_key, shop_domain, received_at, code, details, payload)"
+        " VALUES (%s, %s, now(), 'UNSTORABLE', '[]', %s), (%s, %s, now(), 'UNSTORABLE', '[]', %s)",
+        [
+            "00" * 16, SHOP, f"{payload}\n{line}",
+            "11" * 16, SHOP, f"{payload}\tmore\n{line}",
+        ],
+    )  # fmt: skip
+    assert "of a newer release" in run("replay").stdout
+    assert [row["insert_id"] for row in caller.rows()] == ["late", "x"]
+    assert len(caller.rejected()) == 1

