@@ -3,6 +3,7 @@ nothing of what a caller sent."""
 
 from typing import Any
 
+from config.causes import cause
 from config.settings import Settings
 
 _KEPT = ("action", "shop", "topic", "request")  # of a log line's fields
@@ -30,8 +31,12 @@ def _strip(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
     event.pop("breadcrumbs", None)
     event["extra"] = {name: event.get("extra", {}).get(name) for name in _KEPT}
     if "logentry" in event:
-        event["logentry"] = {"message": event["logentry"].get("message")}
+        message = str(event["logentry"].get("message")).partition("\n")[0]
+        event["logentry"] = {"message": message}
     # An exception's text may quote a row or a query; its type and its trace tell where to look.
     for exception in event.get("exception", {}).get("values", []):
         exception["value"] = ""
+    error = hint.get("exc_info", (None, None, None))[1]
+    if error and "exception" in event:
+        event["exception"]["values"][-1]["value"] = cause(error)  # the others led to it
     return event

@@ -4,9 +4,13 @@ terminal."""
 import logging.config
 import re
 import sys
+import threading
+from types import TracebackType
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
+
+from config import causes
 
 # No query string reaches the output, whichever library logs it: its signature is good for 90 s.
 _QUERY = re.compile(r"\?[^\s\"'\\?]*=[^\s\"'\\]*|signature=[^\s&\"'\\]*")
@@ -18,7 +22,14 @@ def safe(text: str) -> str:
     return _QUERY.sub("?…", text)
 
 
+# As sys.exc_info() has it, and as logging hands it to a formatter.
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
 class SafeJsonFormatter(JsonFormatter):
+    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802
+        return _trace(ei)
+
     def format(self, record: logging.LogRecord) -> str:
         _shorten(record)
         return safe(super().format(record))
@@ -31,12 +42,27 @@ class SafeTextFormatter(logging.Formatter):
             [super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())]
         )
 
+    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802
+        return _trace(ei)
+
     def format(self, record: logging.LogRecord) -> str:
         _shorten(record)
         return safe(super().format(record))
 
 
+def _trace(exc_info: _ExcInfo) -> str:
+    return causes.trace(exc_info[1]) if exc_info[1] else ""
+
+
 def _shorten(record: logging.LogRecord) -> None:
+    """Leave out what quotes others, in lines that are not ours too."""
+    record.exc_text = None  # another handler's traceback, with the errors' texts
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            causes.cause(arg) if isinstance(arg, BaseException) else arg for arg in record.args
+        )
+    if record.name == "asyncio":  # its further lines show a task with its error
+        record.msg, record.args = record.getMessage().partition("\n")[0], ()
     if record.name == "gunicorn.error" and not record.exc_info:
         # It quotes what it could not read, and any part of that may be a query.
         record.msg, record.args = record.getMessage().partition("'")[0], ()
@@ -84,4 +110,20 @@ def config(level: str, form: str) -> dict[str, Any]:
 
 
 def configure(level: str, form: str) -> None:
+    """Also for what nobody catches: Python itself would print the errors' texts."""
     logging.config.dictConfig(config(level, form))
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda args: _log_uncaught(
+        args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
+    )
+
+
+def _log_uncaught(
+    type_: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if not isinstance(error, KeyboardInterrupt | SystemExit):
+        logging.getLogger("uncaught").critical(
+            "an error that nobody caught",
+            exc_info=(type_, error, trace),
+            extra={"action": "uncaught", "cause": causes.cause(error)},
+        )

@@ -1,17 +1,21 @@
 """Real servers, started once a run; an empty database and an empty Redis for each test."""
 
+import gzip
 import itertools
 import logging
 import shutil
 import tempfile
+import threading
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
+import sentry_sdk
 from psycopg import sql
 
 from app import create_app
@@ -84,7 +88,7 @@ def database_url(module_database_url):
         connection.execute(
             "TRUNCATE shops, batches, events, rejected_events, unreported_batches, report_dirty,"
             " report_shops, report_values, report_journeys, report_cells, webhook_deliveries,"
-            " privacy_requests RESTART IDENTITY"
+            " privacy_requests, privacy_failures, export_pieces RESTART IDENTITY"
         )
     return module_database_url
 
@@ -159,6 +163,29 @@ def calling(settings, database):
             return Caller(client, database, lambda: None)
 
         yield make
+
+
+@pytest.fixture
+def sentry():
+    """A DSN, and what its server receives."""
+    received = []
+
+    class Sink(BaseHTTPRequestHandler):
+        def do_POST(self):
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://key@127.0.0.1:{server.server_port}/1", received
+        sentry_sdk.get_client().close(timeout=2)
+        sentry_sdk.init()
+        server.shutdown()
 
 
 def database_in(server_url, name):

@@ -159,14 +159,11 @@ class Batch:
     def from_entry(cls, entry: Mapping[bytes, bytes]) -> Self:
         """NewerEntry; UnreadableEntry where it does not have the form of `to_entry`."""
         try:
-            version = int(entry[b"v"])
-            if version > VERSION:  # nothing else is known of it
-                raise NewerEntry(Form(version, 0, 0))
-            if version < VERSION:
-                raise UnreadableEntry(f"there never was a version {version}")
+            form = form_of(entry)
+            if form.version > VERSION:  # nothing else is known of it
+                raise NewerEntry(form)
             line, text = entry[b"batch"], entry[b"events"]
             events = text.split(b"\n") if text else []
-            form = _form_of(line, text, len(events))
             shop, rejected = entry[b"shop"].decode(), entry[b"rejected"]
         except (KeyError, ValueError) as error:
             raise UnreadableEntry(str(error)) from error
@@ -177,6 +174,17 @@ class Batch:
             missing = FORM.event_columns - form.event_columns
             events = [_complete(event, missing) for event in events]
         return cls(shop, line, events, rejected=rejected)
+
+
+def form_of(entry: Mapping[bytes, bytes]) -> Form:
+    """The form of a journal's entry. UnreadableEntry, KeyError, ValueError."""
+    version = int(entry[b"v"])
+    if version > VERSION:
+        return Form(version, 0, 0)
+    if version < VERSION:
+        raise UnreadableEntry(f"there never was a version {version}")
+    events = entry[b"events"]
+    return _form_of(entry[b"batch"], events, events.count(b"\n") + 1 if events else 0)
 
 
 def _form_of(line: bytes, events: bytes, number: int) -> Form:

@@ -18,6 +18,7 @@ from app.intake.spool import Spool
 from app.store import migrate
 from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE, connect
 from app.store.figures import connections_allowed
+from config.causes import cause
 from config.settings import Settings
 
 OK, WARN, FIX = "ok", "warn", "fix"
@@ -28,6 +29,10 @@ _MOST_CLOCK_SKEW = 5.0  # s
 _WORKER_SILENCE = 60.0  # s
 _WORKER_CONNECTIONS = 5  # three for storing, housekeeping, reporting
 _COMMAND_CONNECTIONS = 2  # a release, and one that an operator runs
+_FAILED_REQUESTS = (
+    "SELECT string_agg(id::text, ', ' ORDER BY id) FROM privacy_requests"
+    " WHERE due_at >= '9999-01-01 00:00Z'"
+)
 _AWAY = "start it, or correct the address"
 
 
@@ -45,17 +50,17 @@ def check(settings: Settings) -> Iterator[Finding]:
         with connect(settings.database_url, "check") as connection:
             yield from _postgres(connection, settings)
     except psycopg.OperationalError as error:
-        reason = _first_line(error)
+        reason = cause(error)
         yield Finding(FIX, "postgres", f"does not answer at DATABASE_URL: {reason}: {_AWAY}")
     except psycopg.Error as error:
-        reason = _first_line(error)
+        reason = cause(error)
         yield Finding(FIX, "postgres", f"refuses: {reason}: give the role a schema of its own")
     with worker_client(settings) as redis:
         try:
             yield from _redis(redis, settings)
             yield from _worker(redis, settings)
         except RedisError as error:
-            reason = _first_line(error).rstrip(".")
+            reason = cause(error).rstrip(".")
             yield Finding(FIX, "redis", f"does not answer at REDIS_URL: {reason}: {_AWAY}")
     yield from _spool(settings)
 
@@ -84,6 +89,11 @@ def _postgres(connection: Connection, settings: Settings) -> Iterator[Finding]:
     missing = [one.name for one in migrate.status(connection) if not one.applied_at]
     if missing:
         yield Finding(FIX, "postgres", f"lacks {', '.join(missing)}: run `flask db upgrade`")
+    elif failed := _value(connection, _FAILED_REQUESTS):
+        text = (
+            f"requests {failed} have failed: see `flask privacy list`, then `flask privacy retry`"
+        )
+        yield Finding(FIX, "privacy", text)
     if newer := migrate.newer(connection):
         text = f"a newer release has applied {', '.join(newer)}: update this one"
         yield Finding(WARN, "postgres", text)
@@ -190,10 +200,6 @@ def _spool(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "spool", "its disk has less room than SPOOL_MAX_BYTES")
     else:
         yield Finding(OK, "spool", f"{folder} is writable")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _value(connection: Connection, statement: Any, *values: object) -> Any:

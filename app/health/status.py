@@ -12,6 +12,7 @@ from app.intake import keys
 from app.intake.outcomes import with_received
 from app.intake.spool import Spool
 from app.intake.trust import ask, risk_of
+from config.causes import cause
 
 _NOTHING: Mapping[str, float] = {}
 
@@ -73,14 +74,14 @@ def gather(
     try:
         ask_postgres()
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
-        status.postgres = _reason(error)
+        status.postgres = cause(error)
     try:
         info = ask(redis)
         status.redis_is_persistent = bool(info.get("aof_enabled"))
         status.redis_risk = risk_of(info)
         _gather_streams(status, redis, partitions)
     except RedisError as error:
-        status.redis = _reason(error)
+        status.redis = cause(error)
         status.backlog = None
     try:
         spooled = spool.backlog()
@@ -142,7 +143,3 @@ def _numbers(redis: Redis, key: str) -> dict[str, int]:
 
 def _age(since: float | None) -> float | None:
     return None if since is None else round(max(0.0, time.time() - since), 1)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -20,6 +20,7 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
 from app.intake.submission import Submission
+from config.causes import cause
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class Filter:
             if self._breaker.record_failure():
                 logger.warning(
                     "Redis failed; filtering and limiting nothing for now",
-                    extra={"action": "filter_paused", "cause": f"{type(error).__name__}: {error}"},
+                    extra={"action": "filter_paused", "cause": cause(error)},
                 )
             return None
         self._breaker.record_success()

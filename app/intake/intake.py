@@ -14,6 +14,7 @@ from app.intake.stream import Stream
 from app.intake.submission import Submission
 from app.intake.trust import Trust, Untrusted
 from app.intake.waiting import offload
+from config.causes import cause
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ def _log_failure(journal: Journal | Stream, error: Exception) -> None:
         extra={
             "action": "journal_paused",
             "journal": journal.name,
-            "cause": f"{type(error).__name__}: {error}",
+            "cause": cause(error),
         },
     )
 

@@ -26,6 +26,7 @@ from app.merchant.reports import report as read_report
 from app.merchant.words import NOTHING, duration, percent, points
 from app.replies import Refusal
 from app.store.commands import database
+from config.causes import cause
 
 _RETRY_PAUSE = 0.05  # s
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -99,7 +100,9 @@ def rebuild_(domain: str | None, yes: bool) -> None:
                 with click.progressbar(length=total, label=f"{name} {total:,} events") as bar:
                     rebuild(connection, shop_id, bar.update)
             except psycopg.Error as error:
-                raise click.ClickException(f"Stopped at {name}, safe to repeat: {error}") from error
+                raise click.ClickException(
+                    f"Stopped at {name}, safe to repeat: {cause(error)}"
+                ) from error
     click.echo(f"Shops recalculated: {len(shops)}.")
 
 

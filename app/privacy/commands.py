@@ -1,4 +1,4 @@
-"""flask privacy list|export|erase"""
+"""flask privacy list|export|erase|retry"""
 
 import sys
 import time
@@ -13,14 +13,14 @@ from redis import RedisError
 
 from app import commands
 from app.batch.form import NewerEntry
-from app.batch.json import dump_json
-from app.privacy import requests, scope
+from app.privacy import pieces, requests, scope
 from app.privacy.requests import Request
 from app.privacy.subject import Subject
 from app.privacy.waiting import Journals
 from app.privacy.work import Work
 from app.shopify.domain import is_shop
 from app.store.commands import database
+from config.causes import cause
 
 _ERASE_TIMEOUT = 60.0  # s; after that the worker goes on
 
@@ -51,11 +51,23 @@ def export(id_: int) -> None:
     """Print what is kept of a shopper, as JSON to send to the merchant who asked for it."""
     with closing(database(commands.settings())) as connection:
         found = requests.find(connection, id_=id_)
-    if not found or found[0].kind != requests.EXPORT_CUSTOMER:
-        raise click.ClickException(f"There is no request {id_} for an export.")
-    if not found[0].is_exported:
-        raise click.ClickException(f"Request {id_} has no export: {_state(found[0])}.")
-    click.echo(dump_json(found[0].export, indented=True))
+        if not found or found[0].kind != requests.EXPORT_CUSTOMER:
+            raise click.ClickException(f"There is no request {id_} for an export.")
+        if not found[0].is_exported:
+            raise click.ClickException(f"Request {id_} has no export: {_state(found[0])}.")
+        for text in pieces.as_json(connection, found[0]):
+            click.echo(text, nl=False)
+        click.echo()
+
+
+@privacy.command()
+@click.argument("id_", metavar="ID", type=commands.ID)
+def retry(id_: int) -> None:
+    """Try a request again that has failed, once its cause is mended; the worker takes it up."""
+    with closing(database(commands.settings())) as connection:
+        if not requests.retry(connection, id_):
+            raise click.ClickException(f"There is no request {id_} that has failed.")
+    click.echo(f"Request {id_} is tried again.")
 
 
 @privacy.command()
@@ -101,7 +113,9 @@ def erase(
                 _show(_preview(connection, journals, kind, shop, subject), "Would erase")
             else:
                 _erase(connection, Work(journals), kind, shop, subject)
-        except (psycopg.Error, RedisError, NewerEntry) as error:
+        except (psycopg.Error, RedisError) as error:
+            raise click.ClickException(f"Stopped, safe to repeat: {cause(error)}") from error
+        except NewerEntry as error:
             raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
 
 
@@ -126,6 +140,8 @@ def _erase(connection: Connection, work: Work, kind: str, shop: str, subject: Su
         if request.outcome:
             _show(request.erased, f"Request {id_} is done. Erased")
             return
+        if request.state == requests.FAILED:
+            raise click.ClickException(f"Request {id_} {_state(request)}")
         time.sleep(0.2)
     _show(request.erased, f"Request {id_} is not done yet, the worker goes on. Erased so far")
     click.echo("Something still waits, or a server is away: see `flask status`.", err=True)
@@ -138,6 +154,8 @@ def _show(numbers: Mapping[str, int], words: str) -> None:
 
 
 def _state(request: Request) -> str:
+    if request.state == requests.FAILED:
+        return f"has failed ({request.cause}): flask privacy retry {request.id}"
     if not request.outcome:
         return f"open, {request.attempts} failed attempts" if request.attempts else "open"
     if request.kind == requests.EXPORT_CUSTOMER:

@@ -16,7 +16,7 @@ from app.store.walks import Progress, delete_in_steps, event_windows, partitions
 # Lists of batches are cast to the column's type: only then does Postgres look them up by hash.
 
 # Who asked, and the shop's own row stay as the proof.
-_KEPT = ("shops", "privacy_requests", "webhook_deliveries")
+_KEPT = ("shops", "privacy_requests", "privacy_failures", "webhook_deliveries")
 
 
 def erase(connection: Connection, shop_id: int, found: Found, deleted: Progress) -> None:

@@ -28,15 +28,20 @@ SETTLING = "settling"
 WATCHING = "watching"
 CLOSING = "closing"  # cut off between the outcome and the end
 CLOSED = "closed"
+FAILED = "failed"  # and not tried again before `retry`
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 # The one place that reads the state from the row. It is no column of the table: the release before
 # reads all columns, and stops at one that it does not know.
 _STATE = sql.SQL(
     "CASE WHEN due_at IS NULL THEN {closed}"
+    " WHEN due_at >= {never} THEN {failed}"
     " WHEN outcome IS NULL AND kind = {export} THEN {exporting}"
     " WHEN outcome IS NULL AND batches_to IS NULL THEN {searching}"
     " WHEN outcome IS NULL THEN {settling}"
     " WHEN batches_to IS NOT NULL THEN {watching} ELSE {closing} END AS state"
 ).format(
+    never=_NEVER,
+    failed=FAILED,
     closed=CLOSED,
     export=EXPORT_CUSTOMER,
     exporting=EXPORTING,
@@ -47,6 +52,7 @@ _STATE = sql.SQL(
 )
 
 EXPORT_RETENTION = timedelta(days=30)  # as long as Shopify leaves for the answer
+_MOST_TRIES = 10  # within about 10 minutes, where an error does not heal by itself
 _LEASE = timedelta(seconds=30)  # for which nobody else takes a request; renewed while it goes on
 
 
@@ -73,6 +79,7 @@ class Request:
     export: Any
     expires_at: datetime | None
     state: str
+    cause: str | None  # of the last failure that does not heal by itself
 
     @property
     def is_exported(self) -> bool:
@@ -88,8 +95,14 @@ class Request:
         return Fingerprints.from_json(self.traces or {"salt": ""})
 
 
+_COMPUTED = {
+    "state": _STATE,
+    "cause": sql.SQL(
+        "(SELECT cause FROM privacy_failures WHERE request_id = privacy_requests.id) AS cause"
+    ),
+}
 _COLUMNS = sql.SQL(", ").join(
-    _STATE if field.name == "state" else sql.Identifier(field.name) for field in fields(Request)
+    _COMPUTED.get(field.name, sql.Identifier(field.name)) for field in fields(Request)
 )
 
 
@@ -185,6 +198,7 @@ def go_on_after(connection: Connection, request: Request, pause: timedelta) -> N
         "UPDATE privacy_requests SET due_at = now() + %s, attempts = 0 WHERE id = %s",
         [pause, request.id],
     )
+    _forget_failure(connection, request)
 
 
 def close(connection: Connection, request: Request) -> None:
@@ -193,16 +207,54 @@ def close(connection: Connection, request: Request) -> None:
         "UPDATE privacy_requests SET due_at = NULL, attempts = 0, traces = NULL WHERE id = %s",
         [request.id],
     )
+    _forget_failure(connection, request)
 
 
-def failed(connection: Connection, request: Request) -> None:
-    """Try again, after pauses that grow from 1 s to 10 minutes."""
+def failed(connection: Connection, request: Request, cause: str, *, heals: bool) -> bool:
+    """Try again, after pauses that grow from 1 s to 10 minutes. Where the error does not heal by
+    itself, a few times only; returns whether this was the last."""
+    tries = 0 if heals else _count_failure(connection, request, cause)
+    if tries >= _MOST_TRIES:
+        connection.execute(
+            "UPDATE privacy_requests SET due_at = %s, attempts = attempts + 1 WHERE id = %s",
+            [_NEVER, request.id],
+        )
+        return True
     connection.execute(
         "UPDATE privacy_requests SET attempts = attempts + 1,"
         " due_at = now() + least(interval '1 s' * 2 ^ least(attempts, 10), interval '10 min')"
         " WHERE id = %s",
         [request.id],
     )
+    return False
+
+
+def retry(connection: Connection, id_: int) -> bool:
+    """Take a request up again that failed; False where it did not."""
+    with connection.transaction():
+        connection.execute("DELETE FROM privacy_failures WHERE request_id = %s", [id_])
+        return bool(
+            connection.execute(
+                "UPDATE privacy_requests SET due_at = now(), attempts = 0"
+                " WHERE id = %s AND due_at >= %s",
+                [id_, _NEVER],
+            ).rowcount
+        )
+
+
+def _count_failure(connection: Connection, request: Request, cause: str) -> int:
+    row = connection.execute(
+        "INSERT INTO privacy_failures AS known VALUES (%s, %s, 1, %s, now())"
+        " ON CONFLICT (request_id) DO UPDATE"
+        " SET tries = known.tries + 1, cause = EXCLUDED.cause, failed_at = now() RETURNING tries",
+        [request.id, request.shop_domain, cause],
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def _forget_failure(connection: Connection, request: Request) -> None:
+    if request.cause:
+        connection.execute("DELETE FROM privacy_failures WHERE request_id = %s", [request.id])
 
 
 def complete(
@@ -241,6 +293,10 @@ def delete_exports(connection: Connection, shop: str, fingerprints: Fingerprints
         " outcome = coalesce(outcome, %s), completed_at = coalesce(completed_at, now())"
         " WHERE id = ANY(%s)",
         [ERASED, [id_ for id_, _, _ in found]],
+    )
+    # After that: nobody adds a piece to a request that is closed.
+    connection.execute(
+        "DELETE FROM export_pieces WHERE request_id = ANY(%s)", [[id_ for id_, _, _ in found]]
     )
     return sum(was_made for _, _, was_made in found)
 

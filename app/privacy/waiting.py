@@ -20,6 +20,7 @@ from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import waits_since_before
 from app.privacy.senders import sender
+from config.causes import cause
 from config.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -102,14 +103,14 @@ class Journals:
         after = 0
         try:
             while spooled := self._spool.oldest(_ENTRIES_AT_ONCE, after=after):
-                for id_, entry in spooled:
-                    if entry[b"shop"] == shop.encode():
+                for one in spooled:
+                    if one.entry[b"shop"] == shop.encode():
                         with suppress(UnreadableEntry):
-                            yield id_, Batch.from_entry(entry)
+                            yield one.id, Batch.from_entry(one.entry)
                 after = spooled[-1].id
         except (OSError, sqlite3.Error) as error:
             # What comes out of it later is found in Postgres then.
             logger.warning(
                 "the spool of this machine cannot be searched",
-                extra={"action": "spool_not_searched", "cause": type(error).__name__},
+                extra={"action": "spool_not_searched", "cause": cause(error)},
             )

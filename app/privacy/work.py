@@ -12,6 +12,9 @@ The state of a request says what its next step is (requests.py reads it from the
 
 An export is *exporting* until nothing of the shopper waits any more, and then closed.
 
+What fails is tried again after growing pauses. Where the error does not heal by itself, the request
+is *failed* after a few tries, and waits for `flask privacy retry`.
+
 Each look after the first is cheap: it begins where the last one ended. A step that is interrupted
 is begun again, by whoever takes the request when its lease is over.
 """
@@ -29,12 +32,14 @@ from redis import RedisError
 from app.batch.form import NewerEntry
 from app.privacy import erasure, requests, scope, search, search_rejected
 from app.privacy.export import export
+from app.privacy.pieces import NOTE, NotWanted, Pieces
 from app.privacy.requests import Request
 from app.privacy.senders import addresses, belongs_to, was_received_before
 from app.privacy.subject import Subject
 from app.privacy.waiting import Journals
 from app.store import shops, writers
 from app.store.walks import Progress
+from config.causes import cause
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +53,8 @@ _WATCH = (
 )
 _EXPORT_TIMEOUT = timedelta(hours=1)  # to wait for what does not arrive
 _RENEW_EVERY = 5.0  # s
+# SQLSTATEs of what passes: a lock, a full disk, too many connections, a server that stops.
+_HEALING = ("08", "25", "40", "55", "57", "53000", "53100", "53300")
 
 _Step = Callable[[Connection, Request, Progress], None]
 
@@ -77,21 +84,10 @@ class Work:
             self._steps[request.state](
                 connection, request, _renewing(connection, request, progress)
             )
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            raise  # Postgres is away: the request is due again when its lease is over
         except Exception as error:
-            is_expected = isinstance(error, RedisError | writers.WritersBusy | NewerEntry)
-            logger.log(
-                logging.WARNING if is_expected else logging.ERROR,
-                "a privacy request is not done yet, will try again",
-                exc_info=not is_expected,
-                extra={
-                    "action": "privacy_waits",
-                    "request": request.id,
-                    "cause": type(error).__name__,
-                },
-            )
-            requests.failed(connection, request)
+            if connection.closed:
+                raise  # Postgres is away: the request is due again when its lease is over
+            _note_failure(connection, request, error)
         return request
 
     def _search(self, connection: Connection, request: Request, progress: Progress) -> None:
@@ -130,7 +126,14 @@ class Work:
         subject, found = scope.find(
             connection, self._journals, request.shop_domain, subject, before, progress
         )
-        rows = export(connection, shops.find_id(connection, request.shop_domain) or 0, found)
+        pieces = Pieces(connection, request)
+        shop_id = shops.find_id(connection, request.shop_domain) or 0
+        is_wanted = True
+        try:
+            for kind, rows in export(connection, shop_id, found, progress):
+                pieces.add(kind, rows)
+        except NotWanted:
+            is_wanted = False
         document = {
             "shop": request.shop_domain,
             "customer_id": subject.customer_id,
@@ -138,13 +141,17 @@ class Work:
             "client_ids": sorted({*subject.client_ids, *subject.browsers}),
             "requested_at": before,
             "made_at": datetime.now(UTC),
-            **rows,
+            "pieces": pieces.attempt,
+            "note": NOTE,
         }
         request.subject = subject.as_json()
-        is_wanted = requests.complete(connection, request, requests.DONE, document)
+        is_wanted = is_wanted and requests.complete(connection, request, requests.DONE, document)
         requests.close(connection, request)
         if is_wanted:
+            pieces.delete_earlier()
             _log(request)
+        else:
+            pieces.delete()
 
     def _look(
         self, connection: Connection, request: Request, progress: Progress, erase: _Step
@@ -264,6 +271,25 @@ def _counting(connection: Connection, request: Request, progress: Progress) -> P
         progress(table, rows)
 
     return deleted
+
+
+def _note_failure(connection: Connection, request: Request, error: Exception) -> None:
+    heals = isinstance(error, RedisError | writers.WritersBusy | NewerEntry) or (
+        isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_HEALING)
+    )
+    is_last = requests.failed(connection, request, cause(error), heals=heals)
+    logger.log(
+        logging.WARNING if heals else logging.ERROR,
+        "a privacy request has failed; see `flask privacy list`"
+        if is_last
+        else "a privacy request is not done yet, will try again",
+        exc_info=not heals,
+        extra={
+            "action": "privacy_failed" if is_last else "privacy_waits",
+            "request": request.id,
+            "cause": cause(error),
+        },
+    )
 
 
 def _log(request: Request) -> None:

@@ -10,6 +10,7 @@ from app.rejected.replay import as_json, find, replay
 from app.store.commands import database
 from app.store.connections import WORKER_STATEMENT_TIMEOUT
 from app.store.writer import Writer
+from config.causes import cause
 
 _SHOP = click.option("--shop", help="Only of this shop, such as your-store.myshopify.com.")
 _CODE = click.option("--code", help="Only with this code, such as VALIDATION_FAILED.")
@@ -81,7 +82,7 @@ def replay_(shop: str | None, code: str | None, id_: int | None, limit: int) -> 
                 remaining = [(one, reason) for one, reason in results if reason]
             stored = len(found) - len(remaining)
         except psycopg.Error as error:
-            raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
+            raise click.ClickException(f"Stopped, safe to repeat: {cause(error)}") from error
     for one, reason in remaining:
         click.echo(f"{one.id}  {one.shop}  {one.code}  {reason}")
     click.echo(f"{stored} stored, {len(remaining)} still rejected.")

@@ -14,6 +14,7 @@ from app.store import backup, migrate, restore
 from app.store.connections import connect
 from app.store.partitions import create_partitions
 from app.store.postgres_tools import BackupError, find_tool
+from config.causes import cause
 from config.settings import Settings
 
 db = click.Group("db", help="This release's schema, its backup and the way back.")
@@ -33,7 +34,9 @@ def database(settings: Settings) -> psycopg.Connection:
     try:
         return connect(settings.database_url, "command")
     except psycopg.Error as error:
-        raise click.ClickException(f"Postgres does not answer at DATABASE_URL: {error}") from error
+        raise click.ClickException(
+            f"Postgres does not answer at DATABASE_URL: {cause(error)}"
+        ) from error
 
 
 @db.command("upgrade")
@@ -47,7 +50,9 @@ def upgrade() -> None:
             applied = migrate.upgrade(connection)
             create_partitions(connection, datetime.now(UTC).date())
         except psycopg.Error as error:
-            raise click.ClickException(f"The database could not be upgraded: {error}") from error
+            raise click.ClickException(
+                f"The database could not be upgraded: {cause(error)}"
+            ) from error
         newer = migrate.newer(connection)
     for name in applied:
         click.echo(f"applied {name}")
@@ -145,5 +150,6 @@ def _as_one_line() -> Iterator[None]:
     except BackupError as error:
         raise click.ClickException(str(error)) from error
     except psycopg.Error as error:
-        reason = error.diag.message_primary or str(error).partition("\n")[0]
-        raise click.ClickException(f"Postgres refuses, nothing is changed: {reason}") from error
+        raise click.ClickException(
+            f"Postgres refuses, nothing is changed: {cause(error)}"
+        ) from error

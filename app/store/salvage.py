@@ -14,6 +14,7 @@ import psycopg
 
 from app.batch.batch import Batch, UnreadableEntry
 from app.store.rejected import UNREADABLE, UNSTORABLE
+from config.causes import cause
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +57,12 @@ def read_or_reject(
 
 
 def _unstorable(batch: Batch, error: Exception) -> Batch:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
     logger.error(
         "an event cannot be stored, it is kept in rejected_events",
-        # The whole reason, which may quote what a shopper sent, is in the table only.
-        extra={"action": "poison", "shop": batch.shop, "cause": type(error).__name__},
+        extra={"action": "poison", "shop": batch.shop, "cause": cause(error)},
     )
     payload = b"\n".join([batch.line, *batch.events]) or batch.rejected
-    return _rejection(batch.shop, UNSTORABLE, reason, payload)
+    return _rejection(batch.shop, UNSTORABLE, cause(error), payload)
 
 
 def _is_transient(error: Exception) -> bool:

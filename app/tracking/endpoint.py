@@ -13,6 +13,7 @@ from app.replies import SUCCESS, Reply, envelope, refusal_reply
 from app.shopify.app_proxy import Verdict, verify
 from app.tracking.minimize import minimize
 from app.tracking.validation import VALIDATION_FAILED, Validated, event_details, validate
+from config.causes import cause
 from config.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -52,14 +53,14 @@ class Endpoint:
             retry_after = ("Retry-After", str(limited.retry_after))
             return Reply(envelope("RATE_LIMIT_EXCEEDED", message), 429, (retry_after,))
         except NotStored:
-            cause = "no journal could take it"
+            reason = "no journal could take it"
         except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
+            reason = cause(error)
             logger.exception("tracking failed", extra={"action": "fault", "shop": verdict.shop})
             self._intake.outcomes.count({"fault": 1})
         logger.error(
             "a batch was not stored",
-            extra={"action": "not_stored", "shop": verdict.shop, "cause": cause},
+            extra={"action": "not_stored", "shop": verdict.shop, "cause": reason},
         )
         message = "The events could not be stored. Retry with the same $insert_id values."
         return Reply(envelope("NOT_STORED", message))

@@ -14,6 +14,7 @@ from app.replies import SUCCESS, Refusal
 from app.responses import json_response
 from app.shopify.webhooks import is_claimed, is_signed, read
 from app.webhooks.inbox import take
+from config.causes import cause
 from config.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def receive_webhook() -> Response:
     except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
         logger.warning(
             "webhook not stored; Shopify will redeliver it",
-            extra={"action": "webhook_postponed", "cause": type(error).__name__},
+            extra={"action": "webhook_postponed", "cause": cause(error)},
         )
         raise Refusal(503, "UNAVAILABLE", "Temporarily unavailable; please redeliver.") from error
     logger.info(

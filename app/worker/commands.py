@@ -10,6 +10,7 @@ from app.sentry import report_to_sentry
 from app.store.commands import database
 from app.worker.run import run
 from app.worker.upkeep import Retention, maintain
+from config.causes import cause
 
 
 @click.command("maintain")
@@ -20,7 +21,7 @@ def maintain_() -> None:
         try:
             done = maintain(connection, Retention.of(settings), commands.progress())
         except psycopg.Error as error:
-            raise click.ClickException(f"Stopped, safe to repeat: {error}") from error
+            raise click.ClickException(f"Stopped, safe to repeat: {cause(error)}") from error
     for what, number in done.items():
         click.echo(f"{number} {what}")
     if not done:

@@ -11,6 +11,8 @@ import psycopg
 from psycopg import Connection
 from redis import RedisError
 
+from config.causes import cause
+
 logger = logging.getLogger(__name__)
 
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, RedisError, OSError)
@@ -89,10 +91,9 @@ class OwnConnection:
 
 def _log_failure(name: str, error: Exception) -> None:
     is_away = isinstance(error, _AWAY)
-    text = f"{type(error).__name__}: {error}".partition("\n")[0] if is_away else None
     logger.log(
         logging.WARNING if is_away else logging.ERROR,
         "a duty failed and is tried again, nothing is lost",
         exc_info=not is_away,
-        extra={"action": f"{name}_waits", "cause": text or type(error).__name__},
+        extra={"action": f"{name}_waits", "cause": cause(error)},
     )

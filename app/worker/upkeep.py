@@ -8,7 +8,7 @@ from typing import Self
 from psycopg import Connection
 
 from app.counts.rollups import forget_deleted
-from app.privacy import requests
+from app.privacy import pieces, requests
 from app.store import rejected, retention
 from app.store.partitions import create_partitions
 from app.store.walks import Progress
@@ -54,4 +54,5 @@ def maintain(connection: Connection, days: Retention, progress: Progress) -> Cou
     done["rejected_events deleted"] = rejected.delete_expired(connection, days.rejected)
     done["webhook_deliveries deleted"] = inbox.delete_expired(connection)
     done["exports deleted"] = requests.delete_expired(connection)
+    done["pieces of exports deleted"] = pieces.delete_orphans(connection)
     return +done

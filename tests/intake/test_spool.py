@@ -14,7 +14,7 @@ from app.batch import batch as batch_module
 from app.batch.batch import Batch
 from app.intake import spool as spool_module
 from app.intake.drainer import Drainer
-from app.intake.spool import Spool
+from app.intake.spool import Spool, SpoolFull
 from tests.calls import body, event
 from tests.draining import drain
 from tests.intake.test_stream import submission
@@ -130,7 +130,7 @@ def test_many_threads_and_processes_share_the_file(spool, folder, monkeypatch):
         for number in range(50):
             try:
                 target.append(submission(f"{start}-{number}"))
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError, SpoolFull) as error:
                 errors.append(error)
 
     threads = [
@@ -240,7 +240,7 @@ def test_what_is_spooled_is_for_its_user_only(spool, folder):
         os.umask(old)
     assert folder.stat().st_mode & 0o777 == 0o700
     modes = {file.name: oct(file.stat().st_mode & 0o777) for file in folder.iterdir()}
-    files = {f"spool.sqlite{end}" for end in ("", "-wal", "-shm")} | {"spool.sqlite-waiting"}
+    files = {f"spool.sqlite{end}" for end in ("", "-wal", "-shm", "-waiting")} | {"spool.reserve"}
     assert modes == dict.fromkeys(files, "0o600")
 
 

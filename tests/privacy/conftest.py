@@ -6,7 +6,9 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 
+from app.cli import privacy
 from app.counts.rollups import mark_dirty
 from app.privacy import erasure
 from app.privacy import work as work_module
@@ -14,6 +16,7 @@ from app.privacy.waiting import Journals
 from app.privacy.work import Work
 from app.store.shops import mark_returned
 from tests.calls import SECRET, SHOP
+from tests.processes.running import environment
 
 
 @pytest.fixture
@@ -64,3 +67,19 @@ def deliver(caller):
         return caller._client.post("/webhooks", data=body, headers=sent)
 
     return deliver
+
+
+@pytest.fixture
+def run(settings, monkeypatch):
+    """Runs a command in this process; its output."""
+    monkeypatch.setattr(work_module, "SETTLE", timedelta(0))
+    monkeypatch.setattr("config.logs.configure", lambda *_: None)
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+
+    def run(*words, code=0, answer=None):
+        result = CliRunner().invoke(privacy, words, input=answer)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run

@@ -3,34 +3,13 @@
 import json
 import time
 from contextlib import closing
-from datetime import timedelta
 
 import pytest
-from click.testing import CliRunner
 
-from app.cli import privacy
 from app.intake.spool import Spool
 from app.intake.spool_notice import SpoolNotice, waits_since_before
-from app.privacy import work as work_module
 from tests.calls import CONTEXT, SHOP, body, event
 from tests.privacy.bodies import redaction
-from tests.processes.running import environment
-
-
-@pytest.fixture
-def run(settings, monkeypatch):
-    """Runs a command in this process; its output."""
-    monkeypatch.setattr(work_module, "SETTLE", timedelta(0))
-    monkeypatch.setattr("config.logs.configure", lambda *_: None)
-    for name, value in environment(settings).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*words, code=0, answer=None):
-        result = CliRunner().invoke(privacy, words, input=answer)
-        assert result.exit_code == code, result.output
-        return result.output
-
-    return run
 
 
 @pytest.fixture
