@@ -50,7 +50,10 @@ class Settings:
     spool_dir: str = text(".spool")
     spool_max_bytes: int = number(256 * 1024 * 1024)
     rate_limit_shop_per_minute: int = number(600_000)  # events; 0: no limit
-    rate_limit_visitor_per_minute: int = number(60_000)  # events; 0: no limit
+    rate_limit_visitor_per_minute: int = number(1_200)  # events; 0: no limit
+    rate_limit_shop_bytes_per_minute: int = number(256 * 1024 * 1024)  # unpacked; 0: no limit
+    rate_limit_visitor_bytes_per_minute: int = number(4 * 1024 * 1024)  # unpacked; 0: no limit
+    rate_limit_rejected_per_minute: int = number(6_000)  # events of a shop; 0: no limit
     rejected_retention_days: int = number(30, least=1, most=_MOST_DAYS)
     event_retention_days: int = number(395, least=1, most=_MOST_DAYS)
     user_agent_retention_days: int = number(30, most=_MOST_DAYS)  # 0: never stored

@@ -10,7 +10,7 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.drainer import Drainer
 from app.intake.filter import Filter
 from app.intake.intake import Intake
-from app.intake.limits import Limits
+from app.intake.limits import Allowance, Limits
 from app.intake.outcomes import Outcomes
 from app.intake.postgres import Postgres
 from app.intake.redis_client import is_persistent, request_client
@@ -34,14 +34,24 @@ class Parts(NamedTuple):
     spool: Spool
 
 
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        shop=Allowance(
+            settings.rate_limit_shop_per_minute, settings.rate_limit_shop_bytes_per_minute
+        ),
+        visitor=Allowance(
+            settings.rate_limit_visitor_per_minute, settings.rate_limit_visitor_bytes_per_minute
+        ),
+        rejected=settings.rate_limit_rejected_per_minute,
+    )
+
+
 def build(settings: Settings) -> Parts:
     """Nothing connects before its first use, after gunicorn's fork."""
     redis = request_client(settings)
     breaker = CircuitBreaker()
     outcomes = Outcomes()
-    limits = Limits(
-        shop=settings.rate_limit_shop_per_minute, visitor=settings.rate_limit_visitor_per_minute
-    )
+    limits = _limits(settings)
     stream = Stream(
         redis,
         outcomes,

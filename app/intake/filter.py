@@ -17,7 +17,13 @@ from redis import Redis, RedisError
 from app.batch.batch import Batch
 from app.intake import keys
 from app.intake.breaker import CircuitBreaker
-from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
+from app.intake.limits import (
+    KEY_LIFETIME,
+    Charges,
+    Limits,
+    RateLimited,
+    seconds_to_next_minute,
+)
 from app.intake.outcomes import Outcomes
 from app.intake.submission import Submission
 
@@ -39,9 +45,11 @@ class _Answer(NamedTuple):
     claimed: frozenset[bytes] = frozenset()  # by this request, to be let go of
     busy: frozenset[bytes] = frozenset()  # claimed by another request, which stores them just now
     is_over_limit: bool = False
+    keeps_rejected: bool = True
 
 
 _REDIS_AWAY = _Answer()  # nothing is known: everything may be stored
+_NO_CHARGES = Charges([], [])
 
 
 class Filter:
@@ -73,7 +81,8 @@ class Filter:
         tells a repeat only where it has the same time.)
         """
         batch, token = submission.batch, os.urandom(_TOKEN_BYTES)
-        seen, claimed, busy, _ = self._admit(submission, token)
+        answer = self._admit(submission, token)
+        seen, claimed, busy = answer.seen, answer.claimed, answer.busy
         try:
             deadline = time.monotonic() + _CLAIM_TIMEOUT
             while busy and time.monotonic() < deadline:
@@ -102,13 +111,14 @@ class Filter:
     def _admit(self, submission: Submission, token: bytes) -> _Answer:
         """Count the submission against its limits and ask for its ids. RateLimited."""
         now = time.time()
-        limits = self._limits.of(submission, self._partition(submission.batch.shop), now)
-        received = submission.received_count
         batch = submission.batch
-        answer = self._ask(batch.shop, batch.keys, token, limits=limits, received=received)
+        charges = self._limits.of(submission, self._partition(batch.shop), now)
+        answer = self._ask(batch.shop, batch.keys, token, charges)
         if answer.is_over_limit:
-            self._outcomes.count({"rate_limited": received})
+            self._outcomes.count({"rate_limited": submission.received_count})
             raise RateLimited(seconds_to_next_minute(now))
+        if not answer.keeps_rejected:
+            batch.rejected = b""
         return answer
 
     def _ask(
@@ -116,16 +126,16 @@ class Filter:
         shop: str,
         ids: Sequence[bytes],
         token: bytes,
-        *,
-        limits: Sequence[tuple[str, int]] = (),
-        received: int = 0,
+        charges: Charges = _NO_CHARGES,
     ) -> _Answer:
-        if not ids and not limits:
+        counters = charges.counters()
+        if not ids and not counters:
             return _Answer()
-        names = [*(counter for counter, _ in limits), *self._claims(shop, ids), *self._sets(shop)]
+        names = [*counters, *self._claims(shop, ids), *self._sets(shop)]
         args: list[str | bytes | int] = [
-            *(len(limits), len(ids), received, KEY_LIFETIME, token, _CLAIM_LIFETIME),
-            *(limit for _, limit in limits),
+            *(len(charges.valid), len(charges.rejected), len(ids)),
+            *(KEY_LIFETIME, token, _CLAIM_LIFETIME),
+            *charges.args(),
             *ids,
         ]
         letters: bytes | None = self._call(lambda: self._script(keys=names, args=args))
@@ -163,6 +173,11 @@ class Filter:
 
 def _read(ids: Sequence[bytes], letters: str) -> _Answer:
     found: dict[str, set[bytes]] = {"s": set(), "c": set(), "b": set()}
-    for key, letter in zip(ids, letters, strict=True):
+    for key, letter in zip(ids, letters[1:], strict=True):
         found[letter].add(key)
-    return _Answer(frozenset(found["s"]), frozenset(found["c"]), frozenset(found["b"]))
+    return _Answer(
+        frozenset(found["s"]),
+        frozenset(found["c"]),
+        frozenset(found["b"]),
+        keeps_rejected=letters[0] == "+",
+    )

@@ -2,7 +2,8 @@
 --
 -- 1. The stream is at its cap: answer FULL before anything is written. The stream is never
 --    trimmed, trimming drops entries that nobody has stored.
--- 2. Count the events against their limits; over one of them: answer LIMITED.
+-- 2. Count events and bytes against their limits; over one of them: answer LIMITED. Rejected events
+--    have limits of their own: over one of those the valid events go on without them.
 -- 3. Look the ids up in every live set of seen ids.
 -- 4. Append the new events as one entry, and only then mark them as seen. A failure between the
 --    two can cost a duplicate, which Postgres refuses, and never an event.
@@ -11,23 +12,26 @@
 -- KEYS  1 the stream
 --       2 the counts of the day
 --       3 the all-time counts
---       then l counters of events in this minute
+--       then l counters of this minute for what is valid, r for what is rejected
 --       then the sets of seen ids, the current bucket first
 -- ARGV  1 cap of the stream (entries)
 --       2 lifetime of a set of seen ids (s)
 --       3 lifetime of the counts of the day (s)
 --       4 lifetime of a counter (s)
---       5 number of events received, for the limits
---       6 l, the number of limits
---       7 n, the number of events
---       8 to 12  the entry: version, shop, batch line, the n event lines joined by newlines, and
+--       5 number of events received
+--       6 l and
+--       7 r, the numbers of limits
+--       8 n, the number of events
+--       9 to 13  the entry: version, shop, batch line, the n event lines joined by newlines, and
 --          the rejected events
---       then l limits, n insert keys, pairs of an outcome's name and its number
+--       then for each limit the amount that comes now and the limit, n insert keys, pairs of an
+--       outcome's name and its number
 --
 -- Answer: "FULL", "LIMITED", or the number of events that were seen before.
 
-local l, n = tonumber(ARGV[6]), tonumber(ARGV[7])
-local FIXED_KEYS, FIXED_ARGS = 3, 12
+local l, r, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local batch_line, lines, rejected = ARGV[11], ARGV[12], ARGV[13]
+local FIXED_KEYS, FIXED_ARGS = 3, 13
 
 local function count(name, number)
     redis.call('HINCRBY', KEYS[3], name, number)
@@ -36,28 +40,35 @@ local function count(name, number)
     end
 end
 
+local function is_over(limit)
+    local counter, amount = KEYS[FIXED_KEYS + limit], tonumber(ARGV[FIXED_ARGS + 2 * limit - 1])
+    local sum = redis.call('INCRBY', counter, amount)
+    if sum == amount then
+        redis.call('EXPIRE', counter, ARGV[4])
+    end
+    return sum > tonumber(ARGV[FIXED_ARGS + 2 * limit])
+end
+
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then
     return 'FULL'
 end
 
-for i = 1, l do
-    local counter, received = KEYS[FIXED_KEYS + i], tonumber(ARGV[5])
-    local sum = redis.call('INCRBY', counter, received)
-    if sum == received then
-        redis.call('EXPIRE', counter, ARGV[4])
-    end
-    if sum > tonumber(ARGV[FIXED_ARGS + i]) then
-        count('rate_limited', received)
-        return 'LIMITED'
+for limit = 1, l + r do
+    if is_over(limit) then
+        if limit <= l or n == 0 then
+            count('rate_limited', ARGV[5])
+            return 'LIMITED'
+        end
+        rejected = ''
     end
 end
 
-local first_id = FIXED_ARGS + l + 1
-local news, lines, repeats = {}, ARGV[11], 0
+local first_id = FIXED_ARGS + 2 * (l + r) + 1
+local news, repeats = {}, 0
 if n > 0 then
     news = {unpack(ARGV, first_id, first_id + n - 1)}
     local ids, seen = {unpack(news)}, {}
-    for set = FIXED_KEYS + l + 1, #KEYS do
+    for set = FIXED_KEYS + l + r + 1, #KEYS do
         for i, is_member in ipairs(redis.call('SMISMEMBER', KEYS[set], unpack(ids))) do
             if is_member == 1 and not seen[i] then
                 seen[i], repeats = true, repeats + 1
@@ -77,13 +88,13 @@ if n > 0 then
     end
 end
 
-if #news > 0 or ARGV[12] ~= '' then
-    local batch = #news > 0 and ARGV[10] or ''
-    redis.call('XADD', KEYS[1], '*', 'v', ARGV[8], 'shop', ARGV[9], 'batch', batch,
-        'events', lines, 'rejected', ARGV[12])
+if #news > 0 or rejected ~= '' then
+    local batch = #news > 0 and batch_line or ''
+    redis.call('XADD', KEYS[1], '*', 'v', ARGV[9], 'shop', ARGV[10], 'batch', batch,
+        'events', lines, 'rejected', rejected)
 end
 if #news > 0 then
-    local current = KEYS[FIXED_KEYS + l + 1]
+    local current = KEYS[FIXED_KEYS + l + r + 1]
     redis.call('SADD', current, unpack(news))
     redis.call('EXPIRE', current, ARGV[2], 'NX')
     count('accepted', #news)

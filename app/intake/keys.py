@@ -36,6 +36,11 @@ def rate(partition: int, shop: str, now: float, visitor: str = "") -> str:
     return f"{{t{partition}}}:rate:{int(now // 60)}:{shop}:{visitor}"
 
 
+def rate_bytes(partition: int, shop: str, now: float, visitor: str = "") -> str:
+    """The same for the bytes of their bodies."""
+    return f"{{t{partition}}}:rate_bytes:{int(now // 60)}:{shop}:{visitor}"
+
+
 def counts(partition: int, now: float) -> str:
     """The outcomes of a day (UTC)."""
     return f"{{t{partition}}}:counts:{_date(now // _DAY)}"

@@ -53,7 +53,7 @@ class Stream:
         batch = submission.batch
         partition = keys.partition(batch.shop, self._partitions)
         now = time.time()
-        limits = self._limits.of(submission, partition, now)
+        charges = self._limits.of(submission, partition, now)
         carried = self._outcomes.take()
         counts = carried
         if submission.rejected_count or submission.repeats:  # adding leaves zeros out
@@ -65,7 +65,7 @@ class Stream:
                     keys.stream(partition),
                     keys.counts(partition, now),
                     keys.total(partition),
-                    *(counter for counter, _ in limits),
+                    *charges.counters(),
                     *keys.seen(partition, batch.shop, now, self._dedup_window),
                 ],
                 [
@@ -74,10 +74,11 @@ class Stream:
                     _COUNTS_LIFETIME,
                     KEY_LIFETIME,
                     submission.received_count,
-                    len(limits),
+                    len(charges.valid),
+                    len(charges.rejected),
                     len(batch.events),
                     *batch.to_entry().values(),
-                    *(limit for _, limit in limits),
+                    *charges.args(),
                     *batch.keys,
                     *(part for pair in counts.items() for part in pair),
                 ],

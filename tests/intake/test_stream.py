@@ -39,7 +39,7 @@ def stream(redis_client, outcomes):
     )
 
 
-def submission(*ids, rejected=0, shop=SHOP):
+def submission(*ids, rejected=0, shop=SHOP, size=100):
     moment = datetime(2024, 1, 15, tzinfo=UTC)
     return Submission.build(
         shop=shop,
@@ -48,6 +48,7 @@ def submission(*ids, rejected=0, shop=SHOP):
         context=Context(),
         events=[Event("widget:button_click", id_, moment, b"{}", b"{}") for id_ in ids],
         rejected=[Rejected(0, "VALIDATION_FAILED", [], "{}")] * rejected,
+        size=size,
     )
 
 
