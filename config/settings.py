@@ -47,6 +47,7 @@ class Settings:
     intake: str = choice("auto", "stream", "store")
     stream_partitions: int = number(1, least=1)
     stream_max_batches: int = number(1_000_000, least=1)
+    stream_max_bytes: int = number(512 * 1024 * 1024, least=1)
     spool_dir: str = text(".spool")
     spool_max_bytes: int = number(256 * 1024 * 1024)
     rate_limit_shop_per_minute: int = number(600_000)  # events; 0: no limit

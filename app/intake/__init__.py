@@ -58,6 +58,7 @@ def build(settings: Settings) -> Parts:
         breaker=breaker,
         partitions=settings.stream_partitions,
         max_batches=settings.stream_max_batches,
+        max_bytes=settings.stream_max_bytes,
         dedup_window=settings.dedup_window_seconds,
         limits=limits,
     )

@@ -1,6 +1,6 @@
 -- Takes one batch over, in one step, safe to repeat.
 --
--- 1. The stream is at its cap: answer FULL before anything is written. The stream is never
+-- 1. The stream is at one of its caps: answer FULL before anything is written. The stream is never
 --    trimmed, trimming drops entries that nobody has stored.
 -- 2. Count events and bytes against their limits; over one of them: answer LIMITED. Rejected events
 --    have limits of their own: over one of those the valid events go on without them.
@@ -12,6 +12,7 @@
 -- KEYS  1 the stream
 --       2 the counts of the day
 --       3 the all-time counts
+--       4 the size of the stream: bytes, and number of large entries
 --       then l counters of this minute for what is valid, r for what is rejected
 --       then the sets of seen ids, the current bucket first
 -- ARGV  1 cap of the stream (entries)
@@ -22,7 +23,9 @@
 --       6 l and
 --       7 r, the numbers of limits
 --       8 n, the number of events
---       9 to 13  the entry: version, shop, batch line, the n event lines joined by newlines, and
+--       9 cap of the stream (bytes)
+--       10 size from which on an entry is large (bytes)
+--       11 to 15  the entry: version, shop, batch line, the n event lines joined by newlines, and
 --          the rejected events
 --       then for each limit the amount that comes now and the limit, n insert keys, pairs of an
 --       outcome's name and its number
@@ -30,13 +33,32 @@
 -- Answer: "FULL", "LIMITED", or the number of events that were seen before.
 
 local l, r, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local batch_line, lines, rejected = ARGV[11], ARGV[12], ARGV[13]
-local FIXED_KEYS, FIXED_ARGS = 3, 13
+local batch_line, lines, rejected = ARGV[13], ARGV[14], ARGV[15]
+local FIXED_KEYS, FIXED_ARGS = 4, 15
+
+local waiting = redis.call('XLEN', KEYS[1])
+if waiting >= tonumber(ARGV[1]) or waiting > 0
+        and tonumber(redis.call('HGET', KEYS[4], 'bytes') or 0) >= tonumber(ARGV[9]) then
+    return 'FULL'
+end
 
 local function count(name, number)
     redis.call('HINCRBY', KEYS[3], name, number)
     if redis.call('HINCRBY', KEYS[2], name, number) == tonumber(number) then
         redis.call('EXPIRE', KEYS[2], ARGV[3], 'NX')
+    end
+end
+
+-- Anew where the stream was empty: a previous release takes entries out without counting.
+local function count_size(size)
+    local is_large = size >= tonumber(ARGV[10]) and 1 or 0
+    if waiting == 0 then
+        redis.call('HSET', KEYS[4], 'bytes', size, 'large', is_large)
+        return
+    end
+    redis.call('HINCRBY', KEYS[4], 'bytes', size)
+    if is_large == 1 then
+        redis.call('HINCRBY', KEYS[4], 'large', 1)
     end
 end
 
@@ -47,10 +69,6 @@ local function is_over(limit)
         redis.call('EXPIRE', counter, ARGV[4])
     end
     return sum > tonumber(ARGV[FIXED_ARGS + 2 * limit])
-end
-
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then
-    return 'FULL'
 end
 
 for limit = 1, l + r do
@@ -90,8 +108,9 @@ end
 
 if #news > 0 or rejected ~= '' then
     local batch = #news > 0 and batch_line or ''
-    redis.call('XADD', KEYS[1], '*', 'v', ARGV[9], 'shop', ARGV[10], 'batch', batch,
+    redis.call('XADD', KEYS[1], '*', 'v', ARGV[11], 'shop', ARGV[12], 'batch', batch,
         'events', lines, 'rejected', rejected)
+    count_size(#ARGV[11] + #ARGV[12] + #batch + #lines + #rejected)
 end
 if #news > 0 then
     local current = KEYS[FIXED_KEYS + l + r + 1]

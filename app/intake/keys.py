@@ -26,6 +26,11 @@ def stream(partition: int) -> str:
     return f"{{t{partition}}}:stream"
 
 
+def sizes(stream: str) -> str:
+    """How much waits in a stream: `bytes`, and the number of `large` entries."""
+    return f"{stream}:size"
+
+
 def total(partition: int) -> str:
     """The all-time outcomes."""
     return f"{{t{partition}}}:counts:total"

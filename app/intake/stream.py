@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from redis import Redis
 
 from app.intake import keys
+from app.intake.backlog import LARGE
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.outcomes import Outcomes
@@ -32,6 +33,7 @@ class Stream:
         breaker: CircuitBreaker,
         partitions: int,
         max_batches: int,
+        max_bytes: int,
         dedup_window: int,
         limits: Limits,
     ) -> None:
@@ -41,6 +43,7 @@ class Stream:
         self._outcomes = outcomes
         self._partitions = partitions
         self._max_batches = max_batches
+        self._max_bytes = max_bytes
         self._dedup_window = dedup_window
         self._limits = limits
 
@@ -52,6 +55,7 @@ class Stream:
         """
         batch = submission.batch
         partition = keys.partition(batch.shop, self._partitions)
+        stream = keys.stream(partition)
         now = time.time()
         charges = self._limits.of(submission, partition, now)
         carried = self._outcomes.take()
@@ -62,9 +66,10 @@ class Stream:
         try:
             answer = await self._script(
                 [
-                    keys.stream(partition),
+                    stream,
                     keys.counts(partition, now),
                     keys.total(partition),
+                    keys.sizes(stream),
                     *charges.counters(),
                     *keys.seen(partition, batch.shop, now, self._dedup_window),
                 ],
@@ -77,6 +82,8 @@ class Stream:
                     len(charges.valid),
                     len(charges.rejected),
                     len(batch.events),
+                    self._max_bytes,
+                    LARGE,
                     *batch.to_entry().values(),
                     *charges.args(),
                     *batch.keys,
@@ -89,7 +96,10 @@ class Stream:
         if answer in (b"FULL", b"LIMITED"):
             self._outcomes.count(carried)
             if answer == b"FULL":
-                raise StreamFull(f"the stream is at its cap of {self._max_batches} batches")
+                raise StreamFull(
+                    f"the stream is at its cap of {self._max_batches} batches"
+                    f" or {self._max_bytes} bytes"
+                )
             raise RateLimited(seconds_to_next_minute(now))
         return int(answer)
 

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 from redis import Redis, ResponseError
 
 from app.batch.batch import Batch
+from app.intake import backlog
 from app.intake.keys import GROUP
 
 logger = logging.getLogger(__name__)
 
 READ_BATCHES = 1_000  # entries to one transaction, of 1 to 50 events each
-STEP = 100  # entries to one command: while it works at them, Redis answers nobody else
+READ_BYTES = 4 * 1024 * 1024  # of them, and what is read last: rows are held in several forms
 _MANY = 100  # entries to one transaction, after which there is much to store
 _BUSY_FOR = 10.0  # s, after the last such transaction
 _ROUNDS = 50  # of a backlog, before entries of dead consumers are looked for again
@@ -47,6 +48,7 @@ class Entry(NamedTuple):
     stream: str
     id: bytes
     fields: Mapping[bytes, bytes]
+    size: int  # bytes
 
 
 class Consumer:
@@ -100,21 +102,23 @@ class Consumer:
 
     def store_pending(self) -> None:
         """Store what was delivered to this consumer and is not acknowledged."""
-        entries = self._read("0")
+        entries = self._read("0", self._at_once())
         while self._store_and_acknowledge(entries, self._batches(entries)):
-            entries = self._read("0")
+            entries = self._read("0", self._at_once())
 
     def run_once(self, stop: threading.Event) -> bool:
         """Read, store, acknowledge; False where no entry came in time.
 
         An error leaves the entries that were read pending, for `store_pending`.
         """
-        entries = self._reclaim() or self._read_new()
-        if len(entries) >= READ_BATCHES:
-            self._store_backlog(entries, stop)
-            return True
-        if entries and not stop.wait(LINGER):
-            entries += self._read_up_to(READ_BATCHES - len(entries))
+        entries = self._reclaim()
+        if not entries:
+            entries = self._read_new()
+            if _is_enough(entries):
+                self._store_backlog(entries, stop)
+                return True
+            if entries and not stop.wait(LINGER):
+                entries = self._read_on(entries)
         return self._store_and_acknowledge(entries, self._batches(entries))
 
     def leave(self) -> None:
@@ -133,8 +137,8 @@ class Consumer:
                 under_way.append((entries, self._storing.submit(self._store, batches)))
                 self._acknowledge(stored)
                 rounds += 1
-                is_last = len(entries) < READ_BATCHES or rounds == _ROUNDS or stop.is_set()
-                entries = [] if is_last else self._read_up_to(READ_BATCHES)
+                is_last = not _is_enough(entries) or rounds == _ROUNDS or stop.is_set()
+                entries = [] if is_last else self._read_on([])
             while under_way:
                 self._acknowledge(_await_oldest(under_way))
         finally:
@@ -144,26 +148,29 @@ class Consumer:
         return [self._parse(entry) for entry in entries if entry.fields]
 
     def _read_new(self) -> list[Entry]:
-        entries = self._read(">", block=BLOCK)
-        return entries + self._read_up_to(READ_BATCHES - len(entries)) if entries else []
+        entries = self._read(">", self._at_once(), block=BLOCK)
+        return self._read_on(entries) if entries else []
 
-    def _read_up_to(self, most: int) -> list[Entry]:
-        """What waits, up to `most` entries or a few more."""
-        entries: list[Entry] = []
-        while len(entries) < most:
-            some = self._read(">")
+    def _read_on(self, entries: list[Entry]) -> list[Entry]:
+        """The entries, and what waits after them, until it is enough or nothing waits."""
+        while not _is_enough(entries):
+            count = self._at_once()
+            some = self._read(">", count)
             entries += some
-            if len(some) < STEP:
+            if len(some) < count:
                 break
         return entries
 
-    def _read(self, start: str, *, block: int | None = None) -> list[Entry]:
-        """Up to STEP of each stream."""
+    def _at_once(self) -> int:
+        return backlog.entries_at_once(self._redis, self._streams)
+
+    def _read(self, start: str, count: int, *, block: int | None = None) -> list[Entry]:
+        """Up to `count` of each stream."""
         answer: Any = self._redis.xreadgroup(
-            GROUP, self._name, dict.fromkeys(self._streams, start), count=STEP, block=block
+            GROUP, self._name, dict.fromkeys(self._streams, start), count=count, block=block
         )
         return [
-            Entry(stream.decode(), id_, fields or {})
+            _entry(stream.decode(), id_, fields)
             for stream, items in answer or ()
             for id_, fields in items
         ]
@@ -177,9 +184,13 @@ class Consumer:
         for stream in self._streams:
             self._forget_dead_consumers(stream)
             answer: Any = self._redis.xautoclaim(
-                stream, GROUP, self._name, RECLAIM_AFTER, count=READ_BATCHES
+                stream,
+                GROUP,
+                self._name,
+                RECLAIM_AFTER,
+                count=backlog.entries_at_once(self._redis, [stream]),
             )
-            entries += [Entry(stream, id_, fields) for id_, fields in answer[1] if fields]
+            entries += [_entry(stream, id_, fields) for id_, fields in answer[1] if fields]
         if entries:
             self._reclaimed_at = float("-inf")  # there may be more
             logger.info(
@@ -210,16 +221,21 @@ class Consumer:
     def _acknowledge(self, entries: list[Entry]) -> None:
         if len(entries) >= _MANY:
             self._busy_at = time.monotonic()
-        ids = defaultdict(list)
+        sizes: defaultdict[str, dict[bytes, int]] = defaultdict(dict)
         for entry in entries:
-            ids[entry.stream].append(entry.id)
-        for stream, stored in ids.items():
-            for start in range(0, len(stored), STEP):
-                some = stored[start : start + STEP]
-                with self._redis.pipeline(transaction=False) as pipeline:
-                    pipeline.xack(stream, GROUP, *some)
-                    pipeline.xdel(stream, *some)  # XACK alone does not free the memory
-                    pipeline.execute()
+            sizes[entry.stream][entry.id] = entry.size
+        for stream, stored in sizes.items():
+            backlog.remove(self._redis, stream, stored)
+
+
+def _entry(stream: str, id_: bytes, fields: Mapping[bytes, bytes] | None) -> Entry:
+    """Without fields where it was deleted meanwhile."""
+    return Entry(stream, id_, fields or {}, backlog.size_of(fields or {}))
+
+
+def _is_enough(entries: list[Entry]) -> bool:
+    """For a transaction."""
+    return len(entries) >= READ_BATCHES or sum(entry.size for entry in entries) >= READ_BYTES
 
 
 def _await_oldest(under_way: deque[tuple[list[Entry], Future[None]]]) -> list[Entry]:

@@ -142,7 +142,7 @@ def _fill_stream(servers, batches, *, shops, events=_EVENTS):
     """As the web processes would have left it."""
     stream = Stream(
         servers.redis, Outcomes(), breaker=CircuitBreaker(), partitions=1, max_batches=10**9,
-        dedup_window=172_800, limits=Limits(),
+        max_bytes=10**12, dedup_window=172_800, limits=Limits(),
     )  # fmt: skip
     now = datetime.now(UTC)
     columns = {"client_id": str(uuid.uuid4()), "session_id": str(uuid.uuid4())}

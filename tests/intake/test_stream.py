@@ -10,6 +10,7 @@ from redis.retry import Retry
 
 from app.batch.batch import Batch, Context, Event, Rejected, UnreadableEntry, digest
 from app.intake import keys
+from app.intake.backlog import LARGE, remove, size_of
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
 from app.intake.outcomes import Outcomes
@@ -19,6 +20,8 @@ from app.intake.waiting import run
 
 SHOP = "a-shop.myshopify.com"
 WINDOW = 1_000  # s
+MAX_BYTES = 5_000
+SIZES = keys.sizes("{t0}:stream")
 
 
 @pytest.fixture
@@ -34,19 +37,20 @@ def stream(redis_client, outcomes):
         breaker=CircuitBreaker(),
         partitions=1,
         max_batches=3,
+        max_bytes=MAX_BYTES,
         dedup_window=WINDOW,
         limits=Limits(),
     )
 
 
-def submission(*ids, rejected=0, shop=SHOP, size=100):
+def submission(*ids, rejected=0, shop=SHOP, size=100, properties=b"{}"):
     moment = datetime(2024, 1, 15, tzinfo=UTC)
     return Submission.build(
         shop=shop,
         customer_id=None,
         received_at=datetime.now(UTC),
         context=Context(),
-        events=[Event("widget:button_click", id_, moment, b"{}", b"{}") for id_ in ids],
+        events=[Event("widget:button_click", id_, moment, properties, b"{}") for id_ in ids],
         rejected=[Rejected(0, "VALIDATION_FAILED", [], "{}")] * rejected,
         size=size,
     )
@@ -88,6 +92,43 @@ def test_a_full_stream_takes_and_marks_nothing(stream, redis_client):
         append(stream, submission("late"))
     redis_client.delete("{t0}:stream")
     assert append(stream, submission("late")) == 0
+
+
+def test_a_stream_is_full_in_bytes_too(stream, redis_client):
+    append(stream, submission("a", properties=b'{"a":"%b"}' % (b"x" * MAX_BYTES)))
+    with pytest.raises(StreamFull):
+        append(stream, submission("late"))
+    redis_client.delete("{t0}:stream")  # as a previous release empties it, without its size
+    assert append(stream, submission("late")) == 0
+    assert append(stream, submission("later")) == 0
+
+
+def test_the_size_of_what_waits_is_known(stream, redis_client):
+    def counted():
+        return {name.decode(): int(n) for name, n in redis_client.hgetall(SIZES).items()}
+
+    append(stream, submission("a", "b", rejected=1))
+    append(stream, submission("a", "c"))
+    append(stream, submission("d", properties=b'"%b"' % (b"x" * LARGE)))
+    entries = redis_client.xrange("{t0}:stream")
+    sizes = {id_: size_of(fields) for id_, fields in entries}
+    assert counted() == {"bytes": sum(sizes.values()), "large": 1}
+    ids = list(sizes)
+    assert remove(redis_client, "{t0}:stream", {ids[0]: sizes[ids[0]]}) == 1
+    assert remove(redis_client, "{t0}:stream", {ids[0]: sizes[ids[0]]}) == 0
+    assert counted() == {"bytes": sizes[ids[1]] + sizes[ids[2]], "large": 1}
+    assert remove(redis_client, "{t0}:stream", {ids[2]: sizes[ids[2]]}) == 1
+    assert counted() == {"bytes": sizes[ids[1]], "large": 0}
+    assert remove(redis_client, "{t0}:stream", {ids[1]: sizes[ids[1]]}) == 1
+    assert redis_client.exists(SIZES) == 0
+
+
+def test_what_a_previous_release_has_added_is_taken_out_without_harm(stream, redis_client):
+    append(stream, submission("a"))
+    redis_client.xadd("{t0}:stream", submission("b", "c").batch.to_entry())
+    _, second = redis_client.xrange("{t0}:stream")
+    assert remove(redis_client, "{t0}:stream", {second[0]: size_of(second[1])}) == 1
+    assert int(redis_client.hget(SIZES, "bytes")) >= 0
 
 
 def test_rejected_events_travel_with_the_batch(stream, redis_client):
@@ -151,6 +192,7 @@ def test_counts_that_did_not_arrive_are_kept(outcomes):
             breaker=CircuitBreaker(),
             partitions=1,
             max_batches=3,
+            max_bytes=MAX_BYTES,
             dedup_window=WINDOW,
             limits=Limits(),
         )
@@ -180,6 +222,7 @@ def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcom
         breaker=CircuitBreaker(),
         partitions=4,
         max_batches=100,
+        max_bytes=MAX_BYTES,
         dedup_window=WINDOW,
         limits=Limits(),
     )
