@@ -30,7 +30,8 @@ def readyz() -> Response:
     settings: Settings = current_app.extensions["settings"]
     status: Status = current_app.extensions["status"]()
     can_take = status.can_take(settings.intake)
-    is_well = status.postgres == status.redis == "up" and not status.paused
+    is_up = status.postgres == status.redis == "up"
+    is_well = is_up and not status.redis_is_full and not status.paused
     word = "unavailable" if not can_take else "ok" if is_well else "degraded"
     body = {"status": word, **status.as_dict()}
     # Causes and names of hosts are for the operator: the log and `flask status` have them.
@@ -67,6 +68,8 @@ def _lines(status: Status) -> Iterator[str]:
     yield "# TYPE genlook_up gauge"
     yield f'genlook_up{{server="postgres"}} {int(status.postgres == "up")}'
     yield f'genlook_up{{server="redis"}} {int(status.redis == "up")}'
+    yield "# TYPE genlook_redis_full gauge"
+    yield f"genlook_redis_full {int(status.redis_is_full)}"
     gauges = {
         "backlog_batches": status.backlog and status.backlog.batches,
         "backlog_oldest_seconds": status.backlog and (status.backlog.oldest_seconds or 0),

@@ -9,6 +9,7 @@ from typing import Any
 from redis import Redis, RedisError, ResponseError
 
 from app.intake import keys
+from app.intake.memory import memory_of
 from app.intake.outcomes import with_received
 from app.intake.redis_client import is_persistent
 from app.intake.spool import Spool
@@ -27,6 +28,7 @@ class Status:
     postgres: str = "up"  # or why not
     redis: str = "up"
     redis_is_persistent: bool | None = None
+    redis_is_full: bool = False
     backlog: Waiting | None = None
     spool: Waiting = field(default_factory=Waiting)
     spool_has_room: bool = False
@@ -44,7 +46,7 @@ class Status:
 
     def can_take(self, mode: str) -> bool:
         """Whether some journal would take a batch; `mode` is the setting INTAKE."""
-        by_stream = self.redis == "up" and (
+        by_stream = (self.redis == "up" and not self.redis_is_full) and (
             mode == "stream" or (mode == "auto" and bool(self.redis_is_persistent))
         )
         return by_stream or self.postgres == "up" or self.spool_has_room
@@ -64,6 +66,7 @@ def gather(
         status.postgres = _reason(error)
     try:
         status.redis_is_persistent = is_persistent(redis)
+        status.redis_is_full = memory_of(redis).is_full
         _gather_streams(status, redis, partitions)
     except RedisError as error:
         status.redis = _reason(error)

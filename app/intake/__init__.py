@@ -11,6 +11,7 @@ from app.intake.drainer import Drainer
 from app.intake.filter import Filter
 from app.intake.intake import Intake
 from app.intake.limits import Allowance, Limits
+from app.intake.memory import Bounds, Keeper
 from app.intake.outcomes import Outcomes
 from app.intake.postgres import Postgres
 from app.intake.redis_client import is_persistent, request_client
@@ -51,14 +52,14 @@ def build(settings: Settings) -> Parts:
     redis = request_client(settings)
     breaker = CircuitBreaker()
     outcomes = Outcomes()
-    limits = _limits(settings)
+    limits, bounds = _limits(settings), Bounds(stream_bytes=settings.stream_max_bytes)
     stream = Stream(
         redis,
         outcomes,
         breaker=breaker,
         partitions=settings.stream_partitions,
         max_batches=settings.stream_max_batches,
-        max_bytes=settings.stream_max_bytes,
+        bounds=bounds,
         dedup_window=settings.dedup_window_seconds,
         limits=limits,
     )
@@ -72,6 +73,7 @@ def build(settings: Settings) -> Parts:
             partitions=settings.stream_partitions,
             dedup_window=settings.dedup_window_seconds,
             limits=limits,
+            bounds=bounds,
         ),
         outcomes,
     )
@@ -85,10 +87,12 @@ def build(settings: Settings) -> Parts:
         outcomes=outcomes,
     )
     spool_notice = SpoolNotice(redis, spool)
+    keeper = Keeper(redis, bounds, outcomes)
 
     def report() -> None:
         intake.report()
         spool_notice.post()
+        keeper.keep()
 
     def take(batch: Batch) -> bool:
         return run(intake.take(Submission(batch)))

@@ -1,5 +1,9 @@
+#!lua flags=allow-oom
 -- What Redis knows of a batch before Postgres stores it, in one step, safe to repeat: a claim is
 -- known by its holder's token, so a request that asks again finds its own claims.
+--
+-- It runs on a Redis that is full as well, or nothing would be limited there: what it writes is
+-- small and expires.
 --
 -- 1. Count events and bytes against their limits; over one of them: answer LIMITED. Rejected events
 --    have limits of their own: over one of those the valid events go on without them.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from redis import Redis, RedisError
+from redis.exceptions import OutOfMemoryError
 
 from app.batch.batch import Batch
 from app.intake import keys
@@ -24,6 +25,7 @@ from app.intake.limits import (
     RateLimited,
     seconds_to_next_minute,
 )
+from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
 from app.intake.submission import Submission
 
@@ -34,6 +36,17 @@ _CLAIM_TIMEOUT = 0.4  # s to wait for another request that stores the same event
 _CLAIM_POLL = 0.02  # s
 _TOKEN_BYTES = 8
 _SCRIPT = Path(__file__).with_name("filter.lua").read_text()
+
+# As the intake script marks. KEYS  1 the current set of seen ids, 2 the one before.
+# ARGV  1 lifetime of a set (s), 2 most ids in a set, then the ids.
+_MARKING = """
+if redis.call('SCARD', KEYS[1]) >= tonumber(ARGV[2]) then
+    redis.call('UNLINK', KEYS[2])
+    redis.call('RENAME', KEYS[1], KEYS[2])
+end
+redis.call('SADD', KEYS[1], unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[1], ARGV[1], 'NX')
+"""
 
 T = TypeVar("T")
 
@@ -62,15 +75,18 @@ class Filter:
         partitions: int,
         dedup_window: int,
         limits: Limits,
+        bounds: Bounds,
     ) -> None:
         """`breaker` is the stream's: the server is the same."""
         self._client = client
         self._script = client.register_script(_SCRIPT)
+        self._marking = client.register_script(_MARKING)
         self._outcomes = outcomes
         self._breaker = breaker
         self._partitions = partitions
         self._dedup_window = dedup_window
         self._limits = limits
+        self._bounds = bounds
 
     @contextmanager
     def unseen(self, submission: Submission) -> Iterator[list[bytes]]:
@@ -102,11 +118,15 @@ class Filter:
             self._call(lambda: self._mark(batch))
 
     def _mark(self, batch: Batch) -> None:
-        current = self._sets(batch.shop)[0]
-        with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.sadd(current, *batch.keys)
-            pipeline.expire(current, keys.seen_lifetime(self._dedup_window), nx=True)
-            pipeline.execute()
+        current, previous, *_ = self._sets(batch.shop)
+        self._marking(
+            keys=[current, previous],
+            args=[
+                keys.seen_lifetime(self._dedup_window),
+                self._bounds.seen_ids,
+                *batch.keys,
+            ],
+        )
 
     def _admit(self, submission: Submission, token: bytes) -> _Answer:
         """Count the submission against its limits and ask for its ids. RateLimited."""
@@ -160,6 +180,9 @@ class Filter:
             return None
         try:
             result = call()
+        except OutOfMemoryError:  # nothing is marked, and the key in Postgres decides
+            self._breaker.record_success()
+            return None
         except RedisError as error:
             if self._breaker.record_failure():
                 logger.warning(

@@ -25,7 +25,8 @@
 --       8 n, the number of events
 --       9 cap of the stream (bytes)
 --       10 size from which on an entry is large (bytes)
---       11 to 15  the entry: version, shop, batch line, the n event lines joined by newlines, and
+--       11 most ids in a set of seen ids
+--       12 to 16  the entry: version, shop, batch line, the n event lines joined by newlines, and
 --          the rejected events
 --       then for each limit the amount that comes now and the limit, n insert keys, pairs of an
 --       outcome's name and its number
@@ -33,8 +34,8 @@
 -- Answer: "FULL", "LIMITED", or the number of events that were seen before.
 
 local l, r, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local batch_line, lines, rejected = ARGV[13], ARGV[14], ARGV[15]
-local FIXED_KEYS, FIXED_ARGS = 4, 15
+local batch_line, lines, rejected = ARGV[14], ARGV[15], ARGV[16]
+local FIXED_KEYS, FIXED_ARGS = 4, 16
 
 local waiting = redis.call('XLEN', KEYS[1])
 if waiting >= tonumber(ARGV[1]) or waiting > 0
@@ -108,14 +109,22 @@ end
 
 if #news > 0 or rejected ~= '' then
     local batch = #news > 0 and batch_line or ''
-    redis.call('XADD', KEYS[1], '*', 'v', ARGV[11], 'shop', ARGV[12], 'batch', batch,
+    redis.call('XADD', KEYS[1], '*', 'v', ARGV[12], 'shop', ARGV[13], 'batch', batch,
         'events', lines, 'rejected', rejected)
-    count_size(#ARGV[11] + #ARGV[12] + #batch + #lines + #rejected)
+    count_size(#ARGV[12] + #ARGV[13] + #batch + #lines + #rejected)
 end
 if #news > 0 then
     local current = KEYS[FIXED_KEYS + l + r + 1]
+    local marked = redis.call('SCARD', current)
+    if marked >= tonumber(ARGV[11]) then  -- the oldest go
+        redis.call('UNLINK', KEYS[FIXED_KEYS + l + r + 2])
+        redis.call('RENAME', current, KEYS[FIXED_KEYS + l + r + 2])
+        marked = 0
+    end
     redis.call('SADD', current, unpack(news))
-    redis.call('EXPIRE', current, ARGV[2], 'NX')
+    if marked == 0 then
+        redis.call('EXPIRE', current, ARGV[2])
+    end
     count('accepted', #news)
 end
 if repeats > 0 then

@@ -10,7 +10,7 @@ from redis import RedisError
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
-from app.intake.stream import Stream
+from app.intake.stream import Stream, StreamFull
 from app.intake.submission import Submission
 from app.intake.waiting import offload
 
@@ -86,6 +86,8 @@ class Intake:
             for journal in (self.stream, self.postgres, self.spool)
             if journal.breaker.since
         }
+        if self.stream.full_since:
+            skipped[self.stream.name] = self.stream.full_since
         with suppress(RedisError):
             self.stream.report(skipped)
 
@@ -132,6 +134,8 @@ async def _ask(journals: Iterable[Journal | Stream], submission: Submission) -> 
         except RateLimited:
             journal.breaker.record_success()
             raise
+        except StreamFull:  # it says so itself, and Redis goes on limiting and filtering
+            journal.breaker.record_success()
         except Exception as error:  # noqa: BLE001  # whatever it is, the next journal may take it
             if journal.breaker.record_failure():
                 _log_failure(journal, error)

@@ -188,5 +188,7 @@ class _Pipeline(asyncio.Protocol):
 
 
 def _reply_error(text: str) -> exceptions.ResponseError:
+    if text.startswith("OOM"):
+        return exceptions.OutOfMemoryError(text)
     is_unknown = text.startswith("NOSCRIPT")
     return exceptions.NoScriptError(text) if is_unknown else exceptions.ResponseError(text)

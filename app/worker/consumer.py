@@ -32,6 +32,11 @@ RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another take
 RECLAIM_EVERY = 10.0  # s
 FORGET_AFTER = 60 * 60 * 1000  # ms of silence after which a consumer without entries is dead
 
+# On a full Redis too, or nobody would ever empty the stream.
+_JOIN = """#!lua flags=allow-oom
+return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+"""
+
 # To delete a consumer drops what it has pending: looked at and deleted in one step.
 _LEAVE = """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
@@ -80,7 +85,7 @@ class Consumer:
         """From the stream's first entry on: a group made at its end would skip what waits."""
         for stream in self._streams:
             try:
-                self._redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
+                self._redis.eval(_JOIN, 1, stream, GROUP)
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise

@@ -13,6 +13,7 @@ from app.intake import keys
 from app.intake.breaker import CircuitBreaker
 from app.intake.filter import Filter
 from app.intake.limits import Allowance, Limits, RateLimited
+from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
 from tests.intake.test_stream import SHOP, WINDOW, submission
 
@@ -21,7 +22,7 @@ from tests.intake.test_stream import SHOP, WINDOW, submission
 def making(redis_client):
     """Makes filters, as of several web processes."""
 
-    def make(client=redis_client, *, limits=None, partitions=1):
+    def make(client=redis_client, *, limits=None, partitions=1, seen_ids=100):
         return Filter(
             client,
             Outcomes(),
@@ -29,6 +30,7 @@ def making(redis_client):
             partitions=partitions,
             dedup_window=WINDOW,
             limits=limits or Limits(),
+            bounds=Bounds(10**9, seen_ids=seen_ids),
         )
 
     return make
@@ -43,6 +45,15 @@ def unseen(filter_, sent):
 def test_what_was_marked_is_left_out(making):
     making().mark(submission("a", "b").batch)
     assert unseen(making(), submission("c", "a", "d")) == ["c", "d"]
+
+
+def test_of_a_shop_that_marks_too_many_ids_the_oldest_are_forgotten(making, redis_client):
+    filter_ = making(seen_ids=10)
+    for number in range(0, 100, 5):
+        filter_.mark(submission(*map(str, range(number, number + 5))).batch)
+    sets = redis_client.keys("{t0}:seen:*")
+    assert sum(map(redis_client.scard, sets)) <= 3 * 10
+    assert unseen(filter_, submission(*map(str, range(85, 100)))) == []
 
 
 def test_what_was_not_marked_is_no_repeat(making):

@@ -13,6 +13,7 @@ from app.intake import keys
 from app.intake.backlog import LARGE, remove, size_of
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
+from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream, StreamFull
 from app.intake.submission import Submission
@@ -37,7 +38,7 @@ def stream(redis_client, outcomes):
         breaker=CircuitBreaker(),
         partitions=1,
         max_batches=3,
-        max_bytes=MAX_BYTES,
+        bounds=Bounds(MAX_BYTES),
         dedup_window=WINDOW,
         limits=Limits(),
     )
@@ -155,6 +156,27 @@ def test_the_lifetime_of_a_set_is_not_refreshed(stream, redis_client):
     assert redis_client.ttl(key) <= 5
 
 
+def test_of_a_shop_that_sends_too_many_ids_the_oldest_are_forgotten(redis_client, outcomes):
+    stream = Stream(
+        redis_client,
+        outcomes,
+        breaker=CircuitBreaker(),
+        partitions=1,
+        max_batches=10**6,
+        bounds=Bounds(10**9, seen_ids=10),
+        dedup_window=WINDOW,
+        limits=Limits(),
+    )
+    for number in range(0, 100, 5):
+        append(stream, submission(*map(str, range(number, number + 5))))
+    append(stream, submission("0", shop="another.myshopify.com"))
+    sets = redis_client.keys(f"{{t0}}:seen:{SHOP}:*")
+    assert sum(map(redis_client.scard, sets)) <= 3 * 10
+    assert all(WINDOW < redis_client.ttl(key) <= WINDOW * 3 / 2 for key in sets)
+    assert append(stream, submission(*map(str, range(85, 100)))) == 15
+    assert append(stream, submission("0", shop="another.myshopify.com")) == 1
+
+
 def test_ids_are_remembered_across_buckets_for_a_window(stream, redis_client, monkeypatch):
     now = time.time()
     monkeypatch.setattr("app.intake.stream.time.time", lambda: now)
@@ -192,7 +214,7 @@ def test_counts_that_did_not_arrive_are_kept(outcomes):
             breaker=CircuitBreaker(),
             partitions=1,
             max_batches=3,
-            max_bytes=MAX_BYTES,
+            bounds=Bounds(MAX_BYTES),
             dedup_window=WINDOW,
             limits=Limits(),
         )
@@ -222,7 +244,7 @@ def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcom
         breaker=CircuitBreaker(),
         partitions=4,
         max_batches=100,
-        max_bytes=MAX_BYTES,
+        bounds=Bounds(MAX_BYTES),
         dedup_window=WINDOW,
         limits=Limits(),
     )

@@ -13,6 +13,7 @@ from app.batch.batch import Context, Event, Rejected
 from app.intake import keys
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
+from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream
 from app.intake.submission import Submission
@@ -36,7 +37,7 @@ def put(redis_client):
         breaker=CircuitBreaker(),
         partitions=1,
         max_batches=10**6,
-        max_bytes=10**12,
+        bounds=Bounds(10**12),
         dedup_window=1_000,
         limits=Limits(),
     )
