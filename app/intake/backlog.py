@@ -24,13 +24,14 @@ redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))
 local removed = redis.call('XDEL', KEYS[1], unpack(ids))  -- XACK alone does not free the memory
 if redis.call('XLEN', KEYS[1]) == 0 then
     redis.call('DEL', KEYS[2])
-    return removed
-end
-for i, field in ipairs({'bytes', 'large'}) do
-    local number = math.floor(ARGV[i + 1] * removed / #ids)
-    if number > 0 and redis.call('HINCRBY', KEYS[2], field, -number) < 0 then
-        redis.call('HSET', KEYS[2], field, 0)  -- a previous release has added without counting
-    end
+elseif removed > 0 then
+    local size = tonumber(redis.call('GET', KEYS[2]) or 0)
+    local bytes = size % 2 ^ 40
+    local large = (size - bytes) / 2 ^ 40
+    -- Not below zero: a previous release has added without counting.
+    bytes = math.max(0, bytes - math.floor(ARGV[2] * removed / #ids))
+    large = math.max(0, large - math.floor(ARGV[3] * removed / #ids))
+    redis.call('SET', KEYS[2], string.format('%.0f', bytes + large * 2 ^ 40))
 end
 return removed
 """
@@ -43,8 +44,8 @@ def size_of(fields: Mapping[bytes, bytes]) -> int:
 
 def entries_at_once(client: Redis, streams: Sequence[str]) -> int:
     """How many entries may be read with one command. redis.RedisError."""
-    waiting: Any = [client.hget(keys.sizes(stream), "large") for stream in streams]
-    return _FEW if any(int(number or 0) > 0 for number in waiting) else _MANY
+    sizes: Any = [client.get(keys.size(stream)) for stream in streams]
+    return _FEW if any(int(size or 0) >= 2**40 for size in sizes) else _MANY
 
 
 def remove(client: Redis, stream: str, sizes: Mapping[bytes, int]) -> int:
@@ -57,7 +58,7 @@ def remove(client: Redis, stream: str, sizes: Mapping[bytes, int]) -> int:
         large = sum(size >= LARGE for size in some.values())
         removed += int(
             script(
-                keys=[stream, keys.sizes(stream)],
+                keys=[stream, keys.size(stream)],
                 args=[keys.GROUP, sum(some.values()), large, *some],
             )
         )

@@ -20,20 +20,34 @@
 --       4 lifetime of a counter (s)
 --       5 token of the request
 --       6 lifetime of a claim (ms)
---       then for each limit the amount that comes now and the limit, n insert keys
+--       then for each limit what to add and the most (limits.py), n insert keys
 --
 -- Answer: "LIMITED", or "+" for rejected events that are kept, "-" for others, and a letter for each
 -- id: "s" seen before, "c" claimed by this request, "b" busy, claimed by another request.
 
 local l, r, n = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local token, keeps = ARGV[5], '+'
-local FIXED_ARGS = 6
+local FIXED_KEYS, FIXED_ARGS = 0, 6
+local EVENTS = 2 ^ 22  -- a counter: events + EVENTS * units
 
-for i = 1, l + r do
-    local sum = redis.call('INCRBY', KEYS[i], ARGV[FIXED_ARGS + 2 * i - 1])
-    redis.call('EXPIRE', KEYS[i], ARGV[4], 'NX')
-    if sum > tonumber(ARGV[FIXED_ARGS + 2 * i]) then
-        if i <= l or n == 0 then
+local function is_over(limit)
+    local counter, first = KEYS[FIXED_KEYS + limit], FIXED_ARGS + 3 * limit - 2
+    local sum = redis.call('INCRBY', counter, ARGV[first])
+    if sum == tonumber(ARGV[first]) then
+        redis.call('EXPIRE', counter, ARGV[4])
+    end
+    local events = sum % EVENTS
+    if events <= tonumber(ARGV[first + 1])
+            and (sum - events) / EVENTS <= tonumber(ARGV[first + 2]) then
+        return false
+    end
+    redis.call('DECRBY', counter, ARGV[first])
+    return true
+end
+
+for limit = 1, l + r do
+    if is_over(limit) then
+        if limit <= l or n == 0 then
             return 'LIMITED'
         end
         keeps = '-'
@@ -52,7 +66,7 @@ for i = 1, n do
     letters[i] = is_claimed and 'c' or 'b'
 end
 
-local ids = {unpack(ARGV, FIXED_ARGS + 2 * (l + r) + 1)}
+local ids = {unpack(ARGV, FIXED_ARGS + 3 * (l + r) + 1)}
 for set = l + r + n + 1, #KEYS do
     for i, is_member in ipairs(redis.call('SMISMEMBER', KEYS[set], unpack(ids))) do
         if is_member == 1 then

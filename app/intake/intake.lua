@@ -12,7 +12,7 @@
 -- KEYS  1 the stream
 --       2 the counts of the day
 --       3 the all-time counts
---       4 the size of the stream: bytes, and number of large entries
+--       4 the size of the stream
 --       then l counters of this minute for what is valid, r for what is rejected
 --       then the sets of seen ids, the current bucket first
 -- ARGV  1 cap of the stream (entries)
@@ -28,7 +28,7 @@
 --       11 most ids in a set of seen ids
 --       12 to 16  the entry: version, shop, batch line, the n event lines joined by newlines, and
 --          the rejected events
---       then for each limit the amount that comes now and the limit, n insert keys, pairs of an
+--       then for each limit what to add and the most (limits.py), n insert keys, pairs of an
 --       outcome's name and its number
 --
 -- Answer: "FULL", "LIMITED", or the number of events that were seen before.
@@ -36,10 +36,14 @@
 local l, r, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local batch_line, lines, rejected = ARGV[14], ARGV[15], ARGV[16]
 local FIXED_KEYS, FIXED_ARGS = 4, 16
+local EVENTS = 2 ^ 22  -- a counter: events + EVENTS * units
+local SIZES = 2 ^ 40  -- the size of the stream: bytes + SIZES * large entries
+local LARGEST = 4 * 1024 * 1024  -- bytes, of an entry
 
 local waiting = redis.call('XLEN', KEYS[1])
-if waiting >= tonumber(ARGV[1]) or waiting > 0
-        and tonumber(redis.call('HGET', KEYS[4], 'bytes') or 0) >= tonumber(ARGV[9]) then
+-- Few entries cannot be too many bytes.
+if waiting >= tonumber(ARGV[1]) or waiting * LARGEST >= tonumber(ARGV[9])
+        and tonumber(redis.call('GET', KEYS[4]) or 0) % SIZES >= tonumber(ARGV[9]) then
     return 'FULL'
 end
 
@@ -50,26 +54,19 @@ local function count(name, number)
     end
 end
 
--- Anew where the stream was empty: a previous release takes entries out without counting.
-local function count_size(size)
-    local is_large = size >= tonumber(ARGV[10]) and 1 or 0
-    if waiting == 0 then
-        redis.call('HSET', KEYS[4], 'bytes', size, 'large', is_large)
-        return
-    end
-    redis.call('HINCRBY', KEYS[4], 'bytes', size)
-    if is_large == 1 then
-        redis.call('HINCRBY', KEYS[4], 'large', 1)
-    end
-end
-
 local function is_over(limit)
-    local counter, amount = KEYS[FIXED_KEYS + limit], tonumber(ARGV[FIXED_ARGS + 2 * limit - 1])
-    local sum = redis.call('INCRBY', counter, amount)
-    if sum == amount then
+    local counter, first = KEYS[FIXED_KEYS + limit], FIXED_ARGS + 3 * limit - 2
+    local sum = redis.call('INCRBY', counter, ARGV[first])
+    if sum == tonumber(ARGV[first]) then
         redis.call('EXPIRE', counter, ARGV[4])
     end
-    return sum > tonumber(ARGV[FIXED_ARGS + 2 * limit])
+    local events = sum % EVENTS
+    if events <= tonumber(ARGV[first + 1])
+            and (sum - events) / EVENTS <= tonumber(ARGV[first + 2]) then
+        return false
+    end
+    redis.call('DECRBY', counter, ARGV[first])
+    return true
 end
 
 for limit = 1, l + r do
@@ -82,7 +79,7 @@ for limit = 1, l + r do
     end
 end
 
-local first_id = FIXED_ARGS + 2 * (l + r) + 1
+local first_id = FIXED_ARGS + 3 * (l + r) + 1
 local news, repeats = {}, 0
 if n > 0 then
     news = {unpack(ARGV, first_id, first_id + n - 1)}
@@ -111,7 +108,12 @@ if #news > 0 or rejected ~= '' then
     local batch = #news > 0 and batch_line or ''
     redis.call('XADD', KEYS[1], '*', 'v', ARGV[12], 'shop', ARGV[13], 'batch', batch,
         'events', lines, 'rejected', rejected)
-    count_size(#ARGV[12] + #ARGV[13] + #batch + #lines + #rejected)
+    local size = #ARGV[12] + #ARGV[13] + #batch + #lines + #rejected
+    if size >= tonumber(ARGV[10]) then
+        size = size + SIZES
+    end
+    -- Anew where the stream was empty: a previous release takes entries out without counting.
+    redis.call(waiting == 0 and 'SET' or 'INCRBY', KEYS[4], string.format('%.0f', size))
 end
 if #news > 0 then
     local current = KEYS[FIXED_KEYS + l + r + 1]

@@ -26,8 +26,8 @@ def stream(partition: int) -> str:
     return f"{{t{partition}}}:stream"
 
 
-def sizes(stream: str) -> str:
-    """How much waits in a stream: `bytes`, and the number of `large` entries."""
+def size(stream: str) -> str:
+    """How much waits in a stream: bytes + 2**40 * large entries."""
     return f"{stream}:size"
 
 
@@ -37,13 +37,9 @@ def total(partition: int) -> str:
 
 
 def rate(partition: int, shop: str, now: float, visitor: str = "") -> str:
-    """The events of a shop, or of a visitor in it, in a minute."""
-    return f"{{t{partition}}}:rate:{int(now // 60)}:{shop}:{visitor}"
-
-
-def rate_bytes(partition: int, shop: str, now: float, visitor: str = "") -> str:
-    """The same for the bytes of their bodies."""
-    return f"{{t{partition}}}:rate_bytes:{int(now // 60)}:{shop}:{visitor}"
+    """The events and bytes of a shop, or of a visitor in it, in a minute. (The previous release
+    counts events alone, under `rate`.)"""
+    return f"{{t{partition}}}:rates:{int(now // 60)}:{shop}:{visitor}"
 
 
 def counts(partition: int, now: float) -> str:

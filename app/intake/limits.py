@@ -13,6 +13,8 @@ KEY_LIFETIME = 60
 # What a shop's batches without a visitor may use of its allowance, and its rejected events of its
 # bytes: one part in so many.
 _SHARE = 10
+_EVENTS, _UNITS = 2**22, 2**31  # more than a minute brings
+_UNIT = 64  # bytes
 _UNKNOWN, _REJECTED = "unknown", "rejected"  # no visitor's digest
 
 
@@ -36,11 +38,22 @@ class Allowance(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """What a batch adds to a counter in Redis, and what may be in it then."""
+    """What a batch adds to a counter in Redis, and what may be in it then.
+
+    A counter holds both numbers: events + 2**22 * units of 64 bytes. That costs Redis one command,
+    and stays exact in Lua, whose numbers are doubles.
+    """
 
     counter: str
-    amount: int
-    limit: int
+    events: int
+    size: int  # bytes
+    allowance: Allowance
+
+    def args(self) -> tuple[int, int, int]:
+        """For the scripts: what to add, the most events, the most units."""
+        most = self.allowance
+        amount = self.events + _EVENTS * _units(self.size)
+        return amount, most.events or _EVENTS, _units(most.size) or _UNITS
 
 
 class Charges(NamedTuple):
@@ -51,8 +64,7 @@ class Charges(NamedTuple):
     rejected: list[Charge]
 
     def args(self) -> list[int]:
-        """For the scripts: each amount and its limit."""
-        return [number for charges in self for charge in charges for number in charge[1:]]
+        return [number for charges in self for charge in charges for number in charge.args()]
 
     def counters(self) -> list[str]:
         return [charge.counter for charges in self for charge in charges]
@@ -70,26 +82,26 @@ class Limits(NamedTuple):
         if not submission.from_caller:
             return charges
         shop = submission.batch.shop
-
-        def charge(
-            to: list[Charge], allowance: Allowance, events: int, size: int, whose: str = ""
-        ) -> None:
-            if allowance.events:
-                counter = keys.rate(partition, shop, now, whose)
-                to.append(Charge(counter, events, allowance.events))
-            if allowance.size:
-                counter = keys.rate_bytes(partition, shop, now, whose)
-                to.append(Charge(counter, size, allowance.size))
-
         if events := submission.valid_count:
-            visitor = submission.visitor
+            visitor, size = submission.visitor, submission.size
             own = self.visitor if visitor else self.shop.share()
-            charge(charges.valid, own, events, submission.size, visitor or _UNKNOWN)
-            charge(charges.valid, self.shop, events, submission.size)
+            if any(own):
+                counter = keys.rate(partition, shop, now, visitor or _UNKNOWN)
+                charges.valid.append(Charge(counter, events, size, own))
+            if any(self.shop):
+                counter = keys.rate(partition, shop, now)
+                charges.valid.append(Charge(counter, events, size, self.shop))
         if events := submission.rejected_count:
             own = Allowance(self.rejected, self.shop.share().size)
-            charge(charges.rejected, own, events, len(submission.batch.rejected), _REJECTED)
+            if any(own):
+                counter = keys.rate(partition, shop, now, _REJECTED)
+                size = len(submission.batch.rejected)
+                charges.rejected.append(Charge(counter, events, size, own))
         return charges
+
+
+def _units(size: int) -> int:
+    return -(-size // _UNIT)
 
 
 def seconds_to_next_minute(now: float) -> int:

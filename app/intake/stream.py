@@ -92,7 +92,7 @@ class Stream:
                     stream,
                     keys.counts(partition, now),
                     keys.total(partition),
-                    keys.sizes(stream),
+                    keys.size(stream),
                     *charges.counters(),
                     *keys.seen(partition, batch.shop, now, self._dedup_window),
                 ],

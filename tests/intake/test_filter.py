@@ -134,7 +134,7 @@ def test_a_visitor_over_the_limit_does_not_count_against_the_shop(making, redis_
         sent.visitor = "v"
         with pytest.raises(RateLimited), filter_.unseen(sent):
             pass
-    assert len(redis_client.keys("{t0}:rate:*")) == 1
+    assert len(redis_client.keys("{t0}:rates:*")) == 1
     assert redis_client.keys("{t0}:claim:*") == []
     assert unseen(filter_, submission("a")) == ["a"]
 

@@ -162,7 +162,7 @@ def test_what_is_refused_is_counted_and_not_marked_as_seen(limited, calling, red
     caller = limited(visitor=1)
     late = body(event(), event(), event(timestamp=None))
     caller.post(late)
-    redis_client.delete(*redis_client.keys("{t0}:rate:*"))
+    redis_client.delete(*redis_client.keys("{t0}:rates:*"))
     assert caller.post(body()).data == SUCCESS
     counts = redis_client.hgetall("{t0}:counts:total")
     numbers = {name.decode(): int(number) for name, number in counts.items()}

@@ -75,7 +75,7 @@ def test_a_full_redis_still_limits_counts_and_says_so(calling, redis_client, set
             "accepted": 2, "duplicate": 1, "rejected": 1, "rate_limited": 2,
         }  # fmt: skip
         assert len(caller.rows()) == 2
-    redis_client.delete(*redis_client.keys("{t0}:rate*"))
+    redis_client.delete(*redis_client.keys("{t0}:rates:*"))
     assert caller.post(body()).data == SUCCESS
     drain(settings)
     assert len(caller.rows()) == 3

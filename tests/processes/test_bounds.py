@@ -86,4 +86,4 @@ def test_a_worker_stays_small_whatever_waits(start_worker, put, redis_client, ki
     worker = start_worker()
     wait_until(lambda: redis_client.xlen(STREAM) == 0, 120)
     assert peak(worker) < 256 * MIB, f"{peak(worker) / MIB:.0f} MiB"
-    assert redis_client.exists(keys.sizes(STREAM)) == 0
+    assert redis_client.exists(keys.size(STREAM)) == 0
