@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from redis import Redis, RedisError
+from redis.exceptions import NoPermissionError
 
 from app.intake.outcomes import Outcomes
 
@@ -29,17 +30,20 @@ class Memory(NamedTuple):
     """Bytes."""
 
     used: int
-    limit: int
+    limit: int  # 0 where Redis does not say
     is_full: bool  # or about to be: it refuses writes
 
 
 def memory_of(client: Redis) -> Memory:
     """redis.RedisError. Without a maxmemory the limit is half of the machine's memory."""
-    info: Any = client.info("memory")
-    used = int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0))
+    try:
+        info: Any = client.info("memory")
+    except NoPermissionError:
+        info = {}
+    used = int(info.get("used_memory", 0)) - int(info.get("mem_not_counted_for_evict", 0))
     most = int(info.get("maxmemory", 0))
     refuses = most > 0 and info.get("maxmemory_policy") == "noeviction"
-    limit = most or int(info["total_system_memory"]) // 2
+    limit = most or int(info.get("total_system_memory", 0)) // 2
     return Memory(used, limit, refuses and used > _FULL * limit)
 
 
@@ -69,6 +73,8 @@ class Keeper:
         self._look_at = now + _LOOK_EVERY
         try:
             memory = memory_of(self._client)
+            if not memory.limit:
+                return
             self._bounds.stream_bytes = min(self._most_stream_bytes, memory.limit // 2)
             self._bounds.seen_ids = max(1, memory.limit // _SETS_OF_A_SHOP // _ID_BYTES)
             if memory.used > _SHORT * memory.limit and now >= self._search_at:

@@ -9,7 +9,7 @@ import redis
 
 from app.dev.servers import valkey
 from app.intake import keys
-from app.intake.memory import Bounds, Keeper
+from app.intake.memory import Bounds, Keeper, memory_of
 from app.intake.outcomes import Outcomes
 from tests.calls import body, event
 from tests.draining import drain
@@ -130,6 +130,16 @@ def test_the_bounds_fit_the_memory(redis_client):
     keeper._look_at = 0
     keeper.keep()
     assert bounds.stream_bytes == 512 * MIB
+
+
+def test_where_redis_does_not_tell_the_bounds_stay(redis_client, own_url):
+    redis_client.execute_command("ACL SETUSER mute on nopass ~* +@all -info")
+    bounds = Bounds(512 * MIB)
+    address = redis_client.connection_pool.connection_kwargs
+    with redis.Redis(host=address["host"], port=address["port"], username="mute") as mute:
+        Keeper(mute, bounds, Outcomes()).keep()
+        assert memory_of(mute).is_full is False
+    assert bounds == Bounds(512 * MIB)
 
 
 def test_where_redis_is_full_of_something_else_it_is_not_searched_all_the_time(redis_client):
