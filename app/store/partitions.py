@@ -1,6 +1,7 @@
 """The monthly partitions of events, made ahead of time."""
 
 import logging
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ def create_partitions(connection: Connection, today: date, *, is_alone: bool = F
     to repeat and to run twice at once. What is locked just now, or would hold writers up for long,
     is left for the next time; `is_alone` says that there are no writers.
     """
+    _clear(connection)
     created = []
     this = today.year * 12 + today.month - 1
     for number in range(this - _MONTHS_BACK, this + _MONTHS_AHEAD + 1):
@@ -59,8 +61,12 @@ def create_partitions(connection: Connection, today: date, *, is_alone: bool = F
 def months(connection: Connection) -> list[Month]:
     """Every partition but the DEFAULT one, the oldest first."""
     names = [name for name in partitions(connection) if name != "events_default"]
-    parts = (name.removeprefix("events_").split("_") for name in names)
-    return [_month(int(year) * 12 + int(month) - 1) for year, month in parts]
+    return [_named(name) for name in names]
+
+
+def _named(name: str) -> Month:
+    year, month = name.removeprefix("events_").split("_")
+    return _month(int(year) * 12 + int(month) - 1)
 
 
 def _month(number: int) -> Month:
@@ -80,10 +86,7 @@ def _exists(connection: Connection, name: str) -> bool:
 
 
 def _create(connection: Connection, month: Month, is_alone: bool) -> bool:
-    is_ahead = month.begin > datetime.now(UTC) + _NO_EVENTS_YET
-    has_no_rows = is_ahead and not is_alone and _exclude(connection, month)
-    if not is_ahead:
-        _include(connection, month)  # what a process that was killed has left would refuse events
+    has_no_rows = _is_ahead(month) and not is_alone and _exclude(connection, month)
     bounds = _bounds(month)
     with connection.transaction():
         _limit(connection, None if is_alone else _STATEMENT_TIMEOUT)
@@ -157,6 +160,22 @@ def _include(connection: Connection, month: Month) -> None:
         with connection.transaction():
             _limit(connection, _STATEMENT_TIMEOUT)
             connection.execute(_DROP_CONSTRAINT.format(**_bounds(month)))
+
+
+def _clear(connection: Connection) -> None:
+    """Undo what a process that was killed has left: it would refuse events one day."""
+    for (name,) in connection.execute(
+        "SELECT conname FROM pg_constraint WHERE conrelid = 'events_default'::regclass"
+        " AND contype = 'c' AND conname LIKE 'without\\_events\\_%'"
+    ).fetchall():
+        month = _named(name.removeprefix("without_"))
+        if _exists(connection, month.name) or not _is_ahead(month):
+            with suppress(LockNotAvailable, QueryCanceled):
+                _include(connection, month)
+
+
+def _is_ahead(month: Month) -> bool:
+    return month.begin > datetime.now(UTC) + _NO_EVENTS_YET
 
 
 def _limit(connection: Connection, statement_timeout: str | None) -> None:

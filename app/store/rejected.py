@@ -42,13 +42,24 @@ class _Day:
     rows: int = 0
     size: int = 0  # bytes of payloads
     causes: Counter[str] = field(default_factory=Counter)
+    admitted: set[str] = field(default_factory=set)  # keys, since it was counted
+
+    def admits(self, row: _Row) -> bool:
+        """The same again for a row that comes again: its transaction was rolled back."""
+        if row["key"] not in self.admitted:
+            cause = _cause(row["code"], row["details"])
+            if not self._has_room(cause):
+                return False
+            self.add(cause, 1, len(row["payload"]))
+            self.admitted.add(row["key"])
+        return True
 
     def add(self, cause: str, rows: int, size: int) -> None:
         self.rows += rows
         self.size += size
         self.causes[cause] += rows
 
-    def has_room(self, cause: str) -> bool:
+    def _has_room(self, cause: str) -> bool:
         used = max(self.rows / MOST_ROWS, self.size / MOST_BYTES)
         most = MOST_OF_A_CAUSE if used < 1 else FIRST_OF_A_CAUSE if used < 2 else 0
         return self.causes[cause] < most
@@ -76,35 +87,32 @@ class Rejections:
 
     def _within_bounds(self, connection: Connection, rows: Sequence[_Row]) -> Iterator[_Row]:
         today = datetime.now(UTC).date()
-        self._count(connection, today, {row["shop"] for row in rows})
+        days = self._counted(connection, today, {row["shop"] for row in rows})
         for row in rows:
-            if row["code"] in (UNREADABLE, UNSTORABLE):
-                yield row
-                continue
-            kept, cause = self._days[today, row["shop"]], _cause(row["code"], row["details"])
-            if kept.has_room(cause):
-                kept.add(cause, 1, len(row["payload"]))
+            if row["code"] in (UNREADABLE, UNSTORABLE) or days[row["shop"]].admits(row):
                 yield row
 
-    def _count(self, connection: Connection, today: date, shops: set[str]) -> None:
+    def _counted(self, connection: Connection, today: date, shops: set[str]) -> dict[str, _Day]:
         now = time.monotonic()
-        if len(self._days) > _MOST_SHOPS:
-            self._days.clear()
-        asked = []
-        for shop in shops:
-            known = self._days.get((today, shop))
-            if known is None or now - known.counted_at > _COUNT_AGAIN_AFTER:
-                self._days[today, shop] = _Day(now)
-                asked.append(shop)
-        if not asked:
-            return
+        known = {shop: self._days.get((today, shop)) for shop in shops}
+        days = {
+            shop: day for shop, day in known.items()
+            if day and now - day.counted_at < _COUNT_AGAIN_AFTER
+        }  # fmt: skip
+        new = {shop: _Day(now) for shop in shops - days.keys()}
+        if not new:
+            return days
         for shop, code, details, number, size in connection.execute(
             "SELECT shop_domain, code, details::text, count(*), sum(pg_column_size(payload))"
             " FROM rejected_events WHERE shop_domain = ANY(%s) AND received_at >= %s"
             " GROUP BY 1, 2, 3",
-            [asked, datetime.combine(today, datetime.min.time(), UTC)],
+            [list(new), datetime.combine(today, datetime.min.time(), UTC)],
         ):
-            self._days[today, shop].add(_cause(code, details), number, size)
+            new[shop].add(_cause(code, details), number, size)
+        if len(self._days) > _MOST_SHOPS:
+            self._days.clear()
+        self._days.update({(today, shop): day for shop, day in new.items()})
+        return days | new
 
 
 def _cause(code: str, details: str) -> str:

@@ -150,6 +150,16 @@ def test_beyond_the_bound_of_a_day_the_first_of_each_cause_is_kept(caller, small
     assert len(kept(caller)) == 9
 
 
+def test_what_is_written_twice_is_counted_once(caller, small_bounds, redis_client):
+    """The transaction meets an event that is stored already, and is begun again."""
+    stored = event()
+    caller.post(body(stored))
+    caller.rows()
+    redis_client.flushall()
+    caller.post(body(stored, *(event(timestamp=None) for _ in range(3))))
+    assert len(kept(caller)) == 3
+
+
 def test_large_junk_does_not_push_out_either(caller, small_bounds, monkeypatch):
     monkeypatch.setattr(store, "MOST_BYTES", 6_000)
     junk = [event(timestamp=None, properties={"a": "x" * 5_000}) for _ in range(3)]
