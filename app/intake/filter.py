@@ -62,7 +62,7 @@ class _Answer(NamedTuple):
 
 
 _REDIS_AWAY = _Answer()  # nothing is known: everything may be stored
-_NO_CHARGES = Charges([], [])
+_NO_CHARGES = Charges()
 
 
 class Filter:
@@ -148,14 +148,14 @@ class Filter:
         token: bytes,
         charges: Charges = _NO_CHARGES,
     ) -> _Answer:
-        counters = charges.counters()
+        counters = charges.counters
         if not ids and not counters:
             return _Answer()
         names = [*counters, *self._claims(shop, ids), *self._sets(shop)]
         args: list[str | bytes | int] = [
-            *(len(charges.valid), len(charges.rejected), len(ids)),
+            *(charges.valid, charges.rejected, len(ids)),
             *(KEY_LIFETIME, token, _CLAIM_LIFETIME),
-            *charges.args(),
+            *charges.args,
             *ids,
         ]
         letters: bytes | None = self._call(lambda: self._script(keys=names, args=args))

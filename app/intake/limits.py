@@ -3,6 +3,7 @@
 Limiting by IP would throttle Shopify's proxy, and every shop with it.
 """
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from app.intake import keys
@@ -37,37 +38,25 @@ class Allowance(NamedTuple):
         return Allowance(*(limit and max(1, limit // _SHARE) for limit in self))
 
 
-class Charge(NamedTuple):
-    """What a batch adds to a counter in Redis, and what may be in it then.
+@dataclass(slots=True)
+class Charges:
+    """What a batch is charged for, in the order of asking: `valid` counters, then `rejected` ones.
 
-    A counter holds both numbers: events + 2**22 * units of 64 bytes. That costs Redis one command,
-    and stays exact in Lua, whose numbers are doubles.
+    Over one of the first the batch is refused. Over one of the others its rejected events are not
+    kept, and it is refused where it has no valid one.
     """
 
-    counter: str
-    events: int
-    size: int  # bytes
-    allowance: Allowance
+    counters: list[str] = field(default_factory=list)
+    args: list[int] = field(default_factory=list)  # of each: what to add, most events, most units
+    valid: int = 0
+    rejected: int = 0
 
-    def args(self) -> tuple[int, int, int]:
-        """For the scripts: what to add, the most events, the most units."""
-        most = self.allowance
-        amount = self.events + _EVENTS * _units(self.size)
-        return amount, most.events or _EVENTS, _units(most.size) or _UNITS
-
-
-class Charges(NamedTuple):
-    """In the order of asking. Over the first ones a batch is refused. Over the others its rejected
-    events are not kept, and it is refused where it has no valid one."""
-
-    valid: list[Charge]
-    rejected: list[Charge]
-
-    def args(self) -> list[int]:
-        return [number for charges in self for charge in charges for number in charge.args()]
-
-    def counters(self) -> list[str]:
-        return [charge.counter for charges in self for charge in charges]
+    def add(self, counter: str, events: int, size: int, most: Allowance) -> None:
+        """A counter holds both numbers, events + 2**22 * units of 64 bytes: that costs Redis one
+        command, and stays exact in Lua, whose numbers are doubles."""
+        self.counters.append(counter)
+        units = most.size and _units(most.size)
+        self.args += (events + _EVENTS * _units(size), most.events or _EVENTS, units or _UNITS)
 
 
 class Limits(NamedTuple):
@@ -78,7 +67,7 @@ class Limits(NamedTuple):
     def of(self, submission: Submission, partition: int, now: float) -> Charges:
         """What a submission is charged for. A visitor's events beyond the visitor's limit do not
         count against the shop, and rejected ones against neither."""
-        charges = Charges([], [])
+        charges = Charges()
         if not submission.from_caller:
             return charges
         shop = submission.batch.shop
@@ -86,17 +75,16 @@ class Limits(NamedTuple):
             visitor, size = submission.visitor, submission.size
             own = self.visitor if visitor else self.shop.share()
             if any(own):
-                counter = keys.rate(partition, shop, now, visitor or _UNKNOWN)
-                charges.valid.append(Charge(counter, events, size, own))
+                charges.add(keys.rate(partition, shop, now, visitor or _UNKNOWN), events, size, own)
             if any(self.shop):
-                counter = keys.rate(partition, shop, now)
-                charges.valid.append(Charge(counter, events, size, self.shop))
+                charges.add(keys.rate(partition, shop, now), events, size, self.shop)
+            charges.valid = len(charges.counters)
         if events := submission.rejected_count:
             own = Allowance(self.rejected, self.shop.share().size)
             if any(own):
-                counter = keys.rate(partition, shop, now, _REJECTED)
                 size = len(submission.batch.rejected)
-                charges.rejected.append(Charge(counter, events, size, own))
+                charges.add(keys.rate(partition, shop, now, _REJECTED), events, size, own)
+                charges.rejected = 1
         return charges
 
 
