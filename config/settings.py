@@ -26,6 +26,7 @@ from config.kinds import (
     yes_or_no,
 )
 
+_MOST_EVENTS, _MOST_BYTES = 4_000_000, 2**36  # of a limit: what a counter holds
 _MOST_DAYS = 36_500  # dates have an end
 _DSN = re.compile(r"https?://[^@/\s]+@[^@/\s]+(/\S*)?/[0-9]+/?")
 
@@ -47,10 +48,15 @@ class Settings:
     intake: str = choice("auto", "stream", "store")
     stream_partitions: int = number(1, least=1)
     stream_max_batches: int = number(1_000_000, least=1)
+    stream_max_bytes: int = number(512 * 1024 * 1024, least=1)
     spool_dir: str = text(".spool")
     spool_max_bytes: int = number(256 * 1024 * 1024)
-    rate_limit_shop_per_minute: int = number(600_000)  # events; 0: no limit
-    rate_limit_visitor_per_minute: int = number(60_000)  # events; 0: no limit
+    # Events, and bytes unpacked; 0: no limit.
+    rate_limit_shop_per_minute: int = number(600_000, most=_MOST_EVENTS)
+    rate_limit_visitor_per_minute: int = number(1_200, most=_MOST_EVENTS)
+    rate_limit_shop_bytes_per_minute: int = number(256 * 1024 * 1024, most=_MOST_BYTES)
+    rate_limit_visitor_bytes_per_minute: int = number(4 * 1024 * 1024, most=_MOST_BYTES)
+    rate_limit_rejected_per_minute: int = number(6_000, most=_MOST_EVENTS)  # events of a shop
     rejected_retention_days: int = number(30, least=1, most=_MOST_DAYS)
     event_retention_days: int = number(395, least=1, most=_MOST_DAYS)
     user_agent_retention_days: int = number(30, most=_MOST_DAYS)  # 0: never stored

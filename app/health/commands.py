@@ -77,7 +77,8 @@ def look(settings: Settings) -> Status:
 def _rows(found: Status) -> list[tuple[str, str]]:
     rows = [("postgres", found.postgres), ("redis", found.redis)]
     if found.redis == "up":
-        rows[-1] = ("redis", f"up, {found.redis_risk or 'keeps an append-only file'}")
+        full = ", full" if found.redis_is_full else ""
+        rows[-1] = ("redis", f"up, {found.redis_risk or 'keeps an append-only file'}{full}")
     rows.append(("backlog", _waiting(found.backlog) if found.backlog else "not known"))
     rows.append(("spool", _waiting(found.spool) + ("" if found.spool_has_room else ", no room")))
     rows += [

@@ -69,6 +69,11 @@ def _of_status(status: Status) -> Iterator[Family]:
         None if waiting is None else waiting.oldest_seconds or 0,
     )
     yield gauge(
+        "genlook_redis_full",
+        "Whether Redis has no memory left: Postgres takes the batches then.",
+        int(status.redis_is_full) if status.redis == "up" else None,
+    )
+    yield gauge(
         "genlook_worker_seen_seconds", "Since a worker was last seen.", status.worker_seen_seconds
     )
     yield gauge(

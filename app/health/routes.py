@@ -26,7 +26,8 @@ def readyz() -> Response:
     status: Status = current_app.extensions["status"]()
     can_take = status.can_take(settings.intake)
     may_lose = settings.intake == "stream" and status.redis_risk
-    is_well = status.postgres == status.redis == "up" and not status.paused and not may_lose
+    is_up = status.postgres == status.redis == "up"
+    is_well = is_up and not (status.paused or status.redis_is_full or may_lose)
     word = "unavailable" if not can_take else "ok" if is_well else "degraded"
     body = {"status": word, **status.as_dict()}
     # Causes and names of hosts are for the operator: the log and `flask status` have them.

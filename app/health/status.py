@@ -9,6 +9,7 @@ from typing import Any
 from redis import Redis, RedisError, ResponseError
 
 from app.intake import keys
+from app.intake.memory import memory_of
 from app.intake.outcomes import with_received
 from app.intake.spool import Spool
 from app.intake.trust import ask, risk_of
@@ -31,6 +32,7 @@ class Status:
     redis: str = "up"
     redis_is_persistent: bool | None = None
     redis_risk: str | None = None  # why it may lose what it holds
+    redis_is_full: bool = False
     backlog: Waiting | None = None
     spool: Waiting = field(default_factory=Waiting)
     spool_has_room: bool = False
@@ -49,7 +51,7 @@ class Status:
 
     def can_take(self, mode: str) -> bool:
         """Whether some journal would take a batch; `mode` is the setting INTAKE."""
-        by_stream = self.redis == "up" and (
+        by_stream = (self.redis == "up" and not self.redis_is_full) and (
             mode == "stream" or (mode == "auto" and not self.redis_risk)
         )
         return by_stream or self.postgres == "up" or self.spool_has_room
@@ -79,6 +81,7 @@ def gather(
         info = ask(redis)
         status.redis_is_persistent = bool(info.get("aof_enabled"))
         status.redis_risk = risk_of(info)
+        status.redis_is_full = memory_of(redis).is_full
         _gather_streams(status, redis, partitions)
     except RedisError as error:
         status.redis = cause(error)

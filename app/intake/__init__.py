@@ -10,7 +10,8 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.drainer import Drainer
 from app.intake.filter import Filter
 from app.intake.intake import Intake
-from app.intake.limits import Limits
+from app.intake.limits import Allowance, Limits
+from app.intake.memory import Bounds, Keeper
 from app.intake.outcomes import Outcomes
 from app.intake.postgres import Postgres
 from app.intake.redis_client import request_client
@@ -39,21 +40,32 @@ class Parts(NamedTuple):
     spool: Spool
 
 
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        shop=Allowance(
+            settings.rate_limit_shop_per_minute, settings.rate_limit_shop_bytes_per_minute
+        ),
+        visitor=Allowance(
+            settings.rate_limit_visitor_per_minute, settings.rate_limit_visitor_bytes_per_minute
+        ),
+        rejected=settings.rate_limit_rejected_per_minute,
+    )
+
+
 def build(settings: Settings) -> Parts:
     """Nothing connects before its first use, after gunicorn's fork."""
     redis = request_client(settings)
     breaker = CircuitBreaker()
     outcomes = Outcomes()
     trust = Trust(settings.intake)
-    limits = Limits(
-        shop=settings.rate_limit_shop_per_minute, visitor=settings.rate_limit_visitor_per_minute
-    )
+    limits, bounds = _limits(settings), Bounds(stream_bytes=settings.stream_max_bytes)
     stream = Stream(
         redis,
         outcomes,
         breaker=breaker,
         partitions=settings.stream_partitions,
         max_batches=settings.stream_max_batches,
+        bounds=bounds,
         dedup_window=settings.dedup_window_seconds,
         limits=limits,
         admit=trust.admit,
@@ -68,6 +80,7 @@ def build(settings: Settings) -> Parts:
             partitions=settings.stream_partitions,
             dedup_window=settings.dedup_window_seconds,
             limits=limits,
+            bounds=bounds,
         ),
         outcomes,
     )
@@ -80,10 +93,12 @@ def build(settings: Settings) -> Parts:
         outcomes=outcomes,
     )
     spool_notice = SpoolNotice(redis, spool)
+    keeper = Keeper(redis, bounds, outcomes)
 
     def report() -> None:
         intake.report()
         spool_notice.post()
+        keeper.keep()
 
     def take(batch: Batch) -> bool:
         return run(intake.take(Submission(batch)))

@@ -13,11 +13,19 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from redis import Redis, RedisError
+from redis.exceptions import OutOfMemoryError
 
 from app.batch.batch import Batch
 from app.intake import keys
 from app.intake.breaker import CircuitBreaker
-from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
+from app.intake.limits import (
+    KEY_LIFETIME,
+    Charges,
+    Limits,
+    RateLimited,
+    seconds_to_next_minute,
+)
+from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
 from app.intake.submission import Submission
 from config.causes import cause
@@ -30,6 +38,17 @@ _CLAIM_POLL = 0.02  # s
 _TOKEN_BYTES = 8
 _SCRIPT = Path(__file__).with_name("filter.lua").read_text()
 
+# As the intake script marks. KEYS  1 the current set of seen ids, 2 the one before.
+# ARGV  1 lifetime of a set (s), 2 most ids in a set, then the ids.
+_MARKING = """
+if redis.call('SCARD', KEYS[1]) >= tonumber(ARGV[2]) then
+    redis.call('UNLINK', KEYS[2])
+    redis.call('RENAME', KEYS[1], KEYS[2])
+end
+redis.call('SADD', KEYS[1], unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[1], ARGV[1], 'NX')
+"""
+
 T = TypeVar("T")
 
 
@@ -40,9 +59,11 @@ class _Answer(NamedTuple):
     claimed: frozenset[bytes] = frozenset()  # by this request, to be let go of
     busy: frozenset[bytes] = frozenset()  # claimed by another request, which stores them just now
     is_over_limit: bool = False
+    keeps_rejected: bool = True
 
 
 _REDIS_AWAY = _Answer()  # nothing is known: everything may be stored
+_NO_CHARGES = Charges()
 
 
 class Filter:
@@ -55,15 +76,18 @@ class Filter:
         partitions: int,
         dedup_window: int,
         limits: Limits,
+        bounds: Bounds,
     ) -> None:
         """`breaker` is the stream's: the server is the same."""
         self._client = client
         self._script = client.register_script(_SCRIPT)
+        self._marking = client.register_script(_MARKING)
         self._outcomes = outcomes
         self._breaker = breaker
         self._partitions = partitions
         self._dedup_window = dedup_window
         self._limits = limits
+        self._bounds = bounds
 
     @contextmanager
     def unseen(self, submission: Submission) -> Iterator[list[bytes]]:
@@ -74,7 +98,8 @@ class Filter:
         tells a repeat only where it has the same time.)
         """
         batch, token = submission.batch, os.urandom(_TOKEN_BYTES)
-        seen, claimed, busy, _ = self._admit(submission, token)
+        answer = self._admit(submission, token)
+        seen, claimed, busy = answer.seen, answer.claimed, answer.busy
         try:
             deadline = time.monotonic() + _CLAIM_TIMEOUT
             while busy and time.monotonic() < deadline:
@@ -94,22 +119,27 @@ class Filter:
             self._call(lambda: self._mark(batch))
 
     def _mark(self, batch: Batch) -> None:
-        current = self._sets(batch.shop)[0]
-        with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.sadd(current, *batch.keys)
-            pipeline.expire(current, keys.seen_lifetime(self._dedup_window), nx=True)
-            pipeline.execute()
+        current, previous, *_ = self._sets(batch.shop)
+        self._marking(
+            keys=[current, previous],
+            args=[
+                keys.seen_lifetime(self._dedup_window),
+                self._bounds.seen_ids,
+                *batch.keys,
+            ],
+        )
 
     def _admit(self, submission: Submission, token: bytes) -> _Answer:
         """Count the submission against its limits and ask for its ids. RateLimited."""
         now = time.time()
-        limits = self._limits.of(submission, self._partition(submission.batch.shop), now)
-        received = submission.received_count
         batch = submission.batch
-        answer = self._ask(batch.shop, batch.keys, token, limits=limits, received=received)
+        charges = self._limits.of(submission, self._partition(batch.shop), now)
+        answer = self._ask(batch.shop, batch.keys, token, charges)
         if answer.is_over_limit:
-            self._outcomes.count({"rate_limited": received})
+            self._outcomes.count({"rate_limited": submission.received_count})
             raise RateLimited(seconds_to_next_minute(now))
+        if not answer.keeps_rejected:
+            batch.rejected = b""
         return answer
 
     def _ask(
@@ -117,16 +147,16 @@ class Filter:
         shop: str,
         ids: Sequence[bytes],
         token: bytes,
-        *,
-        limits: Sequence[tuple[str, int]] = (),
-        received: int = 0,
+        charges: Charges = _NO_CHARGES,
     ) -> _Answer:
-        if not ids and not limits:
+        counters = charges.counters
+        if not ids and not counters:
             return _Answer()
-        names = [*(counter for counter, _ in limits), *self._claims(shop, ids), *self._sets(shop)]
+        names = [*counters, *self._claims(shop, ids), *self._sets(shop)]
         args: list[str | bytes | int] = [
-            *(len(limits), len(ids), received, KEY_LIFETIME, token, _CLAIM_LIFETIME),
-            *(limit for _, limit in limits),
+            *(charges.valid, charges.rejected, len(ids)),
+            *(KEY_LIFETIME, token, _CLAIM_LIFETIME),
+            *charges.args,
             *ids,
         ]
         letters: bytes | None = self._call(lambda: self._script(keys=names, args=args))
@@ -151,6 +181,9 @@ class Filter:
             return None
         try:
             result = call()
+        except OutOfMemoryError:  # nothing is marked, and the key in Postgres decides
+            self._breaker.record_success()
+            return None
         except RedisError as error:
             if self._breaker.record_failure():
                 logger.warning(
@@ -164,6 +197,11 @@ class Filter:
 
 def _read(ids: Sequence[bytes], letters: str) -> _Answer:
     found: dict[str, set[bytes]] = {"s": set(), "c": set(), "b": set()}
-    for key, letter in zip(ids, letters, strict=True):
+    for key, letter in zip(ids, letters[1:], strict=True):
         found[letter].add(key)
-    return _Answer(frozenset(found["s"]), frozenset(found["c"]), frozenset(found["b"]))
+    return _Answer(
+        frozenset(found["s"]),
+        frozenset(found["c"]),
+        frozenset(found["b"]),
+        keeps_rejected=letters[0] == "+",
+    )

@@ -10,7 +10,7 @@ from redis import RedisError
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
-from app.intake.stream import Stream
+from app.intake.stream import Stream, StreamFull
 from app.intake.submission import Submission
 from app.intake.trust import Trust, Untrusted
 from app.intake.waiting import offload
@@ -92,6 +92,8 @@ class Intake:
     def skipped(self) -> dict[str, float]:
         """Since when (Unix seconds) this process skips which journals."""
         sinces = {journal.name: journal.breaker.since for journal in self._journals}
+        if self.stream.full_since:
+            sinces[self.stream.name] = self.stream.full_since
         return {name: since for name, since in sinces.items() if since}
 
     def _count_skipped_limits(self, submission: Submission) -> None:
@@ -132,6 +134,8 @@ async def _ask(journals: Iterable[Journal | Stream], submission: Submission) -> 
             journal.breaker.record_success()
             raise
         except Untrusted:  # it is well, and not asked from now on
+            journal.breaker.record_success()
+        except StreamFull:  # it says so itself, and Redis goes on limiting and filtering
             journal.breaker.record_success()
         except Exception as error:  # noqa: BLE001  # whatever it is, the next journal may take it
             if journal.breaker.record_failure():

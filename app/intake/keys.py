@@ -41,14 +41,20 @@ def form_set_aside(consumer: str) -> Form | None:
     return None if text == consumer else Form.parse(text)
 
 
+def size(stream: str) -> str:
+    """How much waits in a stream: bytes + 2**40 * large entries."""
+    return f"{stream}:size"
+
+
 def total(partition: int) -> str:
     """The all-time outcomes."""
     return f"{{t{partition}}}:counts:total"
 
 
 def rate(partition: int, shop: str, now: float, visitor: str = "") -> str:
-    """The events of a shop, or of a visitor in it, in a minute."""
-    return f"{{t{partition}}}:rate:{int(now // 60)}:{shop}:{visitor}"
+    """The events and bytes of a shop, or of a visitor in it, in a minute. (The previous release
+    counts events alone, under `rate`.)"""
+    return f"{{t{partition}}}:rates:{int(now // 60)}:{shop}:{visitor}"
 
 
 def counts(partition: int, now: float) -> str:

@@ -21,6 +21,7 @@ from app.intake.trust import Info, read
 _ERRORS = {
     "NOPERM": exceptions.NoPermissionError,
     "NOSCRIPT": exceptions.NoScriptError,
+    "OOM": exceptions.OutOfMemoryError,
     "READONLY": exceptions.ReadOnlyError,
 }
 

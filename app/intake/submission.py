@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from app.batch.batch import Batch, Context, Event, Rejected, digest
+from app.batch.visitor import named
 
 
 @dataclass(slots=True)
@@ -15,12 +16,17 @@ class Submission:
     batch: Batch
     from_caller: bool = False
     visitor: str = ""  # a digest in hexadecimal digits; "" where the caller named none
+    size: int = 0  # bytes of the body, unpacked, without what was rejected of it
     repeats: int = 0  # events whose id stood in the same request before
     rejected_count: int = 0
 
     @property
+    def valid_count(self) -> int:
+        return len(self.batch.events) + self.repeats
+
+    @property
     def received_count(self) -> int:
-        return len(self.batch.events) + self.repeats + self.rejected_count
+        return self.valid_count + self.rejected_count
 
     @classmethod
     def build(
@@ -32,8 +38,9 @@ class Submission:
         context: Context,
         events: list[Event],
         rejected: list[Rejected],
+        size: int,
     ) -> Self:
-        """Render a request."""
+        """Render a request; `size` is that of its body, unpacked, in bytes."""
         batch = Batch.build(
             shop=shop,
             customer_id=customer_id,
@@ -42,11 +49,13 @@ class Submission:
             events=events,
             rejected=rejected,
         )
-        visitor = context.columns.get("client_id") or context.columns.get("session_id")
+        columns = context.columns
+        visitor = named(columns.get("client_id")) or named(columns.get("session_id"))
         return cls(
             batch,
             True,
             digest(visitor).hex() if visitor else "",
+            size - sum(len(one.payload) for one in rejected) if rejected else size,
             len(events) - len(batch.events),
             len(rejected),
         )

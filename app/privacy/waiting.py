@@ -15,7 +15,7 @@ from typing import Any, Self
 from redis import Redis
 
 from app.batch.batch import Batch, UnreadableEntry
-from app.intake import keys
+from app.intake import backlog, keys
 from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import waits_since_before
@@ -25,7 +25,7 @@ from config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_ENTRIES_AT_ONCE = 100  # of up to 1 MiB each
+_SPOOLED_AT_ONCE = 10  # batches, each of up to a few MiB
 
 
 class Journals:
@@ -48,9 +48,9 @@ class Journals:
         """
         stream = keys.stream(keys.partition(shop, self._partitions))
         removed = 0
-        for id_, batch in self._in_stream(stream, shop):
+        for id_, size, batch in self._in_stream(stream, shop):
             if is_meant(batch):
-                removed += int(self._redis.xdel(stream, id_))
+                removed += backlog.remove(self._redis, stream, {id_: size})
         spooled = [number for number, batch in self._in_spool(shop) if is_meant(batch)]
         if spooled:
             self._spool.remove(spooled)
@@ -59,7 +59,7 @@ class Journals:
     def batches(self, shop: str) -> Iterator[Batch]:
         """All of the shop's that wait. redis.RedisError, NewerEntry."""
         stream = keys.stream(keys.partition(shop, self._partitions))
-        for _, batch in self._in_stream(stream, shop):
+        for _, _, batch in self._in_stream(stream, shop):
             yield batch
         for _, batch in self._in_spool(shop):
             yield batch
@@ -84,25 +84,27 @@ class Journals:
         self._redis.close()
         self._spool.close()
 
-    def _in_stream(self, stream: str, shop: str) -> Iterator[tuple[bytes, Batch]]:
+    def _in_stream(self, stream: str, shop: str) -> Iterator[tuple[bytes, int, Batch]]:
+        """Each with its id and its size in bytes."""
         newest: Any = self._redis.xrevrange(stream, count=1)
         if not newest:
             return
         start, end = "-", newest[0][0]
         while True:
-            entries: Any = self._redis.xrange(stream, start, end, count=_ENTRIES_AT_ONCE)
+            at_once = backlog.entries_at_once(self._redis, [stream])
+            entries: Any = self._redis.xrange(stream, start, end, count=at_once)
             for id_, fields in entries:
                 if fields.get(b"shop") == shop.encode():
                     with suppress(UnreadableEntry):  # the worker keeps it as rejected
-                        yield id_, Batch.from_entry(fields)
-            if len(entries) < _ENTRIES_AT_ONCE:
+                        yield id_, backlog.size_of(fields), Batch.from_entry(fields)
+            if len(entries) < at_once:
                 return
             start = b"(" + entries[-1][0]
 
     def _in_spool(self, shop: str) -> Iterator[tuple[int, Batch]]:
         after = 0
         try:
-            while spooled := self._spool.oldest(_ENTRIES_AT_ONCE, after=after):
+            while spooled := self._spool.oldest(_SPOOLED_AT_ONCE, after=after):
                 for one in spooled:
                     if one.entry[b"shop"] == shop.encode():
                         with suppress(UnreadableEntry):

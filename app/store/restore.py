@@ -97,7 +97,7 @@ def restore(
                 " release."
             )
         applied = migrate.upgrade(connection)
-        create_partitions(connection, datetime.now(UTC).date())
+        create_partitions(connection, datetime.now(UTC).date(), is_alone=True)
         return applied
 
 

@@ -14,7 +14,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
-from app.store.rejected import write_rejected
+from app.store.rejected import Rejections
 from app.store.unreported import enqueue_for_reports
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Writer:
         self._on_copy = on_copy
         self._begin = f"BEGIN; SET LOCAL statement_timeout = {statement_timeout:d}"
         self._shop_ids: dict[str, int] = {}
+        self._rejections = Rejections()
 
     def write(self, connection: Connection, batches: Sequence[Batch]) -> int:
         """Store the batches, all or none; returns how many events were new.
@@ -63,7 +64,7 @@ class Writer:
     def _write(self, connection: Connection, batches: Sequence[Batch], way: _Way) -> int:
         shop_ids = self._resolve_shops(connection, {batch.shop for batch in batches})
         with self._transaction(connection):
-            write_rejected(connection, batches)
+            self._rejections.write(connection, batches)
             with_events = [batch for batch in batches if batch.events]
             if not with_events:
                 return 0

@@ -18,15 +18,24 @@ def decode_body(raw: bytes, content_encoding: str) -> Any:
 
     NUL and lone surrogates, which Postgres cannot hold, are U+FFFD in the result.
     """
+    return decode_text(unpack_body(raw, content_encoding))
+
+
+def unpack_body(raw: bytes, content_encoding: str) -> bytes:
+    """Refusal: PAYLOAD_TOO_LARGE, UNSUPPORTED_ENCODING, MALFORMED_JSON where gzip is damaged."""
     if len(raw) > WIRE_LIMIT:
         raise _too_large()
     match content_encoding.strip().lower():
         case "" | "identity":
-            text = raw
+            return raw
         case "gzip" | "x-gzip":
-            text = _unpack(raw)
+            return _unpack(raw)
         case _:
             raise Refusal(415, "UNSUPPORTED_ENCODING", "Content-Encoding must be gzip or absent.")
+
+
+def decode_text(text: bytes) -> Any:
+    """As decode_body, of what is unpacked. Refusal: MALFORMED_JSON."""
     try:
         return parse_json(text)
     except MalformedJson as error:

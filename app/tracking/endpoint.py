@@ -84,6 +84,7 @@ class Endpoint:
             context=validated.context,
             events=validated.events,
             rejected=validated.rejected,
+            size=validated.size,
         )
         try:
             await self._intake.append(submission)

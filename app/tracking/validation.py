@@ -7,7 +7,7 @@ from marshmallow import ValidationError
 from app.batch.batch import Context, Event, Rejected
 from app.batch.json import dump_json, mend
 from app.replies import Detail, Refusal
-from app.tracking.body import decode_body
+from app.tracking.body import decode_text, unpack_body
 from app.tracking.schemas import BatchSchema, InvalidEvent
 
 VALIDATION_FAILED = "VALIDATION_FAILED"
@@ -25,18 +25,20 @@ class Validated:
     invalid: list[InvalidEvent] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     refusal: Refusal | None = None
+    size: int = 0  # bytes of the body, unpacked; 0 where nothing of it is usable
 
 
 def validate(raw: bytes, content_encoding: str) -> Validated:
     """Judge a body. Never raises, whatever the caller sent."""
     try:
-        loaded = _schema.load(decode_body(raw, content_encoding))
+        text = unpack_body(raw, content_encoding)
+        loaded = _schema.load(decode_text(text))
     except Refusal as refusal:
         return _unusable(refusal, raw)
     except ValidationError as error:
         return _unusable(_refusal(_batch_details(error)), raw)
     events = loaded["events"]
-    result = Validated(loaded["context"], events.valid, events.invalid)
+    result = Validated(loaded["context"], events.valid, events.invalid, size=len(text))
     result.rejected = [
         Rejected(
             event.index,

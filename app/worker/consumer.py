@@ -19,13 +19,13 @@ from redis import Redis, ResponseError
 
 from app.batch.batch import FORM, Batch
 from app.batch.form import Form, NewerEntry
-from app.intake import keys
+from app.intake import backlog, keys
 from app.intake.keys import GROUP
 
 logger = logging.getLogger(__name__)
 
 READ_BATCHES = 1_000  # entries to one transaction, of 1 to 50 events each
-STEP = 100  # entries to one command: while it works at them, Redis answers nobody else
+READ_BYTES = 4 * 1024 * 1024  # of them, and what is read last: rows are held in several forms
 _MANY = 100  # entries to one transaction, after which there is much to store
 _BUSY_FOR = 10.0  # s, after the last such transaction
 _ROUNDS = 50  # of a backlog, before entries of dead consumers are looked for again
@@ -36,6 +36,11 @@ RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another take
 RECLAIM_EVERY = 10.0  # s
 FORGET_AFTER = 60 * 60 * 1000  # ms of silence after which a consumer without entries is dead
 _AFTER_ALL = f"{2**64 - 1}-0"  # the id of no entry, after that of each
+
+# On a full Redis too, or nobody would ever empty the stream.
+_JOIN = """#!lua flags=allow-oom
+return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+"""
 
 # To delete a consumer drops what it has pending: looked at and deleted in one step.
 _FORGET = """
@@ -54,6 +59,7 @@ class Entry(NamedTuple):
     stream: str
     id: bytes
     fields: Mapping[bytes, bytes]
+    size: int  # bytes
 
 
 class Consumer:
@@ -86,7 +92,7 @@ class Consumer:
         """From the stream's first entry on: a group made at its end would skip what waits."""
         for stream in self._streams:
             try:
-                self._redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
+                self._redis.eval(_JOIN, 1, stream, GROUP)
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
@@ -108,7 +114,7 @@ class Consumer:
 
     def store_pending(self) -> None:
         """Store what was delivered to this consumer and is not acknowledged."""
-        while entries := self._read("0"):
+        while entries := self._read("0", self._at_once()):
             self._store_and_acknowledge(entries)
 
     def run_once(self, stop: threading.Event) -> bool:
@@ -116,12 +122,14 @@ class Consumer:
 
         An error leaves the entries that were read pending, for `store_pending`.
         """
-        entries = self._reclaim() or self._read_new()
-        if len(entries) >= READ_BATCHES:
-            self._store_backlog(entries, stop)
-            return True
-        if entries and not stop.wait(LINGER):
-            entries += self._read_up_to(READ_BATCHES - len(entries))
+        entries = self._reclaim()
+        if not entries:
+            entries = self._read_new()
+            if _is_enough(entries):
+                self._store_backlog(entries, stop)
+                return True
+            if entries and not stop.wait(LINGER):
+                entries = self._read_on(entries)
         if entries:
             self._store_and_acknowledge(entries)
         return bool(entries)
@@ -142,8 +150,8 @@ class Consumer:
                 under_way.append((readable, self._storing.submit(self._store, batches)))
                 self._acknowledge(stored)
                 rounds += 1
-                is_last = len(entries) < READ_BATCHES or rounds == _ROUNDS or stop.is_set()
-                entries = [] if is_last else self._read_up_to(READ_BATCHES)
+                is_last = not _is_enough(entries) or rounds == _ROUNDS or stop.is_set()
+                entries = [] if is_last else self._read_on([])
             while under_way:
                 self._acknowledge(_await_oldest(under_way))
         finally:
@@ -178,26 +186,29 @@ class Consumer:
             )
 
     def _read_new(self) -> list[Entry]:
-        entries = self._read(">", block=BLOCK)
-        return entries + self._read_up_to(READ_BATCHES - len(entries)) if entries else []
+        entries = self._read(">", self._at_once(), block=BLOCK)
+        return self._read_on(entries) if entries else []
 
-    def _read_up_to(self, most: int) -> list[Entry]:
-        """What waits, up to `most` entries or a few more."""
-        entries: list[Entry] = []
-        while len(entries) < most:
-            some = self._read(">")
+    def _read_on(self, entries: list[Entry]) -> list[Entry]:
+        """The entries, and what waits after them, until it is enough or nothing waits."""
+        while not _is_enough(entries):
+            count = self._at_once()
+            some = self._read(">", count)
             entries += some
-            if len(some) < STEP:
+            if len(some) < count:
                 break
         return entries
 
-    def _read(self, start: str, *, block: int | None = None) -> list[Entry]:
-        """Up to STEP of each stream."""
+    def _at_once(self) -> int:
+        return backlog.entries_at_once(self._redis, self._streams)
+
+    def _read(self, start: str, count: int, *, block: int | None = None) -> list[Entry]:
+        """Up to `count` of each stream."""
         answer: Any = self._redis.xreadgroup(
-            GROUP, self._name, dict.fromkeys(self._streams, start), count=STEP, block=block
+            GROUP, self._name, dict.fromkeys(self._streams, start), count=count, block=block
         )
         return [
-            Entry(stream.decode(), id_, fields or {})
+            _entry(stream.decode(), id_, fields)
             for stream, items in answer or ()
             for id_, fields in items
         ]
@@ -214,8 +225,9 @@ class Consumer:
             self._forget(stream, "")
             for name, pending in self._consumers(stream):
                 form = keys.form_set_aside(name)
-                if pending and (form is None or form.is_readable_by(FORM)):
-                    entries += self._take_over(stream, name, READ_BATCHES - len(entries))
+                is_readable = form is None or form.is_readable_by(FORM)
+                if pending and is_readable and not _is_enough(entries):
+                    entries += self._take_over(stream, name)
         if entries:
             self._reclaimed_at = float("-inf")  # there may be more
             logger.info(
@@ -224,25 +236,21 @@ class Consumer:
             )
         return entries
 
-    def _take_over(self, stream: str, name: str, most: int) -> list[Entry]:
+    def _take_over(self, stream: str, name: str) -> list[Entry]:
         """What a consumer has held for RECLAIM_AFTER. Two who take over at once share it."""
-        if most <= 0:
-            return []
+        at_once = backlog.entries_at_once(self._redis, [stream])
         pending: Any = self._redis.xpending_range(
-            stream, GROUP, "-", "+", most, consumername=name, idle=RECLAIM_AFTER
+            stream, GROUP, "-", "+", at_once, consumername=name, idle=RECLAIM_AFTER
         )
+        if not pending:
+            return []
         ids = [entry["message_id"] for entry in pending]
-        entries: list[Entry] = []
-        for start in range(0, len(ids), STEP):
-            claimed: Any = self._redis.xclaim(
-                stream, GROUP, self._name, RECLAIM_AFTER, ids[start : start + STEP]
-            )
-            entries += [Entry(stream, id_, fields) for id_, fields in claimed if fields]
-        return entries
+        claimed: Any = self._redis.xclaim(stream, GROUP, self._name, RECLAIM_AFTER, ids)
+        return [_entry(stream, id_, fields) for id_, fields in claimed if fields]
 
     def _show_up(self) -> None:
         """Be seen while nothing comes: up to Redis 7.0 a read that finds nothing does not count."""
-        self._read(_AFTER_ALL)
+        self._read(_AFTER_ALL, 1)
 
     def _consumers(self, stream: str) -> list[tuple[str, int]]:
         """Each consumer's name, and how many entries it has read and not acknowledged."""
@@ -262,16 +270,21 @@ class Consumer:
     def _acknowledge(self, entries: list[Entry]) -> None:
         if len(entries) >= _MANY:
             self._busy_at = time.monotonic()
-        ids = defaultdict(list)
+        sizes: defaultdict[str, dict[bytes, int]] = defaultdict(dict)
         for entry in entries:
-            ids[entry.stream].append(entry.id)
-        for stream, stored in ids.items():
-            for start in range(0, len(stored), STEP):
-                some = stored[start : start + STEP]
-                with self._redis.pipeline(transaction=False) as pipeline:
-                    pipeline.xack(stream, GROUP, *some)
-                    pipeline.xdel(stream, *some)  # XACK alone does not free the memory
-                    pipeline.execute()
+            sizes[entry.stream][entry.id] = entry.size
+        for stream, stored in sizes.items():
+            backlog.remove(self._redis, stream, stored)
+
+
+def _entry(stream: str, id_: bytes, fields: Mapping[bytes, bytes] | None) -> Entry:
+    """Without fields where it was deleted meanwhile."""
+    return Entry(stream, id_, fields or {}, backlog.size_of(fields or {}))
+
+
+def _is_enough(entries: list[Entry]) -> bool:
+    """For a transaction."""
+    return len(entries) >= READ_BATCHES or sum(entry.size for entry in entries) >= READ_BYTES
 
 
 def _await_oldest(under_way: deque[tuple[list[Entry], Future[None]]]) -> list[Entry]:

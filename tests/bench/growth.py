@@ -15,6 +15,7 @@ from app.batch.batch import Batch, Context, Event
 from app.intake import keys, waiting
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
+from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream
 from app.intake.submission import Submission
@@ -142,7 +143,7 @@ def _fill_stream(servers, batches, *, shops, events=_EVENTS):
     """As the web processes would have left it."""
     stream = Stream(
         servers.redis, Outcomes(), breaker=CircuitBreaker(), partitions=1, max_batches=10**9,
-        dedup_window=172_800, limits=Limits(),
+        bounds=Bounds(10**12), dedup_window=172_800, limits=Limits(),
     )  # fmt: skip
     now = datetime.now(UTC)
     columns = {"client_id": str(uuid.uuid4()), "session_id": str(uuid.uuid4())}

@@ -84,6 +84,8 @@ def running(contender, servers, folder, **variables):
         "WEB_CONCURRENCY": "1",
         "RATE_LIMIT_SHOP_PER_MINUTE": "0",
         "RATE_LIMIT_VISITOR_PER_MINUTE": "0",
+        "RATE_LIMIT_SHOP_BYTES_PER_MINUTE": "0",
+        "RATE_LIMIT_VISITOR_BYTES_PER_MINUTE": "0",
         "NODE_ENV": "production",
         **variables,
     }

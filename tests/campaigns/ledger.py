@@ -50,6 +50,7 @@ class Ledger:
 
     def send(self, shop, ids, *, has_invalid=False):
         """Whether the batch was acknowledged."""
+        visitor = CONTEXT | {"genlook_client_id": ids[0]}  # one alone would be over the limit
         events = [EVENT | {"$insert_id": id_} for id_ in ids]
         if has_invalid:
             events.append(EVENT | {"$insert_id": "never", "timestamp": "never"})
@@ -57,7 +58,7 @@ class Ledger:
             self.sent |= {(shop, id_) for id_ in ids}
         started = time.monotonic()
         try:
-            status, reply = self._post(shop, {"events": events, "context": CONTEXT})
+            status, reply = self._post(shop, {"events": events, "context": visitor})
         except (OSError, http.client.HTTPException) as error:
             with self._lock:
                 self.replies[type(error).__name__] += 1

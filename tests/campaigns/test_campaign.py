@@ -161,7 +161,8 @@ raw_bodies = st.one_of(
 
 
 def test_bad_input_never_harms(system, pytestconfig, capsys):
-    system.start_web(RATE_LIMIT_SHOP_PER_MINUTE="0", RATE_LIMIT_VISITOR_PER_MINUTE="0")
+    kinds = ("SHOP", "VISITOR", "SHOP_BYTES", "VISITOR_BYTES", "REJECTED")
+    system.start_web(**{f"RATE_LIMIT_{kind}_PER_MINUTE": "0" for kind in kinds})
     system.start_worker()
     web = psutil.Process(system.webs[0].process.pid)
     cases = pytestconfig.getoption("campaign_cases")

@@ -57,7 +57,7 @@ def test_web_killed_after_the_script_and_before_the_reply(system, ledger):
 
 
 @pytest.mark.parametrize(
-    "word", [b"COMMIT", b"XACK"], ids=["before commit", "before acknowledging"]
+    "word", [b"COMMIT", b"EVALSHA"], ids=["before commit", "before acknowledging"]
 )
 def test_worker_killed(system, ledger, word):
     start(system)

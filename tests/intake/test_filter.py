@@ -12,7 +12,8 @@ from app.intake import filter as filter_module
 from app.intake import keys
 from app.intake.breaker import CircuitBreaker
 from app.intake.filter import Filter
-from app.intake.limits import Limits, RateLimited
+from app.intake.limits import Allowance, Limits, RateLimited
+from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
 from tests.intake.test_stream import SHOP, WINDOW, submission
 
@@ -21,7 +22,7 @@ from tests.intake.test_stream import SHOP, WINDOW, submission
 def making(redis_client):
     """Makes filters, as of several web processes."""
 
-    def make(client=redis_client, *, limits=None, partitions=1):
+    def make(client=redis_client, *, limits=None, partitions=1, seen_ids=100):
         return Filter(
             client,
             Outcomes(),
@@ -29,6 +30,7 @@ def making(redis_client):
             partitions=partitions,
             dedup_window=WINDOW,
             limits=limits or Limits(),
+            bounds=Bounds(10**9, seen_ids=seen_ids),
         )
 
     return make
@@ -43,6 +45,15 @@ def unseen(filter_, sent):
 def test_what_was_marked_is_left_out(making):
     making().mark(submission("a", "b").batch)
     assert unseen(making(), submission("c", "a", "d")) == ["c", "d"]
+
+
+def test_of_a_shop_that_marks_too_many_ids_the_oldest_are_forgotten(making, redis_client):
+    filter_ = making(seen_ids=10)
+    for number in range(0, 100, 5):
+        filter_.mark(submission(*map(str, range(number, number + 5))).batch)
+    sets = redis_client.keys("{t0}:seen:*")
+    assert sum(map(redis_client.scard, sets)) <= 3 * 10
+    assert unseen(filter_, submission(*map(str, range(85, 100)))) == []
 
 
 def test_what_was_not_marked_is_no_repeat(making):
@@ -108,39 +119,39 @@ def test_the_script_is_safe_to_repeat(redis_client):
     claims = [keys.claim(0, SHOP, key) for key in (b"a", b"b")]
 
     def ask(token):
-        return script(keys=[*claims, "{t0}:seen"], args=[0, 2, 2, 60, token, 3_000, b"a", b"b"])
+        return script(keys=[*claims, "{t0}:seen"], args=[0, 0, 2, 60, token, 3_000, b"a", b"b"])
 
-    assert (ask("one"), ask("one"), ask("another")) == (b"cc", b"cc", b"bb")
+    assert (ask("one"), ask("one"), ask("another")) == (b"+cc", b"+cc", b"+bb")
     redis_client.sadd("{t0}:seen", b"b")
-    assert (ask("one"), ask("another")) == (b"cs", b"bs")
+    assert (ask("one"), ask("another")) == (b"+cs", b"+bs")
     assert redis_client.exists(*claims) == 1
 
 
 def test_a_visitor_over_the_limit_does_not_count_against_the_shop(making, redis_client):
-    filter_ = making(limits=Limits(shop=10, visitor=1))
+    filter_ = making(limits=Limits(shop=Allowance(10), visitor=Allowance(1)))
     for _ in range(3):
         sent = submission("a", "b")
         sent.visitor = "v"
         with pytest.raises(RateLimited), filter_.unseen(sent):
             pass
-    assert len(redis_client.keys("{t0}:rate:*")) == 1
+    assert len(redis_client.keys("{t0}:rates:*")) == 1
     assert redis_client.keys("{t0}:claim:*") == []
     assert unseen(filter_, submission("a")) == ["a"]
 
 
 def test_what_the_spool_gives_back_is_not_limited(making):
-    filter_ = making(limits=Limits(shop=1, visitor=1))
+    filter_ = making(limits=Limits(shop=Allowance(1), visitor=Allowance(1)))
     given_back = submission("a", "b")
     given_back.from_caller = False
     assert unseen(filter_, given_back) == ["a", "b"]
 
 
 def test_all_that_is_written_expires_and_no_lifetime_is_refreshed(making, redis_client):
-    filter_ = making(limits=Limits(shop=10))
+    filter_ = making(limits=Limits(shop=Allowance(100)))
     with filter_.unseen(submission("a")):
         filter_.mark(submission("a").batch)
         written = redis_client.keys("*")
-        assert len(written) == 3
+        assert len(written) == 4
         assert all(redis_client.ttl(key) > 0 for key in written)
     for key in redis_client.keys("*"):
         redis_client.expire(key, 5)
@@ -150,20 +161,20 @@ def test_all_that_is_written_expires_and_no_lifetime_is_refreshed(making, redis_
 
 
 def test_each_shop_has_all_its_keys_in_one_partition(making, redis_client):
-    filter_ = making(limits=Limits(shop=100), partitions=4)
+    filter_ = making(limits=Limits(shop=Allowance(100)), partitions=4)
     for number in range(20):
         sent = submission("a", shop=f"shop-{number}.myshopify.com")
         with filter_.unseen(sent):
             filter_.mark(sent.batch)
             partition = keys.partition(sent.batch.shop, 4)
             found = redis_client.keys(f"*shop-{number}.myshopify.com*")
-            assert len(found) == 3
+            assert len(found) == 4
             assert {key.split(b":")[0] for key in found} == {b"{t%d}" % partition}
 
 
 def test_without_redis_everything_may_be_stored(making):
     with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
-        filter_ = making(nowhere, limits=Limits(shop=1))
+        filter_ = making(nowhere, limits=Limits(shop=Allowance(1)))
         sent = submission("a", "b")
         assert unseen(filter_, sent) == ["a", "b"]
         filter_.mark(sent.batch)

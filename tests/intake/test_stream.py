@@ -21,8 +21,10 @@ from app.batch.batch import (
 )
 from app.batch.form import Form, NewerEntry
 from app.intake import keys
+from app.intake.backlog import LARGE, remove, size_of
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
+from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream, StreamFull
 from app.intake.submission import Submission
@@ -30,6 +32,8 @@ from app.intake.waiting import run
 
 SHOP = "a-shop.myshopify.com"
 WINDOW = 1_000  # s
+MAX_BYTES = 5_000
+SIZES = keys.size("{t0}:stream")
 
 
 @pytest.fixture
@@ -45,20 +49,22 @@ def stream(redis_client, outcomes):
         breaker=CircuitBreaker(),
         partitions=1,
         max_batches=3,
+        bounds=Bounds(MAX_BYTES),
         dedup_window=WINDOW,
         limits=Limits(),
     )
 
 
-def submission(*ids, rejected=0, shop=SHOP):
+def submission(*ids, rejected=0, shop=SHOP, size=100, properties=b"{}"):
     moment = datetime(2024, 1, 15, tzinfo=UTC)
     return Submission.build(
         shop=shop,
         customer_id=None,
         received_at=datetime.now(UTC),
         context=Context(),
-        events=[Event("widget:button_click", id_, moment, b"{}", b"{}") for id_ in ids],
+        events=[Event("widget:button_click", id_, moment, properties, b"{}") for id_ in ids],
         rejected=[Rejected(0, "VALIDATION_FAILED", [], "{}")] * rejected,
+        size=size,
     )
 
 
@@ -100,6 +106,44 @@ def test_a_full_stream_takes_and_marks_nothing(stream, redis_client):
     assert append(stream, submission("late")) == 0
 
 
+def test_a_stream_is_full_in_bytes_too(stream, redis_client):
+    append(stream, submission("a", properties=b'{"a":"%b"}' % (b"x" * MAX_BYTES)))
+    with pytest.raises(StreamFull):
+        append(stream, submission("late"))
+    redis_client.delete("{t0}:stream")  # as a previous release empties it, without its size
+    assert append(stream, submission("late")) == 0
+    assert append(stream, submission("later")) == 0
+
+
+def test_the_size_of_what_waits_is_known(stream, redis_client):
+    def counted():
+        large, size = divmod(int(redis_client.get(SIZES)), 2**40)
+        return {"bytes": size, "large": large}
+
+    append(stream, submission("a", "b", rejected=1))
+    append(stream, submission("a", "c"))
+    append(stream, submission("d", properties=b'"%b"' % (b"x" * LARGE)))
+    entries = redis_client.xrange("{t0}:stream")
+    sizes = {id_: size_of(fields) for id_, fields in entries}
+    assert counted() == {"bytes": sum(sizes.values()), "large": 1}
+    ids = list(sizes)
+    assert remove(redis_client, "{t0}:stream", {ids[0]: sizes[ids[0]]}) == 1
+    assert remove(redis_client, "{t0}:stream", {ids[0]: sizes[ids[0]]}) == 0
+    assert counted() == {"bytes": sizes[ids[1]] + sizes[ids[2]], "large": 1}
+    assert remove(redis_client, "{t0}:stream", {ids[2]: sizes[ids[2]]}) == 1
+    assert counted() == {"bytes": sizes[ids[1]], "large": 0}
+    assert remove(redis_client, "{t0}:stream", {ids[1]: sizes[ids[1]]}) == 1
+    assert redis_client.exists(SIZES) == 0
+
+
+def test_what_a_previous_release_has_added_is_taken_out_without_harm(stream, redis_client):
+    append(stream, submission("a"))
+    redis_client.xadd("{t0}:stream", submission("b", "c").batch.to_entry())
+    _, second = redis_client.xrange("{t0}:stream")
+    assert remove(redis_client, "{t0}:stream", {second[0]: size_of(second[1])}) == 1
+    assert 0 <= int(redis_client.get(SIZES)) < 2**40
+
+
 def test_rejected_events_travel_with_the_batch(stream, redis_client):
     append(stream, submission("a", rejected=2))
     append(stream, submission(rejected=1))
@@ -122,6 +166,27 @@ def test_the_lifetime_of_a_set_is_not_refreshed(stream, redis_client):
     redis_client.expire(key, 5)
     append(stream, submission("b"))
     assert redis_client.ttl(key) <= 5
+
+
+def test_of_a_shop_that_sends_too_many_ids_the_oldest_are_forgotten(redis_client, outcomes):
+    stream = Stream(
+        redis_client,
+        outcomes,
+        breaker=CircuitBreaker(),
+        partitions=1,
+        max_batches=10**6,
+        bounds=Bounds(10**9, seen_ids=10),
+        dedup_window=WINDOW,
+        limits=Limits(),
+    )
+    for number in range(0, 100, 5):
+        append(stream, submission(*map(str, range(number, number + 5))))
+    append(stream, submission("0", shop="another.myshopify.com"))
+    sets = redis_client.keys(f"{{t0}}:seen:{SHOP}:*")
+    assert sum(map(redis_client.scard, sets)) <= 3 * 10
+    assert all(WINDOW < redis_client.ttl(key) <= WINDOW * 3 / 2 for key in sets)
+    assert append(stream, submission(*map(str, range(85, 100)))) == 15
+    assert append(stream, submission("0", shop="another.myshopify.com")) == 1
 
 
 def test_ids_are_remembered_across_buckets_for_a_window(stream, redis_client, monkeypatch):
@@ -161,6 +226,7 @@ def test_counts_that_did_not_arrive_are_kept(outcomes):
             breaker=CircuitBreaker(),
             partitions=1,
             max_batches=3,
+            bounds=Bounds(MAX_BYTES),
             dedup_window=WINDOW,
             limits=Limits(),
         )
@@ -190,6 +256,7 @@ def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcom
         breaker=CircuitBreaker(),
         partitions=4,
         max_batches=100,
+        bounds=Bounds(MAX_BYTES),
         dedup_window=WINDOW,
         limits=Limits(),
     )

@@ -79,9 +79,9 @@ def test_the_status_and_the_check_have_a_form_for_programs(settings):
     told = json.loads(status.stdout)
     assert status.returncode == 0
     assert set(told) == {
-        "can_take", "postgres", "redis", "redis_is_persistent", "redis_risk", "backlog", "spool",
-        "spool_has_room", "worker_seen_seconds", "consumers", "newer_batches", "paused",
-        "outcomes_of_day", "outcomes",
+        "can_take", "postgres", "redis", "redis_is_persistent", "redis_risk", "redis_is_full",
+        "backlog", "spool", "spool_has_room", "worker_seen_seconds", "consumers", "newer_batches",
+        "paused", "outcomes_of_day", "outcomes",
     }  # fmt: skip
     assert (told["can_take"], told["postgres"]) == (True, "up")
     check = flask(settings, "check", "--json")

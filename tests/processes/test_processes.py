@@ -60,7 +60,8 @@ class Load(threading.Thread):
     def send(self, connection):
         events = [event(), event()]
         try:
-            reply = post_over(connection, body(*events))
+            visitor = {**CONTEXT, "genlook_client_id": events[0]["$insert_id"]}
+            reply = post_over(connection, body(*events, context=visitor))
         except (OSError, http.client.HTTPException):
             connection.close()  # the next request opens another
             time.sleep(0.01)

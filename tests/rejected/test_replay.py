@@ -1,6 +1,7 @@
 """rejected_events: kept within bounds, looked at, tried again."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -120,8 +121,55 @@ def test_one_is_shown_whole(caller, run):
     assert run("show", "999999").returncode == 1
 
 
-def test_each_shop_has_a_cap_for_the_day(caller, monkeypatch):
-    monkeypatch.setattr(store, "MAX_PER_SHOP_AND_DAY", 3)
+@pytest.fixture
+def small_bounds(monkeypatch):
+    for name, value in [("MOST_ROWS", 8), ("MOST_OF_A_CAUSE", 3), ("FIRST_OF_A_CAUSE", 1)]:
+        monkeypatch.setattr(store, name, value)
+
+
+def kept(caller):
+    return [row["details"][0]["message"] for row in caller.rejected()]
+
+
+def test_junk_does_not_push_out_what_is_rejected_for_another_reason(caller, small_bounds):
+    for _ in range(2):
+        caller.post(body(*(event(timestamp=None) for _ in range(5))))
+        caller.rejected()
+    caller.post({"events": [event()] * 51, "context": {}})
+    caller.post({"events": [event()] * 52, "context": {}})
+    assert Counter(message[:20] for message in kept(caller)) == {
+        "is required": 3,
+        "must contain 1 to 50": 2,
+    }
+
+
+def test_beyond_the_bound_of_a_day_the_first_of_each_cause_is_kept(caller, small_bounds):
+    junk = [{"timestamp": None}, {"event": "no"}, {"properties": 1}]
+    for changes in junk:
+        caller.post(body(*(event(**changes) for _ in range(5))))
+    assert len(kept(caller)) == 8  # three, three, and the rest of eight
+    caller.post(body(*(event(insert_id="") for _ in range(5))))
+    assert len(kept(caller)) == 9
+
+
+def test_what_is_written_twice_is_counted_once(caller, small_bounds, redis_client):
+    """The transaction meets an event that is stored already, and is begun again."""
+    stored = event()
+    caller.post(body(stored))
+    caller.rows()
+    redis_client.flushall()
+    caller.post(body(stored, *(event(timestamp=None) for _ in range(3))))
+    assert len(kept(caller)) == 3
+
+
+def test_large_junk_does_not_push_out_either(caller, small_bounds, monkeypatch):
+    monkeypatch.setattr(store, "MOST_BYTES", 6_000)
+    junk = [event(timestamp=None, properties={"a": "x" * 5_000}) for _ in range(3)]
+    caller.post(body(*junk, event(event="no")))
+    assert [message[:11] for message in kept(caller)] == ["is required"] * 2 + ["must be cat"]
+
+
+def test_each_shop_has_a_cap_for_the_day(caller, small_bounds):
     bad = [event(timestamp=None) for _ in range(5)]
     assert caller.post(body(event(), *bad)).json["accepted"] == 1
     caller.post(body(*bad))
@@ -134,7 +182,8 @@ def test_each_shop_has_a_cap_for_the_day(caller, monkeypatch):
 def test_an_accepted_event_that_cannot_be_stored_is_kept_beyond_the_cap(
     caller, redis_client, monkeypatch
 ):
-    monkeypatch.setattr(store, "MAX_PER_SHOP_AND_DAY", 0)
+    monkeypatch.setattr(store, "MOST_ROWS", 1)
+    monkeypatch.setattr(store, "MOST_OF_A_CAUSE", 0)
     redis_client.xadd("{t0}:stream", {"nonsense": "1"})
     assert [row["code"] for row in caller.rejected()] == ["UNREADABLE_ENTRY"]
 

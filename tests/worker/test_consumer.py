@@ -11,7 +11,7 @@ import pytest
 
 from app.batch import batch as batch_module
 from app.batch.batch import BATCH_COLUMNS, FORM
-from app.intake import keys
+from app.intake import backlog, keys
 from app.intake.redis_client import worker_client
 from app.store.connections import connect
 from app.store.writer import Writer
@@ -57,7 +57,7 @@ def consuming(settings, storing):
 def two_at_a_time(monkeypatch):
     """Two entries to a command and to a transaction."""
     monkeypatch.setattr(consumer_module, "READ_BATCHES", 2)
-    monkeypatch.setattr(consumer_module, "STEP", 2)
+    monkeypatch.setattr(backlog, "_MANY", 2)
 
 
 def test_what_is_stored_leaves_the_stream(caller, consuming, redis_client, stopping):
