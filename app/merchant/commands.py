@@ -150,10 +150,10 @@ def _count_both_ways(
             # What came a moment ago is counted for the comparison alone. It is rolled back, so
             # that no worker has to wait for the plain count.
             with connection.transaction(force_rollback=True):
-                if is_dirty(connection) or not try_lock(connection):
+                if is_dirty(connection, shop.id) or not try_lock(connection, shop.id):
                     time.sleep(_RETRY_PAUSE)
                     return None
-                while count_announced(connection):
+                while count_announced(connection, [shop.id]):
                     pass
                 counted = numbers_of(read_report(connection, shop, period, "product"))
         except SerializationFailure:

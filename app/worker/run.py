@@ -16,7 +16,7 @@ from app.worker.consumer import Consumer
 from app.worker.consuming import Consuming, consumer_name
 from app.worker.duty import Duty
 from app.worker.housekeeping import Housekeeping
-from app.worker.reporting import Reporting
+from app.worker.reporting import Recounting, Reporting
 from app.worker.signals import stop_on_signals
 from app.worker.storing import Storing, parse
 from app.worker.upkeep import Retention
@@ -47,7 +47,7 @@ def run(settings: Settings) -> None:
     )
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
-        threads = [duty.start(stop) for duty in _duties_beside(settings, consumer)]
+        threads = [duty.start(stop) for duty in _duties_beside(settings)]
         Consuming(consumer, client, stop).run(stop)
         with suppress(redis.RedisError):  # then others forget it after an hour
             consumer.leave()
@@ -58,9 +58,10 @@ def run(settings: Settings) -> None:
     client.close()
 
 
-def _duties_beside(settings: Settings, consumer: Consumer) -> list[Duty]:
+def _duties_beside(settings: Settings) -> list[Duty]:
     return [
-        Reporting(lambda: connect(settings.database_url, "reporting"), consumer.is_busy),
+        Reporting(lambda: connect(settings.database_url, "reporting")),
+        Recounting(lambda: connect(settings.database_url, "recounting")),
         Housekeeping(
             lambda: connect(settings.database_url, "housekeeping"),
             Work(Journals.of(settings)),

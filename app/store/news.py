@@ -1,0 +1,29 @@
+"""What is stored and not yet in the merchants' reports: written with it, in its transaction."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from psycopg import Connection
+
+from app.batch.batch import Batch
+from app.batch.news import pack
+
+
+def write_news(
+    connection: Connection, stored: Iterable[tuple[int, Batch, Sequence[bytes]]]
+) -> None:
+    """Announce batches, each with its shop's id and those lines of its events that are stored."""
+    by_shop = defaultdict(list)
+    for shop_id, batch, lines in stored:
+        if lines:
+            by_shop[shop_id].append((batch, lines))
+    rows = [
+        f"{shop_id}\t{batches}\t{len(packed)}\t\\\\x{packed.hex()}\n"
+        for shop_id, of_shop in by_shop.items()
+        for batches, packed in pack(of_shop)
+    ]
+    with (
+        connection.cursor() as cursor,
+        cursor.copy("COPY report_news (shop_id, batches, size, packed) FROM STDIN") as copy,
+    ):
+        copy.write("".join(rows))
