@@ -1,14 +1,14 @@
 """New events into the counts (step 4 of app.counts.rollups)."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from psycopg import Connection
 
 from app.batch.news import News, unpack
 from app.counts import calendar, journeys
 from app.counts.cells import add_cells
-from app.counts.dimensions import is_late, visitor_key
+from app.counts.dimensions import visitor_key
 from app.counts.journeys import Journey, Visitor
 from app.counts.measures import KINDS, LATE, OTHER_KIND, Event
 from app.counts.period import Preferences, read_preferences
@@ -31,9 +31,12 @@ _TAKE = """
     WHERE report_news.shop_id = taken.shop_id AND report_news.id = taken.id
     RETURNING report_news.shop_id, packed"""
 
-# An event before its values have numbers: time, kind, and the texts of its values.
-_Raw = tuple[int, int, Texts]
+# Events whose values have no numbers yet, but are the same: the values, times and kinds.
+_Raw = tuple[Texts, list[int], list[int]]
 _RawEvents = dict[Visitor, list[_Raw]]
+_make = tuple.__new__  # half as dear as Event(...)
+_KINDS: dict[str | None, int] = {None: LATE}
+_KINDS.update(KINDS)
 
 
 def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
@@ -44,14 +47,16 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     if not rows:
         return False
     preferences = read_preferences(connection, {shop_id for shop_id, _ in rows})
-    tally = Tally()
     raw: _RawEvents = defaultdict(list)
-    moments: defaultdict[int, list[int]] = defaultdict(list)
+    times: defaultdict[int, list[int]] = defaultdict(list)
     for shop_id, packed in rows:
         for news in unpack(packed):
-            _sort_in(shop_id, news, raw, moments[shop_id])
+            times[shop_id] += news.times
+            if news.visitor:
+                raw[shop_id, visitor_key(news.visitor)] += _raw(news)
+    tally = Tally()
     days = {}
-    for shop_id, of_shop in moments.items():
+    for shop_id, of_shop in times.items():
         days[shop_id] = calendar.days(connection, preferences[shop_id].time_zone, set(of_shop))
         tally.add_events(shop_id, map(days[shop_id].__getitem__, of_shop))
     numbering = Numbering(connection)
@@ -61,50 +66,50 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     return True
 
 
-def _sort_in(shop_id: int, news: News, raw: _RawEvents, moments: list[int]) -> None:
-    of_visitor = raw[shop_id, visitor_key(news.visitor)] if news.visitor else None
-    for at, name, product in news.events:
-        moments.append(at)
-        if of_visitor is not None:
-            kind = LATE if is_late(at, news.received) else KINDS.get(name, OTHER_KIND)
-            of_visitor.append((at, kind, (product, news.version, news.device, news.language)))
+def _raw(news: News) -> Iterable[_Raw]:
+    kinds = [_KINDS.get(name, OTHER_KIND) for name in news.names]
+    rest = news.version, news.device, news.language
+    if isinstance(news.product, str):
+        return (((news.product, *rest), news.times, kinds),)
+    return [
+        ((product, *rest), [at], [kind])
+        for product, at, kind in zip(news.product, news.times, kinds, strict=True)
+    ]
 
 
 def _merge(
     connection: Connection,
     numbering: Numbering,
     tally: Tally,
-    known: Iterable[tuple[Visitor, Journey]],
+    known: Sequence[tuple[Visitor, Journey]],
     raw: _RawEvents,
     days: Mapping[int, Mapping[int, int]],
     preferences: Mapping[int, Preferences],
 ) -> None:
     """Put the new events into their visitors' journeys, and the difference into the tally."""
-    # A robot's values need no numbers, and its further events nothing at all.
     merged: dict[Visitor, Journey] = {}
-    growing = []
+    growing: list[tuple[Visitor, Sequence[Event]]] = []
     for visitor, old in known:
-        if old is None or not raw[visitor]:
+        if old is None:  # a robot's further events need nothing
             continue
-        if len(old) + len(raw[visitor]) > journeys.MOST_EVENTS:
+        if len(old) + sum(len(times) for _, times, _ in raw[visitor]) > journeys.MOST_EVENTS:
             merged[visitor] = None
             tally.add(visitor[0], old, preferences[visitor[0]].window, by=-1)
-        growing.append((visitor, old))
-    numbering.learn(
-        {(v[0], texts) for v, _ in growing if v not in merged for _, _, texts in raw[v]}
-    )
-    for visitor, old in growing:
-        if visitor in merged:
-            continue
-        shop_id, window = visitor[0], preferences[visitor[0]].window
-        new = [
-            Event(at, kind, days[shop_id][at], *numbering.of(shop_id, texts))
-            for at, kind, texts in raw[visitor]
-        ]
-        everything = sorted([*old, *new])
-        if old:
-            tally.change(shop_id, old, everything, new, window)
         else:
-            tally.add(shop_id, everything, window)
+            growing.append((visitor, old))
+    numbering.learn({(visitor[0], texts) for visitor, _ in growing for texts, _, _ in raw[visitor]})
+    for visitor, old in growing:
+        shop_id = visitor[0]
+        day_of, window = days[shop_id], preferences[shop_id].window
+        new: list[Event] = []
+        for texts, times, kinds in raw[visitor]:
+            ids = numbering.of(shop_id, texts)
+            # Half as dear as Event(...).
+            new += [
+                _make(Event, (at, kind, day_of[at], *ids))
+                for at, kind in zip(times, kinds, strict=True)
+            ]
+        everything = sorted([*old, *new])
+        tally.change(shop_id, old, everything, new, window)
         merged[visitor] = everything
-    journeys.write(connection, merged, {visitor for visitor, old in growing if old})
+    journeys.write(connection, merged, {visitor for visitor, old in known if old != ()})

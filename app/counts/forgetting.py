@@ -1,15 +1,27 @@
 """What is kept of single visitors goes when retention has deleted their events."""
 
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg import Connection
 
 from app.counts import dimensions, journeys
+from app.counts.period import LONGEST
+
+# Numbers of days stay as long as a report that ends today can compare with them.
+_SHOWN = timedelta(days=2 * LONGEST)
+
+# But those of which something is stored still.
+_DELETE_DAYS = """
+    DELETE FROM report_counts WHERE shop_id = %(shop)s AND day < (least(%(before)s, (
+        SELECT min(occurred_at) FROM events_default WHERE shop_id = %(shop)s
+    )) - interval '1 day')::date - date '1970-01-01'"""
 
 
 def forget_before(connection: Connection, shop_id: int, partitions_begin: datetime) -> int:
     """Of how many visitors. The caller's transaction holds the shop's lock."""
+    before = partitions_begin - _SHOWN
+    connection.execute(_DELETE_DAYS.encode(), {"shop": shop_id, "before": before})
     oldest = int(partitions_begin.timestamp() * 1_000_000)
     stored = _stored_in_default(connection, shop_id, partitions_begin)
     forgotten = 0

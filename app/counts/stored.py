@@ -1,6 +1,6 @@
 """Stored events, as they are read to be counted again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from psycopg import Connection
@@ -34,8 +34,9 @@ class Numbering:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._known: dict[Key, int] = {}
+        self._together: dict[tuple[int, Texts], tuple[int, ...]] = {}
 
-    def learn(self, wanted: Iterable[tuple[int, Texts]]) -> None:
+    def learn(self, wanted: Collection[tuple[int, Texts]]) -> None:
         """Of shops' values, before `of` is asked."""
         keys = {
             (shop_id, int(dimension), text)
@@ -43,14 +44,14 @@ class Numbering:
             for dimension, text in zip(_DIMENSIONS, texts, strict=True)
         }
         self._known |= numbers(self._connection, keys - self._known.keys())
-
-    def of(self, shop_id: int, texts: Texts) -> tuple[int, ...]:
-        return tuple(
-            [
+        for shop_id, texts in wanted:
+            self._together[shop_id, texts] = tuple(
                 self._known[shop_id, dimension, text]
                 for dimension, text in zip(_DIMENSIONS, texts, strict=True)
-            ]
-        )
+            )
+
+    def of(self, shop_id: int, texts: Texts) -> tuple[int, ...]:
+        return self._together[shop_id, texts]
 
 
 def read_events(
@@ -59,11 +60,10 @@ def read_events(
     """Visitor (None: an event only), event; from the rows of STORED."""
     for some in _parts(rows):
         texts = [_texts(*row[4:]) for row in some]
-        numbering.learn((shop_id, one) for one in set(texts))
-        ids = {one: numbering.of(shop_id, one) for one in set(texts)}
+        numbering.learn({(shop_id, one) for one in texts})
         for (visitor, at, name, day, *_), of_event in zip(some, texts, strict=True):
             kind = LATE if name is None else KINDS.get(name, OTHER_KIND)
-            event = Event(at, kind, day, *ids[of_event])
+            event = Event(at, kind, day, *numbering.of(shop_id, of_event))
             yield visitor and visitor.hex, event
 
 

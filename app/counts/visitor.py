@@ -57,7 +57,7 @@ _BY_ITSELF = {
 
 _kind_and_day = attrgetter("kind", "day")
 
-_MOST_REMEMBERED = 16  # events of a short visit
+MOST_SHORT = 16  # events of a visit whose order is remembered
 
 Measures = frozenset[int]
 Days = dict[int, Measures]  # a day's measures
@@ -67,8 +67,7 @@ Times = dict[int, dict[int, int]]  # a day's steps (from 0), with seconds from t
 def days_and_times(events: Sequence[Event], window: int) -> tuple[Days, Times]:
     """By day in order: what was reached in attempts that began on it, and how fast. `events` in the
     order of time; `window` in microseconds."""
-    first, last = events[0], events[-1]
-    is_short = len(events) <= _MOST_REMEMBERED and last.at - first.at <= window
+    is_short = len(events) <= MOST_SHORT and events[-1].at - events[0].at <= window
     if is_short and len({event.day for event in events}) == 1:
         return _of_short_visit(events)
     days: defaultdict[int, set[int]] = defaultdict(set)
@@ -89,13 +88,14 @@ def days_and_times(events: Sequence[Event], window: int) -> tuple[Days, Times]:
             for day, reached in _attempts(events, stages, window):
                 if len(reached) == 2:
                     days[day].add(measure)
-    return {day: frozenset(days[day]) for day in sorted(days)}, dict(sorted(times.items()))
+    return {day: frozenset(map(int, days[day])) for day in sorted(days)}, dict(
+        sorted(times.items())
+    )
 
 
 def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
-    """Of one day and no longer than the window: only the order of what was done matters."""
     day = events[0].day
-    measures, steps = _of_order(tuple([event.kind for event in events]))
+    measures, steps = of_order(tuple([event.kind for event in events]))
     times = {
         step: (events[place].at - events[before].at) // 1_000_000 for step, before, place in steps
     }
@@ -103,9 +103,10 @@ def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
 
 
 @lru_cache(20_000)
-def _of_order(kinds: tuple[int, ...]) -> tuple[Measures, list[tuple[int, int, int]]]:
-    """The measures; and the steps reached after the first, each with the places in `kinds` of the
-    step before it and of itself."""
+def of_order(kinds: tuple[int, ...]) -> tuple[Measures, list[tuple[int, int, int]]]:
+    """What is reached within one day and one window, where only the order of what was done matters:
+    the measures; and the steps reached after the first, each with the places in `kinds` of the step
+    before it and of itself."""
     measures: set[int] = set()
     for kind in kinds:
         measures |= _BY_ITSELF.get(kind, _ANY)
@@ -115,7 +116,7 @@ def _of_order(kinds: tuple[int, ...]) -> tuple[Measures, list[tuple[int, int, in
         if len(_places(kinds, stages)) == 2:
             measures.add(measure)
     steps = [(step, reached[step - 1], reached[step]) for step in range(1, len(reached))]
-    return frozenset(measures), steps
+    return frozenset(map(int, measures)), steps
 
 
 def _places(kinds: tuple[int, ...], stages: Mapping[int, int]) -> list[int]:

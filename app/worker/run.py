@@ -1,5 +1,6 @@
 """The worker's process: `flask worker`."""
 
+import gc
 import logging
 import sys
 from contextlib import suppress
@@ -27,12 +28,16 @@ logger = logging.getLogger(__name__)
 # The thread that stores has a reply of Postgres to go on with, many times in a transaction: at
 # Python's 5 ms it would wait for the one that parses as long as for Postgres.
 _SWITCH_INTERVAL = 0.0002  # s
+# Counting makes a hundred thousand tuples at a time and no circles: the collector would look at
+# them again and again.
+_GC_THRESHOLDS = (100_000, 50, 50)
 _JOIN_TIMEOUT = 5.0  # s; what reporting and housekeeping have begun is safe to begin again
 
 
 def run(settings: Settings) -> None:
     """Store what the streams hold until SIGTERM or SIGINT, and keep house beside it."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    gc.set_threshold(*_GC_THRESHOLDS)
     client = worker_client(settings)
     storing = Storing(
         lambda: connect(settings.database_url, "worker"),

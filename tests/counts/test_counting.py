@@ -109,7 +109,7 @@ def test_what_is_kept_of_visitors_goes_with_the_events_and_the_totals_stay(datab
     assert forget_deleted(database, next_day) == 0  # it is still stored, in the DEFAULT partition
     database.execute("DELETE FROM events WHERE occurred_at < %s", [next_day])
     assert forget_deleted(database, next_day) == 2
-    assert database.execute("SELECT length(events) FROM report_visitors").fetchall() == [(3 * 26,)]
+    assert database.execute("SELECT length(events) FROM report_visitors").fetchall() == [(3 * 29,)]
     assert entered(database) == 2
     store(database, visit("both", 5, minutes=4 * 24 * 60))
     count_all(database)
