@@ -1,9 +1,11 @@
 """What one caller can make the counting cost (app/counts/README.md)."""
 
+import re
 import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import orjson
@@ -13,12 +15,14 @@ from hypothesis import strategies as st
 
 from app.batch.batch import Batch, Context, Event
 from app.counts import calendar, counting, rollups, values
+from app.counts.cells import unpack
 from app.counts.journeys import MOST_EVENTS
 from app.counts.measures import Dimension
 from app.counts.period import Period, find_shop
 from app.counts.rollups import count_next, forget_deleted, mark_dirty, rebuild
 from app.merchant.commands import numbers_of, plain_numbers
 from app.merchant.reports import report
+from app.store import migrate
 from app.store.connections import connect
 from tests.bench.visits import product_lover, traveller
 from tests.calls import SHOP
@@ -240,6 +244,40 @@ def test_what_a_release_before_announces_and_marks_is_counted(database):
     database.execute("INSERT INTO report_dirty (shop_id) VALUES (%s)", [shop.id])
     count_all(database)
     assert entered(database) == 0
+
+
+def in_the_form_before(dimension, day, part, value, measure, previous, number):
+    """A row of report_cells: dimension, measure, value_id, previous, day, number."""
+    if dimension == Dimension.FINE:
+        return 0, part // 64 * 1_000_000 + value, 0, previous, day, number
+    if dimension == Dimension.COARSE:
+        return 0, 10_000 + 1_000 * value + measure, 0, previous, day, number
+    if dimension == Dimension.EVENT:
+        return dimension, measure, 1, day, day, number
+    return dimension, measure, part + value, previous, day, number
+
+
+def test_an_upgrade_brings_the_numbers_of_the_form_before(database):
+    for minutes in (0, 24 * 60):
+        for steps in range(1, 8):
+            store(database, visit(f"v{steps}", steps, minutes=minutes, product_id=f"p{steps % 3}"))
+    count_all(database)
+    shop = find_shop(database, SHOP)
+    counted = cells(database, shop)
+    for dimension, day, part, packed in database.execute(
+        "SELECT dimension, day, part, cells FROM report_counts"
+    ).fetchall():
+        for cell in unpack(packed):
+            database.execute(
+                "INSERT INTO report_cells (shop_id, dimension, measure, value_id, previous, day,"
+                " number) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                [shop.id, *in_the_form_before(dimension, day, part, *cell)],
+            )
+    database.execute("DELETE FROM report_counts")
+    migration = Path(migrate.__file__).with_name("migrations") / "0021_counts_by_shop.sql"
+    [statement] = re.findall(r"INSERT INTO report_counts .*?;", migration.read_text(), re.DOTALL)
+    database.execute(statement)
+    assert cells(database, shop) == counted
 
 
 odd = st.text(

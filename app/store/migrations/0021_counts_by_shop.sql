@@ -55,5 +55,30 @@ END $$;
 CREATE TRIGGER report_old_marks AFTER INSERT ON report_dirty
     FOR EACH ROW EXECUTE FUNCTION report_old_marks();
 
--- What was stored before.
+-- The numbers so far, which readers see until their shop is counted again.
+INSERT INTO report_counts (shop_id, dimension, part, day, cells)
+SELECT shop_id, dimension, part, day, string_agg(
+    int4send(value) || substring(int4send(measure) FROM 4) || substring(int4send(previous) FROM 3)
+    || int4send(number), ''::bytea)
+FROM (
+    SELECT shop_id, 7 AS dimension, 64 * (measure / 1000000) + CASE measure % 1000000 WHEN 0 THEN 0
+        ELSE 9 * (length((measure % 1000000)::text) - 1) + left((measure % 1000000)::text, 1)::int
+        END AS part, measure % 1000000 AS value, 0 AS measure, previous, day, number
+    FROM report_cells WHERE measure >= 1000000
+    UNION ALL
+    SELECT shop_id, 6, 0, measure / 1000 - 10, measure % 1000, previous, day, number
+    FROM report_cells WHERE measure BETWEEN 10000 AND 999999
+    UNION ALL
+    SELECT shop_id, dimension, CASE dimension WHEN 1 THEN value_id ELSE 0 END,
+        CASE dimension WHEN 1 THEN 0 ELSE value_id END, measure, previous, day, number
+    FROM report_cells
+    WHERE measure < 10000 AND dimension < 5 AND (dimension < 2 OR value_id <> 0)
+    UNION ALL
+    SELECT shop_id, 5, 0, 0, 20, 0, day, sum(number)::int
+    FROM report_cells WHERE dimension = 5 GROUP BY shop_id, day
+) AS cells
+WHERE previous BETWEEN 0 AND 65535
+GROUP BY shop_id, dimension, part, day;
+
+-- What was stored before is counted again.
 INSERT INTO report_marks (shop_id) SELECT id FROM shops;
