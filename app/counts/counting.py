@@ -1,7 +1,7 @@
 """New events into the counts (step 4 of app.counts.rollups)."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import Connection
 
@@ -17,6 +17,7 @@ from app.counts.tally import Tally
 
 MOST = 4 * 1024 * 1024  # bytes of announcements at once
 _LEAST = 64 * 1024  # bytes of each shop
+_EVENTS, _VISITORS = 10_000, 2_000  # that are merged at once
 
 # The oldest of each shop, up to so many bytes and the rest of the last announcement.
 _TAKE = """
@@ -60,10 +61,27 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
         days[shop_id] = calendar.days(connection, preferences[shop_id].time_zone, set(of_shop))
         tally.add_events(shop_id, map(days[shop_id].__getitem__, of_shop))
     numbering = Numbering(connection)
-    for known in journeys.read(connection, raw):
-        _merge(connection, numbering, tally, known, raw, days, preferences)
+    for visitors in _parts(raw):
+        for known in journeys.read(connection, visitors):
+            _merge(connection, numbering, tally, known, raw, days, preferences)
+            if tally.is_large():
+                add_cells(connection, tally.cells())
     add_cells(connection, tally.cells())
     return True
+
+
+def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
+    """Visitors with as many new events as are merged at once."""
+    some: list[Visitor] = []
+    events = 0
+    for visitor, of_visitor in raw.items():
+        some.append(visitor)
+        events += sum([len(times) for _, times, _ in of_visitor])
+        if events > _EVENTS or len(some) == _VISITORS:
+            yield some
+            some, events = [], 0
+    if some:
+        yield some
 
 
 def _raw(news: News) -> Iterable[_Raw]:
@@ -92,7 +110,7 @@ def _merge(
     for visitor, old in known:
         if old is None:  # a robot's further events need nothing
             continue
-        if len(old) + sum(len(times) for _, times, _ in raw[visitor]) > journeys.MOST_EVENTS:
+        if len(old) + sum([len(times) for _, times, _ in raw[visitor]]) > journeys.MOST_EVENTS:
             merged[visitor] = None
             tally.add(visitor[0], old, preferences[visitor[0]].window, by=-1)
         else:
@@ -104,7 +122,6 @@ def _merge(
         new: list[Event] = []
         for texts, times, kinds in raw[visitor]:
             ids = numbering.of(shop_id, texts)
-            # Half as dear as Event(...).
             new += [
                 _make(Event, (at, kind, day_of[at], *ids))
                 for at, kind in zip(times, kinds, strict=True)

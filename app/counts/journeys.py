@@ -15,7 +15,7 @@ Journey = Sequence[Event] | None
 
 MOST_EVENTS = 1_000
 _SMALL = 2_000  # bytes of a journey that is read without asking how large it is
-_AT_ONCE = 100  # larger ones: 5 MB packed, 30 MB unpacked
+_AT_ONCE = 20  # larger ones, with what comes of them: 50 MB at most
 
 # Big-endian, and the events in the order of time: by its first 8 bytes SQL finds an old journey.
 _EVENT = struct.Struct(">qBiiiii")
@@ -40,8 +40,8 @@ def kept(events: Sequence[Event]) -> Journey:
 def read(
     connection: Connection, visitors: Collection[Visitor]
 ) -> Iterator[list[tuple[Visitor, Journey]]]:
-    """What is kept of each visitor, in the order of time; of some visitors after the other, as many
-    as memory holds. No events: nothing is kept."""
+    """What is kept of each visitor, in the order of time; those with long journeys come last, a few
+    at a time. No events: nothing is kept."""
     wanted = list(visitors)
     found = _select(connection, _FIND, wanted)
     large = [visitor for visitor, packed in found.items() if packed is None]

@@ -17,6 +17,7 @@ from app.counts.tally import Tally
 
 _AT_ONCE = 20_000  # events
 _MOST_EVENTS = 200_000  # kept in memory while a whole shop is counted
+_MOST_VISITORS = 500  # that are looked up one by one; with more, the whole shop is counted
 
 Progress = Callable[[int], object]  # told how many more events are counted
 
@@ -30,7 +31,7 @@ def recount_marked(connection: Connection, shop_id: int, progress: Progress) -> 
         "DELETE FROM report_marks WHERE shop_id = %s RETURNING visitor", [shop_id]
     ).fetchall()
     visitors = {visitor and visitor.hex for (visitor,) in marks}
-    if None not in visitors:
+    if None not in visitors and len(visitors) <= _MOST_VISITORS:
         while count_announced(connection, [shop_id]):
             pass
         if _recount_visitors(connection, shop_id, sorted(filter(None, visitors))):
@@ -65,7 +66,7 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
                 tally.add_events(shop_id, (event.day for event in more))
                 progress(len(more))
             in_memory += len(events)
-            if in_memory > _MOST_EVENTS:
+            if in_memory > _MOST_EVENTS or tally.is_large():
                 _flush(connection, tally, merged)
                 in_memory = 0
     _flush(connection, tally, merged)

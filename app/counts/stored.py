@@ -23,6 +23,7 @@ STORED = f"""
     WHERE e.shop_id = %s"""
 
 _ROWS = 5_000  # at once
+_MOST_KNOWN = 50_000  # values
 
 Texts = tuple[str, str, str, str]  # product, version, device, language
 _DIMENSIONS = (Dimension.PRODUCT, Dimension.VERSION, Dimension.DEVICE, Dimension.LANGUAGE)
@@ -37,7 +38,10 @@ class Numbering:
         self._together: dict[tuple[int, Texts], tuple[int, ...]] = {}
 
     def learn(self, wanted: Collection[tuple[int, Texts]]) -> None:
-        """Of shops' values, before `of` is asked."""
+        """Of shops' values, before `of` is asked; those of before may be forgotten."""
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+            self._together.clear()
         keys = {
             (shop_id, int(dimension), text)
             for shop_id, texts in wanted

@@ -22,6 +22,7 @@ _Same = tuple[int, ...]  # what short visits have in common: the day, and the fo
 
 
 _Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
+_LARGE = 200_000  # numbers, of some 200 bytes each
 _EVER, _NEVER = -(2**31), 2**31  # days
 
 
@@ -33,6 +34,13 @@ class Tally:
         self._visits: Counter[tuple[int, Measures, _Same]] = Counter()
         self._times: Counter[tuple[int, int, int, int]] = Counter()  # shop, day, step, seconds
         self._cells: Cells = new_cells()
+        self._size = 0  # at most so many numbers are in the cells
+
+    def is_large(self) -> bool:
+        """Whether it is time to take the cells, before they fill the memory."""
+        if self._size > _LARGE:
+            self._size = sum(map(len, self._cells.values()))
+        return self._size > _LARGE
 
     def add_events(self, shop_id: int, days: Iterable[int]) -> None:
         """What counts whoever did it."""
@@ -111,6 +119,7 @@ class Tally:
         for one in (self._events, self._visits, self._times):
             one.clear()
         cells, self._cells = self._cells, new_cells()
+        self._size = 0
         return cells
 
     def _add_days(
@@ -130,6 +139,7 @@ class Tally:
             if day >= since:
                 for of_day in parts:
                     numbers = self._cells[Row(shop_id, dimension, day, of_day)]
+                    self._size += 2 * len(measures)
                     for measure in measures:
                         numbers[place, measure, day] += by
                         if measure in before:

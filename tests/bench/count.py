@@ -119,12 +119,15 @@ def one_more(servers, folder):
 
 
 def memory(servers, folder, visitors=60):
-    """The most that a worker takes that finds 60 visitors at the bound, and 400,000 events."""
+    """The most that a worker takes that finds 60 visitors at the bound, 1,000 whose 50 events lie
+    on as many days, and 200,000 events of visits."""
     _empty(servers)
     most = min(int(os.environ.get("MOST_EVENTS", 0)) or _most_events(), 50_000)
     for number in range(visitors):
         _send(servers, product_lover(most - 1, client=f"v{number}", seed=number))
-    _send(servers, visits(60_000, batches=3, shops=50))
+    for number in range(1_000):
+        _send(servers, traveller(50, days=390, client=f"t{number}", seed=number))
+    _send(servers, visits(40_000, batches=3, shops=50))
     with _worker(servers, folder) as worker:
         figures = _follow(servers, [worker], [], seconds=0)
     click.echo(f"memory: {max(figures['memory']) / 1e6:.0f} MB at most")
