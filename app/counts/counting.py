@@ -32,12 +32,14 @@ _TAKE = """
     WHERE report_news.shop_id = taken.shop_id AND report_news.id = taken.id
     RETURNING report_news.shop_id, packed"""
 
-# Events whose values have no numbers yet, but are the same: the values, times and kinds.
-_Raw = tuple[Texts, list[int], list[int]]
-_RawEvents = dict[Visitor, list[_Raw]]
-_make = tuple.__new__  # half as dear as Event(...)
 _KINDS: dict[str | None, int] = {None: LATE}
 _KINDS.update(KINDS)
+
+# Events with the same values, which have no numbers yet: the values, times and kinds.
+_Raw = tuple[Texts, list[int], list[int]]
+_RawEvents = dict[Visitor, list[_Raw]]
+
+_make = tuple.__new__  # half as dear as Event(...)
 
 
 def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:

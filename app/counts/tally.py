@@ -10,17 +10,14 @@ from app.counts.measures import ALL, LATE, STEP_MEASURES, Dimension, Event, Meas
 from app.counts.times import bucket_of, part, rounded
 from app.counts.visitor import MOST_SHORT, Days, Measures, Times, days_and_times, of_order
 
-_GROUP_MEASURES = frozenset(
-    map(int, (Measure.VISITORS, *STEP_MEASURES))
-)  # all that a breakdown shows
+# All that a breakdown shows.
+_GROUP_MEASURES = frozenset(map(int, (Measure.VISITORS, *STEP_MEASURES)))
 _DIMENSIONS = (Dimension.PRODUCT, Dimension.VERSION, Dimension.DEVICE, Dimension.LANGUAGE)
 _VALUES_OF: list[Callable[[Event], int]] = [
     attrgetter(dimension.name.lower()) for dimension in _DIMENSIONS
 ]
 
 _Same = tuple[int, ...]  # what short visits have in common: the day, and the four values
-
-
 _Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
 _LARGE = 200_000  # numbers, of some 200 bytes each
 _EVER, _NEVER = -(2**31), 2**31  # days

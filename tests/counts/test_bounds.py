@@ -274,7 +274,7 @@ def test_an_upgrade_brings_the_numbers_of_the_form_before(database):
                 [shop.id, *in_the_form_before(dimension, day, part, *cell)],
             )
     database.execute("DELETE FROM report_counts")
-    migration = Path(migrate.__file__).with_name("migrations") / "0021_counts_by_shop.sql"
+    migration = Path(migrate.__file__).with_name("migrations") / "0030_counts_by_shop.sql"
     [statement] = re.findall(r"INSERT INTO report_counts .*?;", migration.read_text(), re.DOTALL)
     database.execute(statement)
     assert cells(database, shop) == counted
