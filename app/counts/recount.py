@@ -50,7 +50,6 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
     merged: dict[Visitor, Journey] = {}
     in_memory = 0
     with connection.cursor(name="stored", binary=True) as cursor:
-        cursor.itersize = _AT_ONCE
         cursor.execute(f"{STORED} ORDER BY 1".encode(), [shop_id])
         rows = read_events(Numbering(connection), shop_id, cursor)
         for visitor, of_visitor in groupby(rows, key=lambda row: row[0]):

@@ -1,9 +1,8 @@
 """Stored events, as they are read to be counted again."""
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
 
-from psycopg import Connection
+from psycopg import Connection, Cursor, ServerCursor
 
 from app.batch.news import MOST_TEXT, language_of, product_of
 from app.counts import dimensions
@@ -59,10 +58,10 @@ class Numbering:
 
 
 def read_events(
-    numbering: Numbering, shop_id: int, rows: Iterable[tuple[Any, ...]]
+    numbering: Numbering, shop_id: int, cursor: Cursor | ServerCursor
 ) -> Iterator[tuple[str | None, Event]]:
     """Visitor (None: an event only), event; from the rows of STORED."""
-    for some in _parts(rows):
+    while some := cursor.fetchmany(_ROWS):
         texts = [_texts(*row[4:]) for row in some]
         numbering.learn({(shop_id, one) for one in texts})
         for (visitor, at, name, day, *_), of_event in zip(some, texts, strict=True):
@@ -79,14 +78,3 @@ def _texts(product: str | None, own: object, version: str | None, device: str | 
         device or "",
         language_of(language) if isinstance(language, str) else "",
     )
-
-
-def _parts(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    some: list[tuple[Any, ...]] = []
-    for row in rows:
-        some.append(row)
-        if len(some) == _ROWS:
-            yield some
-            some = []
-    if some:
-        yield some
