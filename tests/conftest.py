@@ -87,8 +87,9 @@ def database_url(module_database_url):
     with psycopg.connect(module_database_url, autocommit=True) as connection:
         connection.execute(
             "TRUNCATE shops, batches, events, rejected_events, unreported_batches, report_dirty,"
-            " report_shops, report_values, report_journeys, report_cells, webhook_deliveries,"
-            " privacy_requests, privacy_failures, export_pieces RESTART IDENTITY"
+            " report_shops, report_values, report_journeys, report_cells, report_news,"
+            " report_marks, report_visitors, report_counts, webhook_deliveries, privacy_requests,"
+            " privacy_failures, export_pieces RESTART IDENTITY"
         )
     return module_database_url
 

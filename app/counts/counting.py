@@ -1,65 +1,134 @@
 """New events into the counts (step 4 of app.counts.rollups)."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import Connection
 
-from app.counts import journeys
+from app.batch.news import News, unpack
+from app.counts import calendar, journeys
 from app.counts.cells import add_cells
-from app.counts.measures import Cells, Event
-from app.counts.period import read_window
-from app.counts.stored import TAKE, read_events
-from app.counts.values import Values
-from app.counts.visitor import count, count_anonymous
+from app.counts.dimensions import visitor_key
+from app.counts.journeys import Journey, Visitor
+from app.counts.measures import KINDS, LATE, OTHER_KIND, Event
+from app.counts.period import Preferences, read_preferences
+from app.counts.stored import Numbering, Texts
+from app.counts.tally import Tally
 
-BATCHES = 3_000  # at once, and up to as many as the last announcement has
+MOST = 4 * 1024 * 1024  # bytes of announcements at once
+_LEAST = 64 * 1024  # bytes of each shop
+_EVENTS, _VISITORS = 10_000, 2_000  # that are merged at once
 
-_NewEvents = dict[journeys.Visitor, list[Event]]
+# The oldest of each shop, up to so many bytes and the rest of the last announcement.
+_TAKE = """
+    WITH taken AS (
+        SELECT shop_id, id FROM (
+            SELECT shop_id, id, size, sum(size) OVER (PARTITION BY shop_id ORDER BY id) AS total
+            FROM report_news WHERE shop_id = ANY(%s)
+        ) AS summed
+        WHERE total - size < %s
+    )
+    DELETE FROM report_news USING taken
+    WHERE report_news.shop_id = taken.shop_id AND report_news.id = taken.id
+    RETURNING report_news.shop_id, packed"""
+
+_KINDS: dict[str | None, int] = {None: LATE}
+_KINDS.update(KINDS)
+
+# Events with the same values, which have no numbers yet: the values, times and kinds.
+_Raw = tuple[Texts, list[int], list[int]]
+_RawEvents = dict[Visitor, list[_Raw]]
+
+_make = tuple.__new__  # half as dear as Event(...)
 
 
-def count_announced(connection: Connection) -> bool:
-    """Take some announcements away and count what they announce; whether there was any.
-
-    The caller's transaction holds the lock.
-    """
-    if not connection.execute("SELECT 1 FROM unreported_batches LIMIT 1").fetchone():
+def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
+    """Take some announcements of these shops away and count what they announce; whether there was
+    any. The caller's transaction holds the locks of the shops."""
+    most = max(_LEAST, MOST // max(1, len(shop_ids)))
+    rows = connection.execute(_TAKE.encode(), [list(shop_ids), most], binary=True).fetchall()
+    if not rows:
         return False
-    new: _NewEvents = defaultdict(list)
-    anonymous: dict[int, list[Event]] = defaultdict(list)
-    rows = connection.execute(TAKE, {"limit": BATCHES})
-    for shop_id, visitor, event in read_events(Values(connection), rows):
-        if visitor is None:
-            anonymous[shop_id].append(event)
-        else:
-            new[shop_id, visitor].append(event)
-    cells: dict[int, Cells] = defaultdict(Counter)
-    for shop_id, events in anonymous.items():
-        cells[shop_id] = count_anonymous(events)
-    _merge(connection, new, cells)
-    for shop_id, shop_cells in cells.items():
-        add_cells(connection, shop_id, shop_cells)
+    preferences = read_preferences(connection, {shop_id for shop_id, _ in rows})
+    raw: _RawEvents = defaultdict(list)
+    times: defaultdict[int, list[int]] = defaultdict(list)
+    for shop_id, packed in rows:
+        for news in unpack(packed):
+            times[shop_id] += news.times
+            if news.visitor:
+                raw[shop_id, visitor_key(news.visitor)] += _raw(news)
+    tally = Tally()
+    days = {}
+    for shop_id, of_shop in times.items():
+        days[shop_id] = calendar.days(connection, preferences[shop_id].time_zone, set(of_shop))
+        tally.add_events(shop_id, map(days[shop_id].__getitem__, of_shop))
+    numbering = Numbering(connection)
+    for visitors in _parts(raw):
+        for known in journeys.read(connection, visitors):
+            _merge(connection, numbering, tally, known, raw, days, preferences)
+            if tally.is_large():
+                add_cells(connection, tally.cells())
+    add_cells(connection, tally.cells())
     return True
 
 
-def count_journey(events: list[Event], window: int) -> Cells:
-    """The cells of all that a visitor did; a robot's count as events only."""
-    if journeys.kept(events) is None:
-        return count_anonymous(events)
-    return count(events, window)
+def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
+    """Visitors with as many new events as are merged at once."""
+    some: list[Visitor] = []
+    events = 0
+    for visitor, of_visitor in raw.items():
+        some.append(visitor)
+        events += sum([len(times) for _, times, _ in of_visitor])
+        if events > _EVENTS or len(some) == _VISITORS:
+            yield some
+            some, events = [], 0
+    if some:
+        yield some
 
 
-def _merge(connection: Connection, new: _NewEvents, cells: dict[int, Cells]) -> None:
-    """Put the new events into their visitors' journeys, and the difference into the cells."""
-    windows = {shop_id: read_window(connection, shop_id) for shop_id in {shop for shop, _ in new}}
-    known = journeys.read(connection, new.keys())
-    merged: dict[journeys.Visitor, journeys.Journey] = {}
-    for visitor, events in new.items():
-        shop_id, old = visitor[0], known.get(visitor, [])
-        if old is None:
-            cells[shop_id].update(count_anonymous(events))
+def _raw(news: News) -> Iterable[_Raw]:
+    kinds = [_KINDS.get(name, OTHER_KIND) for name in news.names]
+    rest = news.version, news.device, news.language
+    if isinstance(news.product, str):
+        return (((news.product, *rest), news.times, kinds),)
+    return [
+        ((product, *rest), [at], [kind])
+        for product, at, kind in zip(news.product, news.times, kinds, strict=True)
+    ]
+
+
+def _merge(
+    connection: Connection,
+    numbering: Numbering,
+    tally: Tally,
+    known: Sequence[tuple[Visitor, Journey]],
+    raw: _RawEvents,
+    days: Mapping[int, Mapping[int, int]],
+    preferences: Mapping[int, Preferences],
+) -> None:
+    """Put the new events into their visitors' journeys, and the difference into the tally."""
+    merged: dict[Visitor, Journey] = {}
+    growing: list[tuple[Visitor, Sequence[Event]]] = []
+    for visitor, old in known:
+        if old is None:  # a robot's further events need nothing
             continue
-        cells[shop_id].subtract(count(old, windows[shop_id]))
-        all_events = sorted([*old, *events])
-        merged[visitor] = journeys.kept(all_events)
-        cells[shop_id].update(count_journey(all_events, windows[shop_id]))
-    journeys.write(connection, merged)
+        if len(old) + sum([len(times) for _, times, _ in raw[visitor]]) > journeys.MOST_EVENTS:
+            merged[visitor] = None
+            tally.add(visitor[0], old, preferences[visitor[0]].window, by=-1)
+        else:
+            growing.append((visitor, old))
+    numbering.learn({(visitor[0], texts) for visitor, _ in growing for texts, _, _ in raw[visitor]})
+    for visitor, old in growing:
+        shop_id = visitor[0]
+        day_of, window = days[shop_id], preferences[shop_id].window
+        new: list[Event] = []
+        for texts, times, kinds in raw[visitor]:
+            ids = numbering.of(shop_id, texts)
+            new += [
+                _make(Event, (at, kind, day_of[at], *ids))
+                for at, kind in zip(times, kinds, strict=True)
+            ]
+        everything = sorted([*old, *new])
+        tally.change(shop_id, old, everything, new, window)
+        merged[visitor] = everything
+    journeys.write(connection, merged, {visitor for visitor, old in known if old != ()})

@@ -1,44 +1,55 @@
 """What is kept of single visitors goes when retention has deleted their events."""
 
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg import Connection
 
 from app.counts import dimensions, journeys
+from app.counts.period import LONGEST
+
+# Numbers of days stay as long as a report that ends today can compare with them.
+_SHOWN = timedelta(days=2 * LONGEST)
+
+# But those of which something is stored still.
+_DELETE_DAYS = """
+    DELETE FROM report_counts WHERE shop_id = %(shop)s AND day < (least(%(before)s, (
+        SELECT min(occurred_at) FROM events_default WHERE shop_id = %(shop)s
+    )) - interval '1 day')::date - date '1970-01-01'"""
 
 
-def forget_before(connection: Connection, partitions_begin: datetime) -> int:
-    """Of how many visitors. The caller's transaction holds the lock."""
+def forget_before(connection: Connection, shop_id: int, partitions_begin: datetime) -> int:
+    """Of how many visitors. The caller's transaction holds the shop's lock."""
+    before = partitions_begin - _SHOWN
+    connection.execute(_DELETE_DAYS.encode(), {"shop": shop_id, "before": before})
     oldest = int(partitions_begin.timestamp() * 1_000_000)
-    stored = _stored_in_default(connection, partitions_begin)
+    stored = _stored_in_default(connection, shop_id, partitions_begin)
     forgotten = 0
-    for some in journeys.read_all(connection):
+    for some in journeys.read_older(connection, shop_id, oldest):
         kept = {}
         for visitor, events in some:
-            if not events or events[0].at >= oldest:
-                continue
-            still = stored[visitor]
-            remaining = [e for e in events if e.at >= oldest or e.at in still]
-            if len(remaining) < len(events):
+            still = stored[visitor[1]]
+            remaining = [e for e in events or () if e.at >= oldest or e.at in still]
+            if len(remaining) < len(events or ()):
                 kept[visitor] = remaining
-        journeys.write(connection, kept)
+        journeys.write(connection, kept, known=kept)
         forgotten += len(kept)
     return forgotten
 
 
 def _stored_in_default(
-    connection: Connection, before: datetime
-) -> defaultdict[journeys.Visitor, set[int]]:
+    connection: Connection, shop_id: int, before: datetime
+) -> defaultdict[str, set[int]]:
     """When each visitor's events happened, in microseconds."""
-    stored: defaultdict[journeys.Visitor, set[int]] = defaultdict(set)
+    stored: defaultdict[str, set[int]] = defaultdict(set)
     rows = connection.execute(
-        f"SELECT b.shop_id, {dimensions.VISITOR_KEY},"
+        f"SELECT {dimensions.VISITOR_KEY},"
         " (extract(epoch FROM e.occurred_at) * 1000000)::bigint FROM events_default e"
         " JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id"
-        " WHERE e.occurred_at < %s".encode(),
-        [before],
+        " WHERE e.shop_id = %s AND e.occurred_at < %s".encode(),
+        [shop_id, before],
     )
-    for shop_id, visitor, at in rows:
-        stored[shop_id, visitor].add(at)
+    for visitor, at in rows:
+        if visitor is not None:
+            stored[visitor.hex].add(at)
     return stored

@@ -2,20 +2,34 @@
 
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from uuid import UUID
+from itertools import starmap
 
 from psycopg import Connection
 
+from app.counts.arrays import byteas, integers, uuids
 from app.counts.measures import Event
 
-Visitor = tuple[int, UUID | None]  # shop, digest
+Visitor = tuple[int, str]  # shop, digest as 32 hexadecimal digits
 # None: of a robot, which has sent more than MOST_EVENTS; all of them count as events only.
 Journey = Sequence[Event] | None
 
-MOST_EVENTS = 50_000
-_AT_ONCE = 20_000  # visitors
+MOST_EVENTS = 1_000
+_SMALL = 2_000  # bytes of a journey that is read without asking how large it is
+_AT_ONCE = 20  # larger ones, with what comes of them: 50 MB at most
 
-_EVENT = struct.Struct("<q6i")
+# Big-endian, and the events in the order of time: by its first 8 bytes SQL finds an old journey.
+_EVENT = struct.Struct(">qBiiiii")
+
+_JOIN = """
+    FROM unnest(%s::integer[], %s::uuid[]) WITH ORDINALITY AS wanted (shop_id, visitor, number)
+    JOIN report_visitors USING (shop_id, visitor)"""
+_FIND = f"""
+    SELECT number, CASE WHEN octet_length(events) <= {_SMALL} THEN events END {_JOIN}"""
+_READ = f"SELECT number, events {_JOIN}"
+_REPLACE = """
+    UPDATE report_visitors AS kept SET events = written.events
+    FROM unnest(%s::integer[], %s::uuid[], %s::bytea[]) AS written (shop_id, visitor, events)
+    WHERE (kept.shop_id, kept.visitor) = (written.shop_id, written.visitor)"""
 
 
 def kept(events: Sequence[Event]) -> Journey:
@@ -23,76 +37,90 @@ def kept(events: Sequence[Event]) -> Journey:
     return events if len(events) <= MOST_EVENTS else None
 
 
-def read(connection: Connection, visitors: Collection[Visitor]) -> dict[Visitor, Journey]:
-    """The events of each visitor in the order of time; visitors without any are left out."""
-    if not visitors:
-        return {}
-    with connection.transaction():
-        _copy(connection, "wanted", "shop_id integer, visitor uuid", visitors)
-        rows = connection.execute(
-            "SELECT shop_id, visitor, events FROM wanted JOIN report_journeys"
-            " USING (shop_id, visitor)",
-            binary=True,
-        ).fetchall()
-        connection.execute("DROP TABLE wanted")
-    return {(shop_id, visitor): _unpack(packed) for shop_id, visitor, packed in rows}
+def read(
+    connection: Connection, visitors: Collection[Visitor]
+) -> Iterator[list[tuple[Visitor, Journey]]]:
+    """What is kept of each visitor, in the order of time; those with long journeys come last, a few
+    at a time. No events: nothing is kept."""
+    wanted = list(visitors)
+    found = _select(connection, _FIND, wanted)
+    large = [visitor for visitor, packed in found.items() if packed is None]
+    yield [
+        (visitor, () if packed is None else _unpack(packed))
+        for visitor in wanted
+        if (packed := found.get(visitor)) is not None or visitor not in found
+    ]
+    for start in range(0, len(large), _AT_ONCE):
+        some = _select(connection, _READ, large[start : start + _AT_ONCE])
+        yield [(visitor, _unpack(packed or b"")) for visitor, packed in some.items()]
 
 
-def write(connection: Connection, journeys: Mapping[Visitor, Journey]) -> None:
-    """Replace what is kept of these visitors; of one without events nothing is."""
-    rows = []
-    for (shop_id, visitor), events in journeys.items():
+def write(
+    connection: Connection, journeys: Mapping[Visitor, Journey], known: Collection[Visitor]
+) -> None:
+    """Replace what is kept of these visitors, of whom something is kept if they are `known`; of one
+    without events nothing is."""
+    gone = [visitor for visitor, events in journeys.items() if events is not None and not events]
+    for shop_id in {shop_id for shop_id, _ in gone}:
+        delete(connection, shop_id, [visitor for shop, visitor in gone if shop == shop_id])
+    new: list[tuple[Visitor, bytes]] = []
+    changed: list[tuple[Visitor, bytes]] = []
+    for visitor, events in journeys.items():
         if events is None or events:
-            rows.append((shop_id, visitor, _pack(events or ())))
-        else:
-            connection.execute(
-                "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = %s",
-                [shop_id, visitor],
-            )
-    if not rows:
-        return
-    with connection.transaction():
-        _copy(connection, "written", "shop_id integer, visitor uuid, events bytea", rows)
-        connection.execute(
-            "INSERT INTO report_journeys (shop_id, visitor, events)"
-            " SELECT shop_id, visitor, events FROM written"
-            " ON CONFLICT (shop_id, visitor) DO UPDATE SET events = excluded.events"
-        )
-        connection.execute("DROP TABLE written")
+            (changed if visitor in known else new).append((visitor, _pack(events or ())))
+    if new:
+        statement = "COPY report_visitors (shop_id, visitor, events) FROM STDIN"
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write("".join(_line(*visitor, packed) for visitor, packed in new))
+    if changed:
+        keys = _keys([visitor for visitor, _ in changed])
+        connection.execute(_REPLACE.encode(), [*keys, byteas(packed for _, packed in changed)])
 
 
-def read_all(connection: Connection) -> Iterator[list[tuple[Visitor, Journey]]]:
-    """All that is kept, some at a time; they may be written while they are read."""
-    with connection.cursor(name="journeys", binary=True) as cursor:
-        cursor.execute("SELECT shop_id, visitor, events FROM report_journeys")
-        while rows := cursor.fetchmany(_AT_ONCE):
-            yield [((shop_id, visitor), _unpack(packed)) for shop_id, visitor, packed in rows]
-
-
-def delete(connection: Connection, shop_id: int, visitors: Sequence[UUID]) -> None:
+def delete(connection: Connection, shop_id: int, visitors: Sequence[str]) -> None:
     connection.execute(
-        "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = ANY(%s)",
-        [shop_id, list(visitors)],
+        "DELETE FROM report_visitors WHERE shop_id = %s AND visitor = ANY(%s::uuid[])",
+        [shop_id, uuids(visitors)],
     )
 
 
+def read_older(
+    connection: Connection, shop_id: int, oldest: int
+) -> Iterator[list[tuple[Visitor, Journey]]]:
+    """Of visitors with an event before `oldest`, in microseconds; some at a time. They may be
+    written while they are read."""
+    with connection.cursor(name="journeys", binary=True) as cursor:
+        cursor.execute(
+            "SELECT replace(visitor::text, '-', ''), events FROM report_visitors"
+            " WHERE shop_id = %s AND events <> ''"
+            " AND (substring(events FOR 8) < int8send(%s) OR get_byte(events, 0) >= 128)",
+            [shop_id, oldest],
+        )
+        while rows := cursor.fetchmany(_AT_ONCE):
+            yield [((shop_id, visitor), _unpack(packed)) for visitor, packed in rows]
+
+
+def _select(
+    connection: Connection, statement: str, visitors: Sequence[Visitor]
+) -> dict[Visitor, bytes | None]:
+    rows = connection.execute(statement.encode(), _keys(visitors), binary=True).fetchall()
+    return {visitors[number - 1]: packed for number, packed in rows}
+
+
+def _line(shop_id: int, visitor: str, packed: bytes) -> str:
+    return f"{shop_id}\t{visitor}\t\\\\x{packed.hex()}\n"
+
+
+def _keys(visitors: Sequence[Visitor]) -> list[str]:
+    return [integers(shop for shop, _ in visitors), uuids(visitor for _, visitor in visitors)]
+
+
 def _pack(events: Sequence[Event]) -> bytes:
-    return b"".join([_EVENT.pack(*event) for event in events])
+    return b"".join(starmap(_EVENT.pack, events))
 
 
 def _unpack(packed: bytes) -> Journey:
-    return [Event(*fields) for fields in _EVENT.iter_unpack(packed)] if packed else None
-
-
-def _copy(
-    connection: Connection, table: str, columns: str, rows: Collection[tuple[object, ...]]
-) -> None:
-    connection.execute(f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP".encode())
-    types = [column.split()[1] for column in columns.split(", ")]
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)".encode()) as copy,
-    ):
-        copy.set_types(types)
-        for row in rows:
-            copy.write_row(row)
+    if not packed:
+        return None
+    make = tuple.__new__  # half as dear as Event(...)
+    return [make(Event, fields) for fields in _EVENT.iter_unpack(packed)]

@@ -1,4 +1,4 @@
-"""What is counted, by name; the numbers are those stored in `report_cells`.
+"""What is counted, by name; the numbers are those stored in `report_counts`.
 
 **Different visitors of any range from sums.** For each visitor and measure the days are listed. A
 day adds 1 to the cell (previous = day, day), and takes 1 from the cell (previous = the day before
@@ -6,7 +6,6 @@ it in the list, day). The sum over from <= previous <= day < to is then 1 for ea
 day in the range, however many days they have there.
 """
 
-from collections import Counter
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -22,12 +21,15 @@ STEPS = (
 SIDE_STEPS = ("widget:share_clicked", "widget:download_clicked", "widget:email_collected")
 CART_ADD = "product_page:cart_add"
 
-# An event's kind: the catalogue's have these numbers, any other name one of report_values.
+# An event's kind: the catalogue's have these numbers.
 KINDS = {name: kind for kind, name in enumerate((*STEPS, CART_ADD, *SIDE_STEPS))}
+OTHER_KIND = 255  # any other name's
+LATE = 254  # of whatever counts as an event only, because it came too late
 
 
 class Dimension(IntEnum):
-    """What visitors are told apart by; EVENT is of events, by their kind."""
+    """What visitors are told apart by; EVENT is of events, and the last two are of times. A product
+    has a part of its own in each day, the values of the others are together in one."""
 
     WHOLE = 0
     PRODUCT = 1
@@ -35,13 +37,16 @@ class Dimension(IntEnum):
     DEVICE = 3
     LANGUAGE = 4
     EVENT = 5
+    COARSE = 6  # the value is a step, the measure a bucket (app.counts.times)
+    FINE = 7  # the part is a step's bucket, the value the seconds
 
 
-ALL = 0  # the value that stands for all values of a dimension
+ALL = 0  # the value, or the part, that stands for all values of a dimension
+OTHERS = 1  # the value of those beyond the most that a shop can have
 
 
 class Measure(IntEnum):
-    """Of visitors by day, but EVENTS. A time from step to step is a measure too: app.counts.times.
+    """Of visitors by day, but EVENTS.
 
     "Added" is to the cart, in the widget or on the product page, within the window.
     """
@@ -78,15 +83,9 @@ SIDE_MEASURES = (Measure.SHARED, Measure.DOWNLOADED, Measure.EMAIL_COLLECTED)
 GROUP_MEASURES = frozenset({Measure.VISITORS, *STEP_MEASURES})  # all that a breakdown shows
 
 
-# Where a number stands: dimension, measure (or an encoded time), value (one of report_values, an
-# event's kind, or ALL), previous, day. A plain tuple: a NamedTuple makes counting 30 % slower.
-Cell = tuple[int, int, int, int, int]
-Cells = Counter[Cell]
-
-
 class Event(NamedTuple):
     """`at` is in microseconds of Unix time, `day` counts from 1970-01-01 in the shop's zone; the
-    rest are ids of report_values, 0 where nothing was sent."""
+    rest are ids of report_values."""
 
     at: int
     kind: int

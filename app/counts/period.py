@@ -1,5 +1,7 @@
 """Which shop and which days a report is about."""
 
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -8,6 +10,7 @@ from psycopg import Connection
 LONGEST = 400  # days
 DEFAULT_WINDOW = 24  # hours; and the column's default
 EPOCH = date(1970, 1, 1)
+_HOUR = 60 * 60 * 1_000_000  # µs
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,22 @@ def find_shop(connection: Connection, domain: str) -> Shop | None:
     return Shop(*row) if row else None
 
 
-def read_window(connection: Connection, shop_id: int) -> int:
-    """How long an attempt may take, in microseconds."""
-    row = connection.execute(
-        "SELECT window_hours FROM report_shops WHERE shop_id = %s", [shop_id]
-    ).fetchone()
-    hours = row[0] if row else DEFAULT_WINDOW
-    return int(timedelta(hours=hours) / timedelta(microseconds=1))
+@dataclass(frozen=True)
+class Preferences:
+    """What a shop has chosen for its reports."""
+
+    time_zone: str = "UTC"
+    window: int = DEFAULT_WINDOW * _HOUR  # how long an attempt may take, in microseconds
+
+
+def read_preferences(
+    connection: Connection, shop_ids: Collection[int]
+) -> defaultdict[int, Preferences]:
+    """By shop."""
+    found: defaultdict[int, Preferences] = defaultdict(Preferences)
+    for shop_id, time_zone, hours in connection.execute(
+        "SELECT shop_id, time_zone, window_hours FROM report_shops WHERE shop_id = ANY(%s)",
+        [list(shop_ids)],
+    ):
+        found[shop_id] = Preferences(time_zone, hours * _HOUR)
+    return found

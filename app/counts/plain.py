@@ -15,7 +15,9 @@ from app.counts.measures import CART_ADD, STEPS
 _CARTS = (STEPS[-1], CART_ADD)
 
 _TRACKED = """
-    SELECT CASE WHEN {visitor} <> ALL(%(robots)s::text[]) THEN {visitor} END AS visitor, event,
+    SELECT CASE WHEN {visitor} <> ALL(%(robots)s::text[])
+            AND occurred_at >= received_at - interval '1461 days' THEN {visitor} END AS visitor,
+        event,
         occurred_at AS at, (occurred_at AT TIME ZONE %(zone)s)::date AS day,
         ((occurred_at - %(window)s) AT TIME ZONE %(zone)s)::date AS earliest
     FROM tracked_events WHERE shop_domain = %(shop)s AND ({where})

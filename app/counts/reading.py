@@ -1,83 +1,75 @@
-"""The counts of a range, read as sums over `report_cells`."""
+"""The counts of a range, read as sums over `report_counts`."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from app.counts.measures import ALL, STEP_MEASURES, Dimension, Measure
+from app.counts.cells import unpack
+from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
 from app.counts.period import EPOCH, Period, Shop
-from app.counts.times import (
-    BUCKETS,
-    bucket_range,
-    bucket_seconds,
-    decode,
-    encode_bucket,
-    encode_seconds,
-)
+from app.counts.times import part
 
 Numbers = dict[Measure, int]
 
 
+class Visitors(NamedTuple):
+    """Different visitors by measure, of the period and of the one before; and of each day."""
+
+    now: Numbers
+    before: Numbers
+    days: dict[int, int]
+
+
+class Group(NamedTuple):
+    """Different visitors of a group, in all and by step of the funnel."""
+
+    visitors: int
+    steps: list[int]
+
+
 def visitors(
     connection: Connection, shop: Shop, period: Period, wanted: Sequence[Measure]
-) -> tuple[Numbers, Numbers]:
-    """Different visitors by measure, of the period and of the one before."""
+) -> Visitors:
     first, end = period.bounds
     earlier, _ = period.before.bounds
-    rows = connection.execute(
-        "SELECT measure, coalesce(sum(number) FILTER (WHERE previous >= %(first)s), 0),"
-        " coalesce(sum(number) FILTER (WHERE day < %(first)s), 0)"
-        " FROM report_cells WHERE shop_id = %(shop)s AND dimension = %(dimension)s"
-        " AND value_id = %(value)s AND measure = ANY(%(wanted)s)"
-        " AND previous >= %(earlier)s AND previous < %(end)s AND day < %(end)s GROUP BY measure",
-        {
-            "shop": shop.id,
-            "dimension": Dimension.WHOLE,
-            "value": ALL,
-            "wanted": list(map(int, wanted)),
-            "earlier": earlier,
-            "first": first,
-            "end": end,
-        },
-    ).fetchall()
-    none = dict.fromkeys(wanted, 0)
-    now = {Measure(measure): number for measure, number, _ in rows}
-    before = {Measure(measure): number for measure, _, number in rows}
-    return none | now, none | before
+    now: Counter[int] = Counter()
+    before: Counter[int] = Counter()
+    days: dict[int, int] = {}
+    for day, _, cells in _rows(connection, shop, Dimension.WHOLE, earlier, end):
+        is_now = day >= first
+        oldest, numbers = (first, now) if is_now else (earlier, before)
+        for _, measure, previous, number in unpack(cells):
+            if previous >= oldest:
+                numbers[measure] += number
+                if previous == day and measure == Measure.VISITORS and is_now:
+                    days[day] = number
+    return Visitors({m: now[m] for m in wanted}, {m: before[m] for m in wanted}, days)
 
 
 def medians(connection: Connection, shop: Shop, period: Period, now: Numbers) -> dict[int, int]:
     """For each step (from 1) the median of seconds from the one before, in two looks."""
+    first, end = period.bounds
     middles = _middles(now)
-    wanted = {step for step, _ in middles}
-    coarse = _times(
-        connection,
-        shop,
-        period,
-        [encode_bucket(step, bucket) for step in wanted for bucket in range(BUCKETS)],
-    )
+    coarse = _times(_rows(connection, shop, Dimension.COARSE, first, end), first)
+    by_bucket: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for (step, bucket), number in coarse.items():
+        by_bucket[step][bucket] += number
     looks: set[tuple[int, int, int]] = set()  # step, bucket, place within the bucket
     for step, place in middles:
-        bucket, below = _value_at(place, coarse[step])
+        bucket, below = _value_at(place, by_bucket[step])
         looks.add((step, bucket, place - below))
-    fine = _times(
-        connection,
-        shop,
-        period,
-        [
-            encode_seconds(step, seconds)
-            for step, bucket in {(step, bucket) for step, bucket, _ in looks}
-            for seconds in bucket_seconds(bucket)
-        ],
-    )
+    parts = {part(step, bucket) for step, bucket, _ in looks}
+    by_part: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for _, of_part, cells in _rows(connection, shop, Dimension.FINE, first, end, parts):
+        for seconds, _, previous, number in unpack(cells):
+            if previous >= first:
+                by_part[of_part][seconds] += number
     values: defaultdict[int, list[int]] = defaultdict(list)
     for step, bucket, place in looks:
-        low, end = bucket_range(bucket)
-        within = [(seconds, n) for seconds, n in fine[step] if low <= seconds < end]
-        values[step].append(_value_at(place, within)[0])
+        values[step].append(_value_at(place, by_part[part(step, bucket)])[0])
     return {step: sum(both) // len(both) for step, both in values.items()}
 
 
@@ -91,52 +83,32 @@ def _middles(now: Numbers) -> set[tuple[int, int]]:
     }
 
 
-def _times(
-    connection: Connection, shop: Shop, period: Period, measures: list[int]
-) -> dict[int, list[tuple[int, int]]]:
-    """By step: buckets or seconds in ascending order, each with its number of visitors."""
-    first, end = period.bounds
-    times: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    for measure, number in connection.execute(
-        "SELECT measure, sum(number) FROM report_cells WHERE shop_id = %s AND dimension = %s"
-        " AND value_id = %s AND measure = ANY(%s)"
-        " AND previous >= %s AND previous < %s AND day < %s"
-        " GROUP BY measure HAVING sum(number) > 0 ORDER BY measure",
-        [shop.id, Dimension.WHOLE, ALL, measures, first, end, end],
-    ):
-        time = decode(measure)
-        times[time.step].append((time.number, number))
+def _times(rows: Iterator[tuple[int, int, bytes]], first: int) -> Counter[tuple[int, int]]:
+    """How many visitors, by step and bucket."""
+    times: Counter[tuple[int, int]] = Counter()
+    for _, _, cells in rows:
+        for step, bucket, previous, number in unpack(cells):
+            if previous >= first:
+                times[step, bucket] += number
     return times
 
 
-def _value_at(place: int, numbers: list[tuple[int, int]]) -> tuple[int, int]:
+def _value_at(place: int, numbers: Counter[int]) -> tuple[int, int]:
     """The value at that place (from 1) in ascending order, and how many are below the value."""
     below = 0
-    for value, number in numbers:
+    for value, number in sorted(numbers.items()):
         if below + number >= place:
             return value, below
         below += number
     raise ValueError("the counts of times do not add up to those of visitors")
 
 
-def days(connection: Connection, shop: Shop, period: Period) -> list[dict[str, Any]]:
+def days(
+    connection: Connection, shop: Shop, period: Period, visitors: dict[int, int]
+) -> list[dict[str, Any]]:
+    """Each day's events, and its `visitors`."""
     first, end = period.bounds
-    events: dict[int, int] = dict(
-        connection.execute(
-            "SELECT day, sum(number)::bigint FROM report_cells WHERE shop_id = %s"
-            " AND dimension = %s AND measure = %s AND previous >= %s AND previous < %s"
-            " GROUP BY day",
-            [shop.id, Dimension.EVENT, Measure.EVENTS, first, end],
-        ).fetchall()
-    )
-    visitors: dict[int, int] = dict(
-        connection.execute(
-            "SELECT day, number FROM report_cells WHERE shop_id = %s AND dimension = %s"
-            " AND measure = %s AND value_id = %s AND previous >= %s AND previous < %s"
-            " AND day = previous",
-            [shop.id, Dimension.WHOLE, Measure.VISITORS, ALL, first, end],
-        ).fetchall()
-    )
+    events = _events(connection, shop, period)
     return [
         {
             "day": (EPOCH + timedelta(days=day)).isoformat(),
@@ -148,42 +120,50 @@ def days(connection: Connection, shop: Shop, period: Period) -> list[dict[str, A
 
 
 def events(connection: Connection, shop: Shop, period: Period) -> int:
+    return sum(_events(connection, shop, period).values())
+
+
+def _events(connection: Connection, shop: Shop, period: Period) -> dict[int, int]:
+    """By day."""
+    return {
+        day: sum(number for *_, number in unpack(cells))
+        for day, _, cells in _rows(connection, shop, Dimension.EVENT, *period.bounds)
+    }
+
+
+def groups(
+    connection: Connection, shop: Shop, period: Period, dimension: Dimension
+) -> dict[int, Group]:
+    """By value, the largest first; after ALL, and with OTHERS as the last."""
     first, end = period.bounds
-    row = connection.execute(
-        "SELECT coalesce(sum(number), 0)::bigint FROM report_cells WHERE shop_id = %s"
-        " AND dimension = %s AND measure = %s AND previous >= %s AND previous < %s",
-        [shop.id, Dimension.EVENT, Measure.EVENTS, first, end],
-    ).fetchone()
-    return row[0] if row else 0
+    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * (1 + len(STEP_MEASURES)))
+    is_product = dimension is Dimension.PRODUCT
+    for _, of_part, cells in _rows(connection, shop, dimension, first, end):
+        for value, measure, previous, number in unpack(cells):
+            if previous >= first:
+                sums[of_part if is_product else value][measure] += number
+                if not is_product:
+                    sums[ALL][measure] += number
+    ordered = sorted(
+        sums.items(), key=lambda one: (one[0] != ALL, one[0] == OTHERS, -one[1][0], one[0])
+    )
+    return {value: Group(all_, steps) for value, (all_, *steps) in ordered if all_}
 
 
-def largest_groups(
-    connection: Connection, shop: Shop, period: Period, dimension: int, most: int
-) -> tuple[dict[int, int], int]:
-    """Visitors by value, the largest first, after those of ALL; and how many values there are."""
-    first, end = period.bounds
-    rows = connection.execute(
-        "SELECT value_id, visitors, count(*) OVER () - 1 FROM ("
-        " SELECT value_id, sum(number) AS visitors FROM report_cells"
-        " WHERE shop_id = %s AND dimension = %s AND measure = %s"
-        " AND previous >= %s AND previous < %s AND day < %s"
-        " GROUP BY value_id HAVING sum(number) > 0) AS groups"
-        " ORDER BY value_id = %s DESC, visitors DESC, value_id LIMIT %s",
-        [shop.id, dimension, Measure.VISITORS, first, end, end, ALL, most + 1],
-    ).fetchall()
-    return {value: visitors for value, visitors, _ in rows}, rows[0][2] if rows else 0
-
-
-def group_steps(
-    connection: Connection, shop: Shop, period: Period, dimension: int, values: list[int]
-) -> dict[int, list[int]]:
-    first, end = period.bounds
-    steps = {value: [0] * len(STEP_MEASURES) for value in values}
-    for value, measure, number in connection.execute(
-        "SELECT value_id, measure, sum(number) FROM report_cells WHERE shop_id = %s"
-        " AND dimension = %s AND measure = ANY(%s) AND value_id = ANY(%s)"
-        " AND previous >= %s AND previous < %s AND day < %s GROUP BY value_id, measure",
-        [shop.id, dimension, list(map(int, STEP_MEASURES)), values, first, end, end],
-    ):
-        steps[value][STEP_MEASURES.index(measure)] = number
-    return steps
+def _rows(
+    connection: Connection,
+    shop: Shop,
+    dimension: Dimension,
+    first: int,
+    end: int,
+    parts: set[int] | None = None,
+) -> Iterator[tuple[int, int, bytes]]:
+    """Day, part, cells."""
+    return iter(
+        connection.execute(
+            "SELECT day, part, cells FROM report_counts WHERE shop_id = %s AND dimension = %s"
+            " AND day >= %s AND day < %s AND part = ANY(coalesce(%s::integer[], ARRAY[part]))",
+            [shop.id, dimension, first, end, None if parts is None else list(parts)],
+            binary=True,
+        ).fetchall()
+    )

@@ -1,16 +1,17 @@
 """Keeps the counts equal to what is stored. What others call, and the protocol, in this order:
 
-1. *Announce.* Each stored batch is announced in the transaction that stores it
-   (`unreported_batches`, app.store.unreported).
+1. *Announce.* What is stored is announced in the transaction that stores it, with all that counting
+   needs of it (`report_news`, app.batch.news).
 2. *Mark.* What makes counts wrong, events deleted or a setting changed, is marked in its own
-   transaction: some visitors of a shop, or the shop (`report_dirty`, `mark_dirty`).
-3. *Lock.* One transaction at a time counts, until its end (`try_lock`).
-4. *Count.* A transaction that has the lock takes some announcements away and counts what they
-   announce: each is counted exactly once, whatever the order of commits, and a crash at any point
-   changes nothing (app.counts.counting).
-5. *Recount.* Marks go first, or a busy shop would keep an erased visitor. All of it happens in one
-   snapshot: what is announced in it is counted, then what is marked in it is counted anew. What is
-   deleted meanwhile leaves the counts with a later mark (app.counts.recount).
+   transaction: some visitors of a shop, or the shop (`report_marks`, `mark_dirty`).
+3. *Lock.* One transaction at a time counts a shop, until its end (`try_lock`). Others count other
+   shops meanwhile.
+4. *Count.* A transaction that has the locks of some shops takes some of their announcements away
+   and counts them: each is counted exactly once, whatever the order of commits, and a crash at any
+   point changes nothing (app.counts.counting).
+5. *Recount.* All of it happens in one snapshot of a transaction that has the shop's lock: what is
+   announced in it is counted, then what is marked in it is counted anew. What is deleted meanwhile
+   leaves the counts with a later mark (app.counts.recount).
 6. *Never wait within a snapshot.* It must be younger than the end of another's counting. So a
    recount that does not get the lock, or gets it between another's end and its own snapshot (a
    SerializationFailure), gives up and is tried again with a new one.
@@ -27,25 +28,49 @@ from app.counts import forgetting
 from app.counts.counting import count_announced
 from app.counts.recount import Progress, recount_marked
 
-_LOCK = 0x7265706F7274  # "report"; of a transaction, for PgBouncer lends a session to several
+# "rep": with the shop's id, a lock of a transaction, for PgBouncer lends a session to several.
+_LOCK = 0x726570
 _RETRY_PAUSE = 0.05  # s
+_MOST_SHOPS = 100  # at once; a server has room for some thousand locks in all
+_MUCH = 1024 * 1024  # bytes of a shop's announcements that are worth counting by themselves
+
+_LOCK_SHOPS = f"""
+    WITH waiting AS MATERIALIZED (
+        SELECT shop_id FROM report_news GROUP BY shop_id
+        HAVING sum(size) > {_MUCH} OR min(written_at) <= clock_timestamp() - %s * interval '1 s'
+        ORDER BY min(id) LIMIT {_MOST_SHOPS}
+    )
+    SELECT shop_id FROM waiting WHERE pg_try_advisory_xact_lock({_LOCK}, shop_id)"""
 
 
-def count_new(connection: Connection, *, progress: Progress = lambda _: None) -> bool:
-    """Count all that is dirty, or some of what is new; whether there may be more.
+def count_new(
+    connection: Connection, *, older_than: float = 0.0, progress: Progress = lambda _: None
+) -> bool:
+    """Recount a shop that is marked, or count some of what is new; whether there may be more.
 
+    Announcements of a shop wait until the oldest is `older_than` seconds old, or they are many.
     psycopg.Error: nothing has changed, call again.
     """
-    if is_dirty(connection):
-        return _recount(connection, progress)
+    return recount_next(connection, progress) or count_next(connection, older_than=older_than)
+
+
+def count_next(connection: Connection, *, older_than: float = 0.0) -> bool:
+    """Count some of what is new, of shops that nobody else counts; whether there may be more."""
     with connection.transaction():
-        return try_lock(connection) and count_announced(connection)
+        shops = connection.execute(_LOCK_SHOPS.encode(), [older_than]).fetchall()
+        return bool(shops) and count_announced(connection, [shop_id for (shop_id,) in shops])
+
+
+def recount_next(connection: Connection, progress: Progress = lambda _: None) -> bool:
+    """Count anew what is marked of a shop; whether one was marked that nobody else counts."""
+    shops = connection.execute("SELECT DISTINCT shop_id FROM report_marks ORDER BY shop_id")
+    return any(_recount(connection, shop_id, progress) for (shop_id,) in shops.fetchall())
 
 
 def rebuild(connection: Connection, shop_id: int, progress: Progress = lambda _: None) -> None:
     """Count a shop anew from what is stored; readers see the old numbers until it is done."""
     mark_dirty(connection, shop_id)
-    while not _recount(connection, progress):
+    while not _recount(connection, shop_id, progress):
         time.sleep(_RETRY_PAUSE)
 
 
@@ -56,24 +81,29 @@ def mark_dirty(connection: Connection, shop_id: int, visitors: Iterable[str] | N
     whole shop, which takes minutes to count anew with millions of events.
     """
     if visitors is None:
-        connection.execute("INSERT INTO report_dirty (shop_id) VALUES (%s)", [shop_id])
+        connection.execute("INSERT INTO report_marks (shop_id) VALUES (%s)", [shop_id])
     else:
         connection.execute(
-            "INSERT INTO report_dirty (shop_id, visitor)"
+            "INSERT INTO report_marks (shop_id, visitor)"
             " SELECT %s, md5(visitor)::uuid FROM unnest(%s::text[]) AS visitor",
             [shop_id, list(visitors)],
         )
 
 
-def is_dirty(connection: Connection) -> bool:
-    return connection.execute("SELECT 1 FROM report_dirty LIMIT 1").fetchone() is not None
+def is_dirty(connection: Connection, shop_id: int) -> bool:
+    return (
+        connection.execute(
+            "SELECT 1 FROM report_marks WHERE shop_id = %s LIMIT 1", [shop_id]
+        ).fetchone()
+        is not None
+    )
 
 
 def seconds_behind(connection: Connection) -> float:
     """How long ago the oldest batch was stored that is not counted; 0 where none is."""
     row = connection.execute(
-        "SELECT extract(epoch FROM clock_timestamp() - written_at) FROM unreported_batches"
-        " ORDER BY id LIMIT 1"
+        "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(written_at)), 0)"
+        " FROM report_news"
     ).fetchone()
     return float(row[0]) if row else 0.0
 
@@ -85,27 +115,30 @@ def forget_deleted(connection: Connection, partitions_begin: datetime) -> int:
 
     Of what happened before the partitions begin, only what is in the DEFAULT one is stored.
     """
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        return forgetting.forget_before(connection, partitions_begin)
+    forgotten = 0
+    for (shop_id,) in connection.execute("SELECT id FROM shops ORDER BY id").fetchall():
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, shop_id])
+            forgotten += forgetting.forget_before(connection, shop_id, partitions_begin)
+    return forgotten
 
 
-def try_lock(connection: Connection) -> bool:
-    """Whether this transaction is the one that counts, until its end."""
-    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone()
+def try_lock(connection: Connection, shop_id: int) -> bool:
+    """Whether this transaction is the one that counts the shop, until its end."""
+    row = connection.execute(
+        "SELECT pg_try_advisory_xact_lock(%s, %s)", [_LOCK, shop_id]
+    ).fetchone()
     return bool(row and row[0])
 
 
-def _recount(connection: Connection, progress: Progress) -> bool:
+def _recount(connection: Connection, shop_id: int, progress: Progress) -> bool:
     """Whether it was this process's turn."""
     try:
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            if not try_lock(connection):
+            if not try_lock(connection, shop_id):
                 return False
-            while count_announced(connection):
-                pass
-            recount_marked(connection, progress)
+            recount_marked(connection, shop_id, progress)
     except SerializationFailure:
         return False
     return True

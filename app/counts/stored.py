@@ -1,77 +1,80 @@
-"""Stored events, as they are read to be counted."""
+"""Stored events, as they are read to be counted again."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
-from uuid import UUID
+from collections.abc import Collection, Iterator
 
+from psycopg import Connection, Cursor, ServerCursor
+
+from app.batch.news import MOST_TEXT, language_of, product_of
 from app.counts import dimensions
-from app.counts.measures import KINDS, Event
-from app.counts.values import Values
-
-# What is read of a batch, and of an event in it; in the order in which `read_events` takes them.
-_PARENT = f"""
-    {dimensions.VISITOR_KEY} AS visitor, b.product_id, {dimensions.VERSION} AS version,
-    {dimensions.DEVICE} AS device, {dimensions.LANGUAGE} AS language"""
-_EVENT = f"""
-    e.shop_id, b.visitor, (extract(epoch FROM e.occurred_at) * 1000000)::bigint, e.event,
-    (e.occurred_at AT TIME ZONE coalesce(r.time_zone, 'UTC'))::date - date '1970-01-01',
-    {dimensions.PRODUCT}, b.version, b.device, b.language"""
-
-# Takes announcements of up to so many batches and the rest of the last one, or all where %(limit)s
-# is null. OFFSET 0: each row by its key, whatever the planner makes of the rest.
-TAKE = f"""
-    WITH taken AS (
-        DELETE FROM unreported_batches
-        WHERE id IN (
-            SELECT id FROM (
-                SELECT id, sum(cardinality(batch_ids)) OVER (ORDER BY id) AS total, batch_ids
-                FROM (
-                    SELECT * FROM unreported_batches ORDER BY id LIMIT %(limit)s::integer
-                ) AS oldest
-            ) AS summed
-            WHERE %(limit)s::integer IS NULL OR total - cardinality(batch_ids) < %(limit)s::integer
-        )
-        RETURNING batch_ids, shop_ids, first_at, last_at
-    ), fresh AS MATERIALIZED (
-        SELECT unnest(shop_ids) AS shop_id, unnest(batch_ids) AS batch_id,
-            unnest(first_at) AS first_at, unnest(last_at) AS last_at
-        FROM taken
-    ), parents AS MATERIALIZED (
-        SELECT child.*, parent.* FROM (SELECT DISTINCT shop_id, batch_id FROM fresh) AS child
-        CROSS JOIN LATERAL (
-            SELECT {_PARENT} FROM batches b
-            WHERE b.shop_id = child.shop_id AND b.id = child.batch_id OFFSET 0
-        ) AS parent
-    ), spans AS MATERIALIZED (
-        SELECT shop_id, unnest(range_agg(tstzrange(first_at, last_at, '[]'))) AS span
-        FROM fresh GROUP BY shop_id
-    ), found AS MATERIALIZED (
-        SELECT events.* FROM spans CROSS JOIN LATERAL (
-            SELECT shop_id, batch_id, occurred_at, event, properties FROM events
-            WHERE events.shop_id = spans.shop_id
-            AND events.occurred_at BETWEEN lower(spans.span) AND upper(spans.span) OFFSET 0
-        ) AS events
-    )
-    SELECT {_EVENT}
-    FROM found e
-    JOIN parents b ON b.shop_id = e.shop_id AND b.batch_id = e.batch_id
-    LEFT JOIN report_shops r ON r.shop_id = e.shop_id"""
+from app.counts.measures import KINDS, LATE, OTHER_KIND, Dimension, Event
+from app.counts.values import Key, numbers
 
 STORED = f"""
-    SELECT {_EVENT}
+    SELECT {dimensions.VISITOR_KEY}, (extract(epoch FROM e.occurred_at) * 1000000)::bigint,
+        CASE WHEN NOT {dimensions.IS_LATE} THEN e.event END,
+        (e.occurred_at AT TIME ZONE coalesce(r.time_zone, 'UTC'))::date - date '1970-01-01',
+        b.product_id,
+        CASE WHEN nullif(b.product_id, '') IS NULL THEN e.properties->'product_id' END,
+        b.lib_version, b.device_class, b.context->'$browser_language'
     FROM events e
-    JOIN (SELECT b.shop_id, b.id, {_PARENT} FROM batches b) AS b
-        ON b.shop_id = e.shop_id AND b.id = e.batch_id
+    JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
     LEFT JOIN report_shops r ON r.shop_id = e.shop_id
     WHERE e.shop_id = %s"""
 
+_ROWS = 5_000  # at once
+_MOST_KNOWN = 50_000  # values
+
+Texts = tuple[str, str, str, str]  # product, version, device, language
+_DIMENSIONS = (Dimension.PRODUCT, Dimension.VERSION, Dimension.DEVICE, Dimension.LANGUAGE)
+
+
+class Numbering:
+    """The numbers of a transaction's values, asked for once each."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[Key, int] = {}
+        self._together: dict[tuple[int, Texts], tuple[int, ...]] = {}
+
+    def learn(self, wanted: Collection[tuple[int, Texts]]) -> None:
+        """Of shops' values, before `of` is asked; those of before may be forgotten."""
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+            self._together.clear()
+        keys = {
+            (shop_id, int(dimension), text)
+            for shop_id, texts in wanted
+            for dimension, text in zip(_DIMENSIONS, texts, strict=True)
+        }
+        self._known |= numbers(self._connection, keys - self._known.keys())
+        for shop_id, texts in wanted:
+            self._together[shop_id, texts] = tuple(
+                self._known[shop_id, dimension, text]
+                for dimension, text in zip(_DIMENSIONS, texts, strict=True)
+            )
+
+    def of(self, shop_id: int, texts: Texts) -> tuple[int, ...]:
+        return self._together[shop_id, texts]
+
 
 def read_events(
-    values: Values, rows: Iterable[tuple[Any, ...]]
-) -> Iterator[tuple[int, UUID | None, Event]]:
-    """Shop, visitor (None where no id was sent), event."""
-    for shop_id, visitor, at, name, day, *texts in rows:
-        kind = KINDS.get(name)
-        if kind is None:
-            kind = values.of_event(shop_id, name)
-        yield shop_id, visitor, Event(at, kind, day, *values.of(shop_id, *texts))
+    numbering: Numbering, shop_id: int, cursor: Cursor | ServerCursor
+) -> Iterator[tuple[str | None, Event]]:
+    """Visitor (None: an event only), event; from the rows of STORED."""
+    while some := cursor.fetchmany(_ROWS):
+        texts = [_texts(*row[4:]) for row in some]
+        numbering.learn({(shop_id, one) for one in texts})
+        for (visitor, at, name, day, *_), of_event in zip(some, texts, strict=True):
+            kind = LATE if name is None else KINDS.get(name, OTHER_KIND)
+            event = Event(at, kind, day, *numbering.of(shop_id, of_event))
+            yield visitor and visitor.hex, event
+
+
+def _texts(product: str | None, own: object, version: str | None, device: str | None,
+           language: object) -> Texts:  # fmt: skip
+    return (
+        (product or "")[:MOST_TEXT] or product_of(own),
+        (version or "")[:MOST_TEXT],
+        device or "",
+        language_of(language) if isinstance(language, str) else "",
+    )

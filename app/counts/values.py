@@ -1,54 +1,71 @@
 """Numbers for products, versions and the like, given when each is first seen."""
 
+from collections.abc import Collection, Iterable
+
+import orjson
 from psycopg import Connection
 
-from app.counts.measures import Dimension
+from app.counts.measures import OTHERS, Dimension
 
-# In the order of Values.of and of the statements in app.counts.stored.
-_DIMENSIONS = (Dimension.PRODUCT, Dimension.VERSION, Dimension.DEVICE, Dimension.LANGUAGE)
+# How many a shop can have; what comes later is one of the others.
+MOST = {
+    Dimension.PRODUCT: 20_000,
+    Dimension.VERSION: 100,
+    Dimension.DEVICE: 20,
+    Dimension.LANGUAGE: 100,
+}
+
+Key = tuple[int, int, str]  # shop, dimension, text
+
+_WANTED = "json_to_recordset(%s::json) AS wanted (shop_id integer, dimension smallint, value text)"
+_FIND = (
+    "SELECT shop_id, dimension, value, id"
+    f" FROM {_WANTED} JOIN report_values USING (shop_id, dimension, value)"
+)
+# ON CONFLICT: a release that runs beside this one numbers them too.
+_MAKE = (
+    "INSERT INTO report_values (shop_id, dimension, value)"
+    f" SELECT shop_id, dimension, value FROM {_WANTED}"
+    " ON CONFLICT (shop_id, dimension, value) DO UPDATE SET value = excluded.value"
+    " RETURNING shop_id, dimension, value, id"
+)
 
 
-class Values:
-    """Of one transaction, with which the ids that it has made may be taken back."""
+def numbers(connection: Connection, keys: Collection[Key]) -> dict[Key, int]:
+    """The number of each, made where there was none. The caller's transaction, with which what it
+    has made may be taken back, holds the locks of the shops."""
+    known = _ask(connection, _FIND, keys)
+    unknown = sorted(key for key in keys if key not in known)
+    if unknown:
+        room = _room(connection, {key[:2] for key in unknown})
+        made = []
+        for key in unknown:
+            if room[key[:2]] > 0:
+                room[key[:2]] -= 1
+                made.append(key)
+            else:
+                known[key] = OTHERS
+        known |= _ask(connection, _MAKE, made)
+    return known
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._ids: dict[tuple[int, int, str], int] = {}
-        self._rows: dict[tuple[int, tuple[str | None, ...]], tuple[int, ...]] = {}
 
-    def of(self, shop_id: int, *texts: str | None) -> tuple[int, ...]:
-        """Product, version, device, language; the id of '' where nothing was sent."""
-        ids = self._rows.get((shop_id, texts))
-        if ids is None:
-            ids = tuple(
-                self._id(shop_id, dimension, text or "")
-                for dimension, text in zip(_DIMENSIONS, texts, strict=True)
-            )
-            self._rows[shop_id, texts] = ids
-        return ids
-
-    def of_event(self, shop_id: int, name: str) -> int:
-        """The kind of an event that is not in the catalogue."""
-        return self._id(shop_id, Dimension.EVENT, name)
-
-    def _id(self, shop_id: int, dimension: int, text: str) -> int:
-        key = (shop_id, dimension, text)
-        if key not in self._ids:
-            self._ids[key] = self._find(*key) or self._make(*key)
-        return self._ids[key]
-
-    def _find(self, *key: int | str) -> int | None:
-        row = self._connection.execute(
-            "SELECT id FROM report_values WHERE shop_id = %s AND dimension = %s AND value = %s",
-            key,
+def _room(connection: Connection, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """How many more a shop can have of a dimension."""
+    room = {}
+    for shop_id, dimension in wanted:
+        row = connection.execute(
+            "SELECT count(*) FROM report_values WHERE shop_id = %s AND dimension = %s",
+            [shop_id, dimension],
         ).fetchone()
-        return row[0] if row else None
+        room[shop_id, dimension] = MOST[Dimension(dimension)] - (row[0] if row else 0)
+    return room
 
-    def _make(self, *key: int | str) -> int:
-        row = self._connection.execute(
-            "INSERT INTO report_values (shop_id, dimension, value) VALUES (%s, %s, %s)"
-            " RETURNING id",
-            key,
-        ).fetchone()
-        assert row  # noqa: S101 - RETURNING always does
-        return int(row[0])
+
+def _ask(connection: Connection, statement: str, keys: Collection[Key]) -> dict[Key, int]:
+    if not keys:
+        return {}
+    wanted = orjson.dumps(
+        [dict(zip(("shop_id", "dimension", "value"), key, strict=True)) for key in keys]
+    ).decode()
+    rows = connection.execute(statement.encode(), [wanted]).fetchall()
+    return {(shop_id, dimension, value): id_ for shop_id, dimension, value, id_ in rows}

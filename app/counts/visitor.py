@@ -10,25 +10,21 @@ by the attempts that began on the first day of the range on which they got there
 """
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 
 from app.counts.measures import (
-    ALL,
     CART_ADD,
-    GROUP_MEASURES,
     KINDS,
     SIDE_MEASURES,
     SIDE_STEPS,
     STEP_MEASURES,
     STEPS,
-    Cells,
-    Dimension,
     Event,
     Measure,
 )
-from app.counts.times import bucket_of, encode_bucket, encode_seconds, rounded
 
 _FOLD = 2 * 60 * 60 * 1_000_000  # µs; where clocks go back at midnight, so does the date
 
@@ -59,61 +55,25 @@ _BY_ITSELF = {
     for event, measure in zip(SIDE_STEPS, SIDE_MEASURES, strict=True)
 }
 
-_KIND_AND_DAY: Callable[[Event], tuple[int, int]] = attrgetter("kind", "day")
-_GROUPED_BY: dict[Dimension, Callable[[Event], int]] = {
-    Dimension.PRODUCT: attrgetter("product"),
-    Dimension.VERSION: attrgetter("version"),
-    Dimension.DEVICE: attrgetter("device"),
-    Dimension.LANGUAGE: attrgetter("language"),
-}
+_kind_and_day = attrgetter("kind", "day")
 
-_Days = dict[int, set[int]]  # a day's measures
-_Times = dict[int, dict[int, int]]  # a day's steps (from 0), with seconds from the step before
-_Change = tuple[int, int, int, int]  # measure, previous, day, by how much
+MOST_SHORT = 16  # events of a visit whose order is remembered
+
+Measures = frozenset[int]
+Days = dict[int, Measures]  # a day's measures
+Times = dict[int, dict[int, int]]  # a day's steps (from 0), with seconds from the step before
 
 
-def count(events: Sequence[Event], window: int) -> Cells:
-    """The cells of one visitor. `events` in the order of time; `window` in microseconds."""
-    cells = count_anonymous(events)
-    days, times = _days(events, window)
-    changes = list(_changes(days))
-    _add(cells, Dimension.WHOLE, ALL, changes)
-    _add(cells, Dimension.WHOLE, ALL, _time_changes(times))
-    of_all = [change for change in changes if change[0] in GROUP_MEASURES]
-    for dimension, value_of in _GROUPED_BY.items():
-        for value, group in _grouped(events, value_of).items():
-            of_group = of_all
-            if len(group) < len(events):
-                days, _ = _days(group, window)
-                of_group = [c for c in _changes(days) if c[0] in GROUP_MEASURES]
-            _add(cells, dimension, value, of_group)
-            _add(cells, dimension, ALL, of_group)
-    return cells
-
-
-def count_anonymous(events: Iterable[Event]) -> Cells:
-    """The cells of events that no visitor is known of: they count as events only."""
-    return Counter(
-        {
-            (Dimension.EVENT, Measure.EVENTS, kind, day, day): number
-            for (kind, day), number in Counter(map(_KIND_AND_DAY, events)).items()
-        }
-    )
-
-
-def _grouped(events: Sequence[Event], value_of: Callable[[Event], int]) -> dict[int, list[Event]]:
-    groups: defaultdict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        groups[value_of(event)].append(event)
-    return groups
-
-
-def _days(events: Sequence[Event], window: int) -> tuple[_Days, _Times]:
-    """By day in order: what was reached in attempts that began on it, and how fast."""
+def days_and_times(events: Sequence[Event], window: int) -> tuple[Days, Times]:
+    """By day in order: what was reached in attempts that began on it, and how fast. `events` in the
+    order of time; `window` in microseconds."""
+    is_short = len(events) <= MOST_SHORT and events[-1].at - events[0].at <= window
+    if is_short and len({event.day for event in events}) == 1:
+        return _of_short_visit(events)
     days: defaultdict[int, set[int]] = defaultdict(set)
-    times: _Times = {}
+    times: Times = {}
     kinds = set()
-    for kind, day in set(map(_KIND_AND_DAY, events)):
+    for kind, day in set(map(_kind_and_day, events)):
         kinds.add(kind)
         days[day] |= _BY_ITSELF.get(kind, _ANY)
     if _PAGE in kinds and _BUTTON in kinds:
@@ -128,7 +88,44 @@ def _days(events: Sequence[Event], window: int) -> tuple[_Days, _Times]:
             for day, reached in _attempts(events, stages, window):
                 if len(reached) == 2:
                     days[day].add(measure)
-    return dict(sorted(days.items())), dict(sorted(times.items()))
+    return {day: frozenset(map(int, days[day])) for day in sorted(days)}, dict(
+        sorted(times.items())
+    )
+
+
+def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
+    day = events[0].day
+    measures, steps = of_order(tuple([event.kind for event in events]))
+    times = {
+        step: (events[place].at - events[before].at) // 1_000_000 for step, before, place in steps
+    }
+    return {day: measures}, {day: times} if times else {}
+
+
+@lru_cache(20_000)
+def of_order(kinds: tuple[int, ...]) -> tuple[Measures, list[tuple[int, int, int]]]:
+    """What is reached within one day and one window, where only the order of what was done matters:
+    the measures; and the steps reached after the first, each with the places in `kinds` of the step
+    before it and of itself."""
+    measures: set[int] = set()
+    for kind in kinds:
+        measures |= _BY_ITSELF.get(kind, _ANY)
+    reached = _places(kinds, _FUNNEL)
+    measures.update(STEP_MEASURES[: len(reached)])
+    for stages, measure in _TO_CART:
+        if len(_places(kinds, stages)) == 2:
+            measures.add(measure)
+    steps = [(step, reached[step - 1], reached[step]) for step in range(1, len(reached))]
+    return frozenset(map(int, measures)), steps
+
+
+def _places(kinds: tuple[int, ...], stages: Mapping[int, int]) -> list[int]:
+    """Where each stage was first reached."""
+    places: list[int] = []
+    for place, kind in enumerate(kinds):
+        if stages.get(kind) == len(places):
+            places.append(place)
+    return places
 
 
 def _attempts(
@@ -139,14 +136,15 @@ def _attempts(
     ordered = sorted((e.at, stages[e.kind], e.day) for e in events if e.kind in stages)
     starts = {day: at for at, stage, day in reversed(ordered) if stage == 0}
     for day, start in starts.items():
-        yield day, _firsts(ordered[bisect_left(ordered, (start, 0, day)) :], day, window)
+        yield day, _firsts(ordered, bisect_left(ordered, (start, 0, day)), day, window)
 
 
-def _firsts(ordered: list[tuple[int, int, int]], day: int, window: int) -> list[int]:
+def _firsts(ordered: list[tuple[int, int, int]], start: int, day: int, window: int) -> list[int]:
     # For each stage, the latest beginning of an attempt that has come so far.
     begun: list[int | None] = [None] * len(STEPS)
     firsts: list[int] = []
-    for at, stage, event_day in ordered:
+    for place in range(start, len(ordered)):
+        at, stage, event_day = ordered[place]
         latest = begun[0]
         if latest is not None and at - latest > window + _FOLD and event_day > day:
             break
@@ -158,36 +156,3 @@ def _firsts(ordered: list[tuple[int, int, int]], day: int, window: int) -> list[
         if len(firsts) == stage:
             firsts.append(at)
     return firsts
-
-
-def _changes(days: _Days) -> Iterator[_Change]:
-    before: dict[int, int] = {}
-    for day, measures in days.items():
-        for measure in measures:
-            yield measure, day, day, 1
-            if measure in before:
-                yield measure, before[measure], day, -1
-            before[measure] = day
-
-
-def _time_changes(times: _Times) -> Iterator[_Change]:
-    """A day's time counts in the ranges in which it is the first day with that step: those which
-    begin after the day before it with that step."""
-    before: dict[int, int] = {}
-    for day, of_steps in times.items():
-        for step, seconds in of_steps.items():
-            for measure in (
-                encode_bucket(step, bucket_of(seconds)),
-                encode_seconds(step, rounded(seconds)),
-            ):
-                yield measure, day, day, 1
-                if step in before:
-                    yield measure, before[step], day, -1
-            before[step] = day
-
-
-def _add(cells: Cells, dimension: Dimension, value: int, changes: Iterable[_Change]) -> None:
-    get = cells.get  # a Counter's own way to a missing cell is slower
-    for measure, previous, day, number in changes:
-        cell = (dimension, measure, value, previous, day)
-        cells[cell] = get(cell, 0) + number

@@ -192,7 +192,5 @@ def count(connection: Connection, progress: Callable[[int], object]) -> None:
 
 def uncounted(connection: Connection) -> int:
     """How many batches are stored and not counted."""
-    row = connection.execute(
-        "SELECT coalesce(sum(cardinality(shop_ids)), 0) FROM unreported_batches"
-    ).fetchone()
+    row = connection.execute("SELECT coalesce(sum(batches), 0) FROM report_news").fetchone()
     return int(row[0]) if row else 0

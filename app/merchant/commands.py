@@ -17,7 +17,7 @@ from app.counts.counting import count_announced
 from app.counts.measures import SIDE_STEPS
 from app.counts.period import Period, Shop, find_shop
 from app.counts.plain import Plain
-from app.counts.rollups import count_new, is_dirty, rebuild, try_lock
+from app.counts.rollups import is_dirty, rebuild, recount_next, try_lock
 from app.health.commands import look
 from app.health.status import Status
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
@@ -126,11 +126,8 @@ def check(domain: str, range_: str, first: datetime | None, last: datetime | Non
     with closing(database(commands.settings())) as connection:
         shop = _find(connection, domain)
         period = _period(shop, range_, first, last)
-        both = None
-        while both is None:
-            while count_new(connection):
-                pass
-            both = _count_both_ways(connection, shop, period)
+        while (both := _count_both_ways(connection, shop, period)) is None:
+            recount_next(connection)
     counted, plain = both
     differing = [name for name, value in plain.items() if counted[name] != value]
     for name in differing:
@@ -153,10 +150,10 @@ def _count_both_ways(
             # What came a moment ago is counted for the comparison alone. It is rolled back, so
             # that no worker has to wait for the plain count.
             with connection.transaction(force_rollback=True):
-                if is_dirty(connection) or not try_lock(connection):
+                if is_dirty(connection, shop.id) or not try_lock(connection, shop.id):
                     time.sleep(_RETRY_PAUSE)
                     return None
-                while count_announced(connection):
+                while count_announced(connection, [shop.id]):
                     pass
                 counted = numbers_of(read_report(connection, shop, period, "product"))
         except SerializationFailure:

@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 from app.counts import reading
 from app.counts.measures import (
     ALL,
+    OTHERS,
     SIDE_MEASURES,
     SIDE_STEPS,
     STEP_MEASURES,
@@ -46,8 +47,8 @@ _BEHIND = timedelta(seconds=30)
 def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
     """Everything of a range. Shares are of 1, or None where there is nothing to divide by."""
     of_visitors = [measure for measure in Measure if measure is not Measure.EVENTS]
-    now, before = reading.visitors(connection, shop, period, of_visitors)
-    days = reading.days(connection, shop, period)
+    now, before, of_days = reading.visitors(connection, shop, period, of_visitors)
+    days = reading.days(connection, shop, period, of_days)
     events_before = reading.events(connection, shop, period.before)
     return {
         "shop": shop.domain,
@@ -79,28 +80,26 @@ def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> di
     The groups beyond the largest are folded into one, whose visitors are added up. A visitor who
     was in two of them counts twice.
     """
-    dimension = BREAKDOWNS[by]
-    sizes, total = reading.largest_groups(connection, shop, period, dimension, GROUPS)
-    all_groups = sizes.pop(ALL, 0)
-    largest = list(sizes)
-    steps = reading.group_steps(connection, shop, period, dimension, [ALL, *largest])
+    found = reading.groups(connection, shop, period, BREAKDOWNS[by])
+    together = found.pop(ALL, None)
+    largest = {value: found[value] for value in list(found)[:GROUPS] if value != OTHERS}
     names: dict[int, str] = dict(
         connection.execute(
-            "SELECT id, value FROM report_values WHERE id = ANY(%s)", [largest]
+            "SELECT id, value FROM report_values WHERE id = ANY(%s)", [list(largest)]
         ).fetchall()
     )
     groups = [
-        {"value": names.get(value, ""), "visitors": sizes[value], "steps": steps[value]}
-        for value in largest
+        {"value": names.get(value, ""), "visitors": group.visitors, "steps": group.steps}
+        for value, group in largest.items()
     ]
     folded = None
-    if total > len(largest):
+    if together and len(found) > len(largest):
         folded = {
-            "groups": total - len(largest),
-            "visitors": all_groups - sum(sizes.values()),
+            "groups": len(found) - len(largest),
+            "visitors": together.visitors - sum(group.visitors for group in largest.values()),
             "steps": [
-                visitors - sum(steps[value][number] for value in largest)
-                for number, visitors in enumerate(steps[ALL])
+                visitors - sum(group.steps[number] for group in largest.values())
+                for number, visitors in enumerate(together.steps)
             ],
         }
     return {"by": by, "groups": groups, "folded": folded}
@@ -115,12 +114,9 @@ def freshness(
     still to store.
     """
     row = connection.execute(
-        "SELECT coalesce(sum((SELECT count(DISTINCT batch_id)"
-        " FROM unnest(shop_ids, batch_ids) AS batch (shop_id, batch_id)"
-        " WHERE shop_id = %(id)s)), 0),"
-        " min(written_at) FILTER (WHERE %(id)s = ANY(shop_ids)),"
-        " EXISTS (SELECT FROM report_dirty WHERE shop_id = %(id)s AND visitor IS NULL)"
-        " FROM unreported_batches",
+        "SELECT coalesce(sum(batches), 0), min(written_at),"
+        " EXISTS (SELECT FROM report_marks WHERE shop_id = %(id)s AND visitor IS NULL)"
+        " FROM report_news WHERE shop_id = %(id)s",
         {"id": shop.id},
     ).fetchone()
     waiting, since, is_recounting = row or (0, None, False)
@@ -137,7 +133,7 @@ def freshness(
 def is_empty(connection: Connection, shop: Shop) -> bool:
     """Whether nothing of the shop was ever counted."""
     row = connection.execute(
-        "SELECT 1 FROM report_cells WHERE shop_id = %s LIMIT 1", [shop.id]
+        "SELECT 1 FROM report_counts WHERE shop_id = %s LIMIT 1", [shop.id]
     ).fetchone()
     return row is None
 

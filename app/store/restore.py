@@ -77,6 +77,7 @@ def restore(
                 f"The schema {schema} is not empty: restore into a fresh one with --schema, or"
                 " replace what is there with --replace."
             )
+        _drop_functions(connection, schema)
         command = [
             str(tool.path), "--file=-", "--no-owner", "--no-privileges", "--no-comments",
             f"--use-list={selected}", str(source),
@@ -149,6 +150,17 @@ def _drop_all(connection: Connection, schema: str) -> None:
         if rows:
             names = sql.SQL(", ").join(sql.Identifier(schema, name) for (name,) in rows)
             connection.execute(sql.SQL("DROP {} {}").format(sql.SQL(kind), names))
+
+
+def _drop_functions(connection: Connection, schema: str) -> None:
+    """Those of our triggers, which stay behind when the tables go."""
+    for (name,) in connection.execute(
+        "SELECT proname FROM pg_proc WHERE proname IN ('report_old_batches', 'report_old_marks')"
+        " AND pronargs = 0"
+        " AND pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)",
+        [schema],
+    ).fetchall():
+        connection.execute(sql.SQL("DROP FUNCTION {}()").format(sql.Identifier(schema, name)))
 
 
 def _renamed(lines: Iterable[bytes], origin: str, schema: str) -> Iterator[bytes]:

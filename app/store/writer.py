@@ -14,8 +14,8 @@ from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
+from app.store.news import write_news
 from app.store.rejected import Rejections
-from app.store.unreported import enqueue_for_reports
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +31,13 @@ _INCOMING = sql.SQL("COPY incoming_events ({}) FROM STDIN").format(_EVENT_COLUMN
 _INSERT_INCOMING = sql.SQL(
     "INSERT INTO events ({columns}) SELECT {columns} FROM incoming_events"
     ' ORDER BY shop_id::text COLLATE "C", occurred_at, insert_key, batch_id'
-    " ON CONFLICT DO NOTHING RETURNING batch_id"
+    " ON CONFLICT DO NOTHING RETURNING batch_id, insert_key"
 ).format(columns=_EVENT_COLUMNS)
 
-# Stores rows of events, and those of the batches that have one; returns how many events were new.
-_Way = Callable[[Connection, dict[int, bytes], list[bytes]], int]
+# A batch with its shop's id, and the lines of its events; in the order of the batches' ids.
+_Batches = dict[int, tuple[int, Batch, Sequence[bytes]]]
+# Stores rows of events, and those of the batches that have one; returns what of them was new.
+_Way = Callable[[Connection, _Batches], _Batches]
 
 
 class Writer:
@@ -68,21 +70,16 @@ class Writer:
             with_events = [batch for batch in batches if batch.events]
             if not with_events:
                 return 0
-            ids = enqueue_for_reports(
-                connection, [(shop_ids[batch.shop], batch) for batch in with_events]
-            )
-            parents: dict[int, bytes] = {}
-            events: list[bytes] = []
-            for batch_id, batch in zip(ids, with_events, strict=True):
-                shop_id = shop_ids[batch.shop]
-                parents[batch_id] = b"%d\t%d\t%b\n" % (shop_id, batch_id, batch.line)
-                events += [b"%d\t%b\t%d\n" % (shop_id, e, batch_id) for e in batch.events]
-            # In one order for all writers, and nearly that of the key.
-            events.sort()
+            ids = _draw_ids(connection, len(with_events))
+            incoming: _Batches = {
+                id_: (shop_ids[batch.shop], batch, batch.events)
+                for id_, batch in zip(ids, with_events, strict=True)
+            }
             started = time.perf_counter()
-            stored = way(connection, parents, events)
+            stored = way(connection, incoming)
             self._on_copy(time.perf_counter() - started)
-            return stored
+            write_news(connection, stored.values())
+            return sum(len(lines) for _, _, lines in stored.values())
 
     @contextmanager
     def _transaction(self, connection: Connection) -> Iterator[None]:
@@ -117,26 +114,52 @@ class Writer:
         return self._shop_ids | found
 
 
-def _copy_all(connection: Connection, parents: dict[int, bytes], events: list[bytes]) -> int:
+def _draw_ids(connection: Connection, number: int) -> list[int]:
+    rows = connection.execute("SELECT nextval('batch_ids') FROM generate_series(1, %s)", [number])
+    return [id_ for (id_,) in rows]
+
+
+def _copy_all(connection: Connection, incoming: _Batches) -> _Batches:
     """UniqueViolation where an event is stored already."""
-    _copy(connection, _EVENTS, events)
-    _copy(connection, _BATCHES, parents.values())
-    return len(events)
+    _copy(connection, _EVENTS, _event_rows(incoming))
+    _copy(connection, _BATCHES, _batch_rows(incoming))
+    return incoming
 
 
-def _write_around_conflicts(
-    connection: Connection, parents: dict[int, bytes], events: list[bytes]
-) -> int:
+def _write_around_conflicts(connection: Connection, incoming: _Batches) -> _Batches:
     connection.execute("CREATE TEMP TABLE incoming_events (LIKE events) ON COMMIT DROP")
-    _copy(connection, _INCOMING, events)
-    stored = connection.execute(_INSERT_INCOMING).fetchall()
-    with_news = {row[0] for row in stored}
-    _copy(connection, _BATCHES, [row for id_, row in parents.items() if id_ in with_news])
+    _copy(connection, _INCOMING, _event_rows(incoming))
+    new = {(id_, key.bytes) for id_, key in connection.execute(_INSERT_INCOMING)}
+    stored: _Batches = {}
+    for id_, (shop_id, batch, _) in incoming.items():
+        keys = zip(batch.events, batch.keys, strict=True)
+        if lines := [line for line, key in keys if (id_, key) in new]:
+            stored[id_] = (shop_id, batch, lines)
+    _copy(connection, _BATCHES, _batch_rows(stored))
     logger.info(
         "some events were stored before",
-        extra={"action": "conflict", "events": len(events), "stored": len(stored)},
+        extra={
+            "action": "conflict",
+            "events": sum(len(batch.events) for _, batch, _ in incoming.values()),
+            "stored": len(new),
+        },
     )
-    return len(stored)
+    return stored
+
+
+def _event_rows(batches: _Batches) -> list[bytes]:
+    """In one order for all writers, and nearly that of the key."""
+    return sorted(
+        b"%d\t%b\t%d\n" % (shop_id, event, id_)
+        for id_, (shop_id, _, events) in batches.items()
+        for event in events
+    )
+
+
+def _batch_rows(batches: _Batches) -> list[bytes]:
+    return [
+        b"%d\t%d\t%b\n" % (shop_id, id_, batch.line) for id_, (shop_id, batch, _) in batches.items()
+    ]
 
 
 def _copy(connection: Connection, statement: sql.Composed, rows: Iterable[bytes]) -> None:

@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 READ_BATCHES = 1_000  # entries to one transaction, of 1 to 50 events each
 READ_BYTES = 4 * 1024 * 1024  # of them, and what is read last: rows are held in several forms
-_MANY = 100  # entries to one transaction, after which there is much to store
-_BUSY_FOR = 10.0  # s, after the last such transaction
 _ROUNDS = 50  # of a backlog, before entries of dead consumers are looked for again
 _PARALLEL = 3  # transactions of a backlog: Postgres has work while one begins or commits
 LINGER = 0.25  # s, for more entries to share the transaction with
@@ -81,12 +79,7 @@ class Consumer:
         self._streams = streams
         self._name = name
         self._reclaimed_at = float("-inf")
-        self._busy_at = float("-inf")
         self._told: set[Form] = set()
-
-    def is_busy(self) -> bool:
-        """Whether there is much to store just now."""
-        return time.monotonic() - self._busy_at < _BUSY_FOR
 
     def join_groups(self) -> None:
         """From the stream's first entry on: a group made at its end would skip what waits."""
@@ -268,8 +261,6 @@ class Consumer:
         self._acknowledge(readable)
 
     def _acknowledge(self, entries: list[Entry]) -> None:
-        if len(entries) >= _MANY:
-            self._busy_at = time.monotonic()
         sizes: defaultdict[str, dict[bytes, int]] = defaultdict(dict)
         for entry in entries:
             sizes[entry.stream][entry.id] = entry.size

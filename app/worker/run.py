@@ -1,5 +1,6 @@
 """The worker's process: `flask worker`."""
 
+import gc
 import logging
 import sys
 from contextlib import suppress
@@ -18,7 +19,7 @@ from app.worker.consuming import Consuming, consumer_name
 from app.worker.duty import Duty
 from app.worker.housekeeping import Housekeeping
 from app.worker.measured import Measured
-from app.worker.reporting import Reporting
+from app.worker.reporting import Recounting, Reporting
 from app.worker.signals import stop_on_signals
 from app.worker.storing import Storing, parse
 from app.worker.upkeep import Retention
@@ -29,12 +30,16 @@ logger = logging.getLogger(__name__)
 # The thread that stores has a reply of Postgres to go on with, many times in a transaction: at
 # Python's 5 ms it would wait for the one that parses as long as for Postgres.
 _SWITCH_INTERVAL = 0.0002  # s
+# Counting makes a hundred thousand tuples at a time and no circles: the collector would look at
+# them again and again.
+_GC_THRESHOLDS = (100_000, 50, 50)
 _JOIN_TIMEOUT = 5.0  # s; what reporting and housekeeping have begun is safe to begin again
 
 
 def run(settings: Settings) -> None:
     """Store what the streams hold until SIGTERM or SIGINT, and keep house beside it."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    gc.set_threshold(*_GC_THRESHOLDS)
     client = worker_client(settings)
     measured = Measured(client, revision=settings.revision)
     storing = Storing(
@@ -52,7 +57,7 @@ def run(settings: Settings) -> None:
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
         measured.reporter.start()
-        threads = [duty.start(stop) for duty in _duties_beside(settings, consumer)]
+        threads = [duty.start(stop) for duty in _duties_beside(settings)]
         Consuming(consumer, client, stop).run(stop)
         with suppress(redis.RedisError):  # then others forget it after an hour
             consumer.leave()
@@ -64,9 +69,10 @@ def run(settings: Settings) -> None:
     client.close()
 
 
-def _duties_beside(settings: Settings, consumer: Consumer) -> list[Duty]:
+def _duties_beside(settings: Settings) -> list[Duty]:
     return [
-        Reporting(lambda: connect(settings.database_url, "reporting"), consumer.is_busy),
+        Reporting(lambda: connect(settings.database_url, "reporting")),
+        Recounting(lambda: connect(settings.database_url, "recounting")),
         Housekeeping(
             lambda: connect(settings.database_url, "housekeeping"),
             Work(Journals.of(settings)),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tests.bench import count as counting
 from tests.bench import growth, report
 from tests.bench.compare import compare, half_load
 from tests.bench.load import LoadError
@@ -99,6 +100,23 @@ def versus_(other, rounds, seconds, data):
     """This checkout beside OTHER (with its own .venv), in turn: web's processor time a batch."""
     with _servers(data) as (servers, folder):
         versus(servers, folder, other, rounds, seconds)
+
+
+@main.command()
+@click.option("--only", multiple=True, type=click.Choice(list(counting.LINES)))
+@click.option("--rebuild-events", default=5_000_000, show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder; a temporary one by default.")
+def count(only, rebuild_events, data):
+    """Storing and counting: what ordinary visits cost, and the most that one caller can cost.
+
+    Takes 5 minutes, and as long again for the rebuild. Figures go to .dev/bench-count.json.
+    """
+    with _servers(data) as (servers, folder):
+        figures = {}
+        for name in only or counting.LINES:
+            more = {"events": rebuild_events} if name == "rebuild" else {}
+            figures[name] = counting.LINES[name](servers, folder, **more)
+    report.save("bench-count.json", figures)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def shop(storefront, start_worker, database):  # noqa: F811
         return [row[0] for row in rows]
 
     def counted():
-        return not database.execute("SELECT 1 FROM unreported_batches LIMIT 1").fetchone()
+        return not database.execute("SELECT 1 FROM report_news LIMIT 1").fetchone()
 
     def wait_for(number, page=None):
         """`page`: its routes and listeners run only while it is waited for."""

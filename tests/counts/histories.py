@@ -29,7 +29,7 @@ def batch(visitor, *events, shop=SHOP, rest=b"{}", **columns):
     return Batch.build(
         shop=shop,
         customer_id=None,
-        received_at=datetime.now(UTC),
+        received_at=max(moment(at) for _, at in events),
         context=Context(columns, rest),
         events=[Event(name, f"id-{next(_ids)}", moment(at), b"{}", b"{}") for name, at in events],
         rejected=[],

@@ -15,7 +15,7 @@ from app.merchant.reports import freshness, report
 from app.store.connections import connect
 from app.worker.reporting import Reporting
 from tests.calls import SHOP
-from tests.counts.histories import BUTTON, NOON, PAGE, batch, count_all, store, visit
+from tests.counts.histories import NOON, count_all, store, visit
 from tests.processes.running import wait_until
 
 ONE_DAY = Period(NOON.date(), NOON.date())
@@ -52,26 +52,6 @@ def test_what_fails_in_the_middle_is_counted_once_by_the_next_try(database, monk
     assert entered(database) == 2
 
 
-def test_events_of_one_batch_that_lie_years_apart_are_counted_without_the_years_between(database):
-    long_ago = NOON - timedelta(days=1000)
-    store(
-        database,
-        batch("a", (PAGE, 0), (BUTTON, 1), (PAGE, long_ago), (PAGE, long_ago + timedelta(hours=3))),
-        visit("b", 1),
-    )
-    [(longest,)] = database.execute(
-        "SELECT max(last - first) FROM unreported_batches,"
-        " unnest(first_at, last_at) AS span (first, last)"
-    )
-    assert longest < timedelta(hours=1)
-    shop = find_shop(database, SHOP)
-    assert freshness(database, shop)["waiting"] == 2
-    count_all(database)
-    counted = report(database, shop, Period(long_ago.date(), NOON.date()), "product")
-    assert sum(day["events"] for day in counted["days"]) == 5
-    assert counted["funnel"][0]["visitors"] == 2
-
-
 def test_two_workers_count_everything_once(database, database_url):
     for number in range(60):
         store(database, visit(f"v{number}", 2), visit(f"v{number}", 1, minutes=30))
@@ -102,26 +82,13 @@ def test_the_workers_thread_counts_and_goes_on_after_a_failure(database, databas
 
     store(database, visit("a", 1))
     stop = threading.Event()
-    thread = Reporting(connect_or_fail, lambda: False).start(stop)
+    thread = Reporting(connect_or_fail).start(stop)
     wait_until(lambda: freshness(database, find_shop(database, SHOP))["waiting"] == 0)
     store(database, visit("b", 1))
     wait_until(lambda: entered(database) == 2)
     stop.set()
     thread.join(5)
     assert not thread.is_alive()
-
-
-def test_counting_waits_for_the_storing_but_not_for_ever(database, database_url, monkeypatch):
-    monkeypatch.setattr("app.worker.reporting.EVERY", 0.05)
-    store(database, visit("a", 1))
-    stop = threading.Event()
-    thread = Reporting(lambda: connect(database_url, "reporting"), lambda: True).start(stop)
-    time.sleep(0.5)
-    assert freshness(database, find_shop(database, SHOP))["waiting"] == 1
-    monkeypatch.setattr("app.worker.reporting._MAY_BE_BEHIND", 0.0)
-    wait_until(lambda: entered(database) == 1)
-    stop.set()
-    thread.join(5)
 
 
 def test_what_waits_to_be_stored_is_not_counted_yet(database):
@@ -142,7 +109,7 @@ def test_what_is_kept_of_visitors_goes_with_the_events_and_the_totals_stay(datab
     assert forget_deleted(database, next_day) == 0  # it is still stored, in the DEFAULT partition
     database.execute("DELETE FROM events WHERE occurred_at < %s", [next_day])
     assert forget_deleted(database, next_day) == 2
-    assert database.execute("SELECT length(events) FROM report_journeys").fetchall() == [(3 * 32,)]
+    assert database.execute("SELECT length(events) FROM report_visitors").fetchall() == [(3 * 29,)]
     assert entered(database) == 2
     store(database, visit("both", 5, minutes=4 * 24 * 60))
     count_all(database)
@@ -186,8 +153,8 @@ def test_a_rebuild_beside_a_worker_waits_for_it(database, database_url):
     shop_id = find_shop(database, SHOP).id
     with connect(database_url, "worker") as worker, connect(database_url, "rebuild") as other:
         with worker.transaction():
-            rollups.try_lock(worker)
-            counting.count_announced(worker)
+            rollups.try_lock(worker, shop_id)
+            counting.count_announced(worker, [shop_id])
             rebuilding = threading.Thread(target=rebuild, args=(other, shop_id))
             rebuilding.start()
             time.sleep(0.3)
@@ -201,20 +168,21 @@ def test_a_recount_whose_snapshot_is_too_old_gives_up_and_is_done_next_time(
     database, database_url, monkeypatch
 ):
     store(database, visit("a", 3), visit("b", 1))
-    rollups.mark_dirty(database, find_shop(database, SHOP).id)
+    shop_id = find_shop(database, SHOP).id
+    rollups.mark_dirty(database, shop_id)
     try_lock = rollups.try_lock
 
-    def lock_late(connection):
+    def lock_late(connection, shop_id):
         connection.execute("SELECT")  # the snapshot
         with connect(database_url, "other") as other, other.transaction():
-            try_lock(other)
-            counting.count_announced(other)
-        return try_lock(connection)
+            try_lock(other, shop_id)
+            counting.count_announced(other, [shop_id])
+        return try_lock(connection, shop_id)
 
     with monkeypatch.context() as late:
         late.setattr(rollups, "try_lock", lock_late)
-        assert not count_new(database)
-    assert rollups.is_dirty(database)
+        assert not rollups.recount_next(database)
+    assert rollups.is_dirty(database, shop_id)
     count_all(database)
     assert entered(database) == 2
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.counts import journeys
+from app.counts.cells import unpack
 from app.counts.measures import SIDE_STEPS
 from app.counts.period import Period, find_shop
 from app.counts.rollups import count_new, mark_dirty, rebuild
@@ -149,9 +150,12 @@ def test_a_rebuild_changes_no_cell(module_database):
 
 
 def cells(database, shop):
-    return database.execute(
-        "SELECT c.dimension, measure, coalesce(v.value, value_id::text), previous, day, number"
-        " FROM report_cells c LEFT JOIN report_values v ON v.id = value_id"
-        " WHERE c.shop_id = %s ORDER BY 1, 2, 3, 4, 5",
-        [shop.id],
-    ).fetchall()
+    """What is counted, with the values' texts instead of their numbers."""
+    texts = dict(database.execute("SELECT id, value FROM report_values").fetchall())
+    return {
+        (dimension, day, texts.get(part, part), texts.get(value, value), measure, previous, number)
+        for dimension, day, part, packed in database.execute(
+            "SELECT dimension, day, part, cells FROM report_counts WHERE shop_id = %s", [shop.id]
+        )
+        for value, measure, previous, number in unpack(packed)
+    }

@@ -171,7 +171,7 @@ def test_an_erased_visitor_leaves_the_numbers_and_the_journeys(database):
         mark_dirty(database, shop.id, ["a"])
     count_all(database)
     assert visitors(report(database, shop, ONE_DAY, "product")) == [1] * 7
-    assert database.execute("SELECT count(*) FROM report_journeys").fetchone() == (1,)
+    assert database.execute("SELECT count(*) FROM report_visitors").fetchone() == (1,)
 
 
 def test_a_rebuild_tells_its_progress(database):

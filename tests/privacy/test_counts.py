@@ -18,7 +18,7 @@ def post(caller, client, **options):
 def journeys(database):
     while count_new(database):
         pass
-    return database.execute("SELECT count(*) FROM report_journeys").fetchone()[0]
+    return database.execute("SELECT count(*) FROM report_visitors").fetchone()[0]
 
 
 def test_a_customer_who_is_erased_is_counted_no_more(caller, database, deliver, work):
@@ -54,7 +54,7 @@ def test_of_a_shop_that_is_erased_no_number_stays(caller, database, deliver, wor
     work()
     assert journeys(database) == 0
     tables = (
-        "report_cells", "report_values", "report_shops", "report_dirty", "unreported_batches"
+        "report_counts", "report_values", "report_shops", "report_marks", "report_news"
     )  # fmt: skip
     for table in tables:
         assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
@@ -75,5 +75,5 @@ def test_of_what_arrives_after_a_shops_erasure_no_number_stays_either(
     database.execute("UPDATE privacy_requests SET due_at = now()")
     work()
     assert journeys(database) == 0
-    for table in ("report_cells", "report_values", "report_shops", "report_dirty"):
+    for table in ("report_counts", "report_values", "report_shops", "report_marks"):
         assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table

@@ -124,7 +124,7 @@ def test_all_of_a_shop_goes_with_a_proof_and_nothing_of_another(
     [proof] = requests(caller)
     assert proof["outcome"] == "done"
     assert proof["erased"] == {
-        "events": 2, "batches": 1, "rejected_events": 1, "waiting_batches": 1
+        "events": 2, "batches": 1, "rejected_events": 1, "waiting_batches": 1, "report_news": 1
     }  # fmt: skip
     assert (proof["subject"], proof["completed_at"] is not None) == (None, True)
     assert not any(SHOP in key.decode() for key in redis_client.scan_iter())

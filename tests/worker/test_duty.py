@@ -8,9 +8,7 @@ import psycopg
 import pytest
 
 from app.store.connections import connect
-from app.worker import reporting as reporting_module
 from app.worker.duty import Duty, OwnConnection
-from app.worker.reporting import Reporting
 
 
 class Stop(threading.Event):
@@ -121,18 +119,3 @@ def test_a_connection_is_kept_and_opened_again_after_it_was_lost(database_url):
         assert own.get().execute("SELECT 1").fetchone() == (1,)
         own.close()
         assert own.get().execute("SELECT 1").fetchone() == (1,)
-
-
-def test_counting_takes_at_most_a_quarter_of_the_time(database_url, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr(reporting_module.time, "monotonic", lambda: clock[0])
-    seconds = iter([0.5, 60.0])
-
-    def count(connection):
-        clock[0] += next(seconds)
-        return True
-
-    monkeypatch.setattr(reporting_module, "count_new", count)
-    with closing(psycopg.connect(database_url)) as connection:
-        reporting = Reporting(lambda: connection, lambda: False)
-        assert [reporting.step(), reporting.step()] == [1.5, 5.0]

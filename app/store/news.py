@@ -1,0 +1,33 @@
+"""What is stored and not yet in the merchants' reports: written with it, in its transaction."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from psycopg import Connection, DataError
+
+from app.batch.batch import Batch
+from app.batch.news import pack
+
+
+def write_news(
+    connection: Connection, stored: Iterable[tuple[int, Batch, Sequence[bytes]]]
+) -> None:
+    """Announce batches, each with its shop's id and those lines of its events that are stored.
+    DataError where Postgres took a line that is none of ours."""
+    by_shop = defaultdict(list)
+    for shop_id, batch, lines in stored:
+        if lines:
+            by_shop[shop_id].append((batch, lines))
+    try:
+        rows = [
+            f"{shop_id}\t{batches}\t{len(packed)}\t\\\\x{packed.hex()}\n"
+            for shop_id, of_shop in by_shop.items()
+            for batches, packed in pack(of_shop)
+        ]
+    except ValueError as error:
+        raise DataError(f"cannot be counted: {error}") from error
+    with (
+        connection.cursor() as cursor,
+        cursor.copy("COPY report_news (shop_id, batches, size, packed) FROM STDIN") as copy,
+    ):
+        copy.write("".join(rows))
