@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from itertools import accumulate
 from pathlib import Path
 
 import coverage
 
+MOST_SECONDS = 150  # of tests for one mutant
 LEFT_OUT = ("tests/browser", "tests/bench", "tests/dev", "tests/campaigns")
 
 
@@ -48,7 +50,8 @@ class Reached:
         return sum(self._seconds[test] for test in tests)
 
     def tests_of(self, mutant):
-        """In the order to run them: those of the mutant's own folder first, module by module."""
+        """In the order to run them: those of the mutant's own folder first, module by module, and
+        as many as take `MOST_SECONDS`."""
         tests = self._reaching(mutant.path, mutant.line)
         own = f"tests/{Path(mutant.path).parts[1]}/"
         modules = defaultdict(list)
@@ -57,7 +60,9 @@ class Reached:
         ordered = sorted(
             modules, key=lambda name: (not name.startswith(own), self.seconds(modules[name]))
         )
-        return [test for module in ordered for test in modules[module]]
+        tests = [test for module in ordered for test in modules[module]]
+        ends = accumulate(self._seconds[test] for test in tests)
+        return [test for test, end in zip(tests, ends, strict=True) if end < MOST_SECONDS]
 
     def _reaching(self, path, line):
         if path.endswith(".lua"):
