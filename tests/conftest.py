@@ -1,6 +1,7 @@
 """Real servers, started once a run; an empty database and an empty Redis for each test."""
 
 import itertools
+import os
 import shutil
 import tempfile
 from contextlib import ExitStack, closing
@@ -23,7 +24,7 @@ from tests.calls import SECRET, Caller
 from tests.draining import drain
 from tests.serving import Client, serving
 
-TEMPLATE = "genlook_template"
+TEMPLATE = f"genlook_template_{os.getpid()}"
 _numbers = itertools.count()
 
 
@@ -37,6 +38,9 @@ def servers_folder():
 
 @pytest.fixture(scope="session")
 def postgres_url(servers_folder):
+    if started := os.environ.get("TESTS_POSTGRES_URL"):  # many short runs after each other
+        yield started
+        return
     with postgres(servers_folder / "postgres") as url:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute("ALTER SYSTEM SET fsync = off")  # a third of the run's time
@@ -154,7 +158,7 @@ def database_in(server_url, name):
 
 
 def _database(postgres_url, template):
-    name = f"test_{next(_numbers)}"
+    name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(

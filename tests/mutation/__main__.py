@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.mutation.mutants import difference, sample
 from tests.mutation.reached import Reached, record
-from tests.mutation.running import copy_of, try_out
+from tests.mutation.running import copy_of, place, try_out
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".mutation"
@@ -35,18 +35,18 @@ def _outcomes(options, known):
     mutants = sample(ROOT, options.seed, options.sample)
     todo = [mutant for mutant in mutants if known.get(str(mutant), {}).get("verdict") not in KILLED]
     reached = Reached(ROOT, FOLDER)
-    trees = queue.Queue()
+    places = queue.Queue()
     with ExitStack() as stack, ThreadPoolExecutor(options.jobs) as threads:
         for _ in range(options.jobs):
-            trees.put(stack.enter_context(copy_of(ROOT)))
+            places.put(stack.enter_context(place(ROOT)))
 
         def run(mutant):
             tests = reached.tests_of(mutant)
-            tree = trees.get()
+            place_ = places.get()
             try:
-                return mutant, try_out(tree, mutant, tests, reached.seconds(tests)), len(tests)
+                return mutant, try_out(place_, mutant, tests, reached.seconds(tests)), len(tests)
             finally:
-                trees.put(tree)
+                places.put(place_)
 
         for mutant, outcome, count in threads.map(run, todo):
             print(

@@ -14,18 +14,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import psycopg
+from psycopg import sql
 
+from app.dev.servers import postgres
 from tests.mutation.mutants import mutated
 
 TEST_TIMEOUT = 60  # s
-START = 60  # s, for the servers
+START = 60  # s
 STOP = 30  # s
 
 
 class Outcome(NamedTuple):
-    verdict: str  # killed, timeout, survived, flaky or unreached
+    verdict: str  # killed, timeout, survived or unreached
     by: str  # the test that failed
     seconds: float
+
+
+class Place(NamedTuple):
+    """Where mutants run one after the other: a copy of the tree, and a server for their tests."""
+
+    tree: Path
+    postgres_url: str
 
 
 @contextmanager
@@ -43,27 +53,38 @@ def copy_of(root):
         yield Path(folder)
 
 
-def try_out(tree, mutant, tests, expected):
-    """Break the copy at `tree`, run `tests` (`expected` seconds long) there, and mend it again.
+@contextmanager
+def place(root):
+    folders = tempfile.TemporaryDirectory(prefix="genlook-tests-")
+    with copy_of(root) as tree, folders as folder, postgres(Path(folder) / "postgres") as url:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute("ALTER SYSTEM SET fsync = off")
+            admin.execute("SELECT pg_reload_conf()")
+        yield Place(tree, url)
 
-    A mutant is killed if a test fails, and fails once more when it runs alone.
+
+def try_out(place, mutant, tests, expected):
+    """Break the copy, run `tests` (`expected` seconds long) there, and mend it again.
+
+    A mutant is killed if a test fails; one of processes, which depend on time, must fail twice.
     """
     if not tests:
         return Outcome("unreached", "", 0.0)
-    before, after = mutated(tree, mutant)
+    path = place.tree / mutant.path
+    before, after = mutated(place.tree, mutant)
     started = time.monotonic()
     try:
-        (tree / mutant.path).write_text(after)
-        failed, by = _run(tree, tests, 3 * expected + START)
-        verdict = "survived" if failed is False else "timeout" if failed is None else "killed"
-        if verdict == "killed" and by in tests and not _run(tree, [by], TEST_TIMEOUT + START)[0]:
-            verdict = "flaky"
+        path.write_text(after)
+        failed, by = _run(place, tests, 3 * expected + START)
+        if failed and by.startswith("tests/processes/"):
+            failed = _run(place, [by], TEST_TIMEOUT + START)[0]
     finally:
-        (tree / mutant.path).write_text(before)
-    return Outcome(verdict, by, time.monotonic() - started)
+        path.write_text(before)
+    verdict = "timeout" if failed is None else "killed" if failed else "survived"
+    return Outcome(verdict, by if failed else "", time.monotonic() - started)
 
 
-def _run(tree, tests, limit):
+def _run(place, tests, limit):
     """Whether a test failed (None: it took too long), and its name."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as wanted, \
             tempfile.TemporaryFile("w+") as output:  # fmt: skip
@@ -74,17 +95,33 @@ def _run(tree, tests, limit):
             [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-rfE",
              "-p", "tests.mutation.chosen", "-p", "no:cacheprovider",
              "--timeout", str(TEST_TIMEOUT), *modules],
-            cwd=tree, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            env=os.environ | {"MUTATION_TESTS": wanted.name, "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=place.tree, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            env=os.environ | {"MUTATION_TESTS": wanted.name, "PYTHONDONTWRITEBYTECODE": "1",
+                              "TESTS_POSTGRES_URL": place.postgres_url},
         )  # fmt: skip
         try:
             code = pytest.wait(limit)
         except subprocess.TimeoutExpired:
             _stop(pytest)
             return None, ""
+        finally:
+            _clear(place.postgres_url)
         output.seek(0)
         failure = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output.read(), re.MULTILINE)
-        return code != 0, failure[1] if failure else f"pytest ended with {code}"
+        name = failure[1] if failure else f"pytest ended with {code}"
+        return code != 0, name if code else ""
+
+
+def _clear(postgres_url):
+    """Drop what the tests made and, broken off, may have left."""
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        for made, drop in (
+            ("SELECT datname FROM pg_database WHERE {}", "DROP DATABASE {} WITH (FORCE)"),
+            ("SELECT rolname FROM pg_roles WHERE {}", "DROP ROLE {}"),
+        ):
+            name = made.split()[1]
+            for (left,) in admin.execute(made.format(f"{name} !~ '^(postgres|pg_|template)'")):
+                admin.execute(sql.SQL(drop).format(sql.Identifier(left)))
 
 
 def _stop(pytest):
