@@ -9,7 +9,8 @@ import time
 import pytest
 
 from tests.calls import PATH, query
-from tests.server.conftest import PLAIN, post
+from tests.server.conftest import PLAIN, QUICK, post
+from tests.serving import serving
 
 SUCCESS = (200, b'{"success":true}')
 
@@ -121,6 +122,17 @@ def test_bodies_without_a_signature_take_no_memory(connect, served):
         for piece in request.body
     ]
     assert sum(map(len, kept)) < 20 * 65536
+
+
+def test_who_sends_on_and_on_after_an_early_reply_is_cut_off(app):
+    with (
+        serving(app, QUICK._replace(lingering=60)) as server,
+        socket.create_connection(server.address, timeout=10) as caller,
+    ):
+        caller.sendall(post(b"", b"Content-Length: 99999999", signed=False, length=False))
+        assert b" 401 " in caller.recv(65_536)
+        with pytest.raises(ConnectionError):
+            caller.sendall(b"a" * 30_000_000)
 
 
 def test_a_signed_body_beyond_its_limit_is_refused_and_not_kept(connect):
