@@ -5,11 +5,14 @@ import logging
 import socket
 import struct
 import time
+from contextlib import closing
 
 import pytest
+from flask import Response
 
 from tests.calls import PATH, query
-from tests.server.conftest import PLAIN, QUICK, post
+from tests.processes.running import wait_until
+from tests.server.conftest import PLAIN, QUICK, Caller, post
 from tests.serving import serving
 
 SUCCESS = (200, b'{"success":true}')
@@ -350,3 +353,34 @@ def test_stopping_closes_idle_connections_and_finishes_what_has_begun(connect, s
     received = half.rest()
     assert received.startswith(b"HTTP/1.1 200 ")
     assert b"Connection: close" in received
+
+
+def test_a_reply_that_fails_in_the_middle_does_not_look_whole(app, caplog):
+    def pieces():
+        yield b"one"
+        raise ZeroDivisionError
+
+    app.add_url_rule("/breaks", "breaks", lambda: Response(pieces()))
+    with serving(app, QUICK) as server, closing(Caller(server).socket) as caller:
+        caller.sendall(b"GET /breaks HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := caller.recv(65_536):
+                received += piece
+    assert b"3\r\none\r\n" in received
+    assert not received.endswith(b"0\r\n\r\n")
+    assert "broken_off" in [getattr(record, "action", "") for record in caplog.records]
+
+
+def test_in_the_end_whatever_is_open_is_aborted(served, connect):
+    callers = [connect(), connect()]
+    callers[0].send(post(PLAIN % 1))
+    callers[0].replies(1)
+    callers[1].send(b"POST /half HTTP/1.1\r\n")
+    assert served.is_busy
+    began = time.monotonic()
+    served.loop.call_soon_threadsafe(served.abort)
+    for caller in callers:
+        assert caller.rest() in (b"", b"<reset>")
+    assert time.monotonic() - began < QUICK.head
+    wait_until(lambda: not served.is_busy)
