@@ -102,6 +102,8 @@ def _is_nothing(node):
     while parent := node.parent:
         if parent.type == "annassign" and parent.children[1] is node:
             return True
+        if parent.type == "parameters" and node.type == "operator":  # the star before keywords
+            return True
         if parent.type in ("tfpdef", "param") and node.type != "operator":
             return (
                 parent.type == "tfpdef"
