@@ -10,7 +10,7 @@ from app.batch.batch import Batch, Context, Rejected
 from app.rejected.replay import find, replay
 from app.store import rejected as store
 from app.store.writer import Writer
-from tests.calls import SHOP, body
+from tests.calls import SHOP, body, event
 
 NOW = datetime.now(UTC)
 
@@ -86,3 +86,30 @@ def test_a_replay_that_cannot_take_it_out_of_the_list_stores_nothing(database, w
     assert [reason for _, reason in replay(database, writer, find(database))] == [None]
     assert database.execute("SELECT count(*) FROM events").fetchone() == (1,)
     assert find(database) == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ("{", "The body is not valid JSON"),
+        (json.dumps(body(event(timestamp=1, event=2))), "event must be a string; timestamp must "),
+        (json.dumps({"events": [event()]}), "context is required"),
+    ],
+)
+def test_what_stays_stays_with_all_that_is_wrong_with_it(database, writer, payload, reason):
+    writer.write(database, [batch("VALIDATION_FAILED", payload=payload)])
+    [(rejection, told)] = replay(database, writer, find(database))
+    assert told.startswith(reason)
+    assert [one.id for one in find(database)] == [rejection.id]
+
+
+def test_they_are_found_by_what_they_have_in_common_the_newest_first(database, writer):
+    for minutes, (code, shop) in enumerate((("A", SHOP), ("B", SHOP), ("A", "b.myshopify.com"))):
+        at = NOW + timedelta(minutes=minutes)
+        writer.write(database, [batch(code, shop=shop, at=at)])
+    assert [one.id for one in find(database)] == [3, 2, 1]
+    assert [one.id for one in find(database, limit=2)] == [3, 2]
+    assert [one.id for one in find(database, code="A")] == [3, 1]
+    assert [one.id for one in find(database, shop=SHOP)] == [2, 1]
+    assert [one.id for one in find(database, shop=SHOP, code="A", id_=1)] == [1]
+    assert find(database, shop=SHOP, id_=3) == []
