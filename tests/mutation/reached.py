@@ -12,6 +12,7 @@ from pathlib import Path
 
 import coverage
 
+_OF_THE_WHOLE = re.compile(r"tests/test_(readmes|routes)\.py")
 MOST_SECONDS = 60  # of tests for one mutant
 LEFT_OUT = ("tests/browser", "tests/bench", "tests/dev", "tests/campaigns")
 
@@ -57,9 +58,8 @@ class Reached:
         modules = defaultdict(list)
         for test in sorted(tests & self._seconds.keys(), key=self._seconds.get):
             modules[test.partition("::")[0]].append(test)
-        ordered = sorted(
-            modules, key=lambda name: (not name.startswith(own), self.seconds(modules[name]))
-        )
+        near = {name for name in modules if name.startswith(own) or _OF_THE_WHOLE.match(name)}
+        ordered = sorted(modules, key=lambda name: (name not in near, self.seconds(modules[name])))
         tests = [test for module in ordered for test in modules[module]]
         ends = accumulate(self._seconds[test] for test in tests)
         return [test for test, end in zip(tests, ends, strict=True) if end < MOST_SECONDS]
@@ -72,11 +72,13 @@ class Reached:
         inside, statement = self._statement(path, line)
         if inside:
             return set().union(*(self._of_line(path, number) for number in statement))
-        # At import only: whoever uses the name that is made here, and whoever uses the file.
+        # At import only: whoever uses the name that is made here, whoever uses the file, and the
+        # tests of the whole.
         made = re.match(
             r"\s*(?:class |def |async def )?(\w+)", self._source(path)[statement[0] - 1]
         )
-        return self._of_file(path) | (self._users(made[1]) if made else set())
+        whole = {test for test in self._seconds if _OF_THE_WHOLE.match(test)}
+        return whole | self._of_file(path) | (self._users(made[1]) if made else set())
 
     def _users(self, name):
         word = re.compile(rf"\b{name}\b")
