@@ -25,7 +25,7 @@ def damaged(*ids, **options):
     return bad
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 5])
+@pytest.mark.parametrize("number", [1, 4])
 def test_one_event_that_cannot_be_stored_costs_no_other(store, database, number):
     others = [f"id-{n}" for n in range(number)]
     assert store(batch("x", "y"), damaged("bad", *others), batch("z")) == number + 3

@@ -38,7 +38,7 @@ def move_around(database):
         database.execute(f"UPDATE {table} SET shop_id = shop_id WHERE {key} IN ({half})")
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("number", [0, 2, 3, 4])
 def test_every_event_is_in_one_window(given, database, monkeypatch, number):
     monkeypatch.setattr(walks, "WINDOW_ROWS", 2)
     given(3, shop=OTHER)
@@ -54,7 +54,7 @@ def test_every_event_is_in_one_window(given, database, monkeypatch, number):
     assert len(found) == len(set(found)) == number
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("number", [0, 2, 3, 4])
 def test_every_batch_is_in_one_window(given, database, monkeypatch, number):
     monkeypatch.setattr(walks, "WINDOW_ROWS", 2)
     given(1, 1, shop=OTHER)
@@ -69,7 +69,7 @@ def test_every_batch_is_in_one_window(given, database, monkeypatch, number):
     assert [count for _, _, count in windows] == [2] * (number // 2) + [1] * (number % 2)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("number", [0, 2, 3, 4])
 def test_what_is_deleted_goes_in_steps_and_all_of_it(given, database, monkeypatch, number):
     monkeypatch.setattr(walks, "STEP_ROWS", 2)
     given(1, shop=OTHER)
@@ -105,7 +105,7 @@ def test_what_is_changed_goes_in_steps_and_all_of_it(given, database, monkeypatc
     assert (changed, max(steps)) == (4, 2)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("number", [0, 2, 3, 4])
 def test_a_list_is_cut_into_parts_without_a_loss(monkeypatch, number):
     monkeypatch.setattr(walks, "STEP_ROWS", 2)
     parts = list(walks.steps(list(range(number))))
