@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.privacy import erasure, requests, scope, search_rejected
+from app.privacy import erasure, requests, scope, search_rejected, waiting
 from app.privacy.search import find, find_late, find_late_of_shop
 from app.privacy.subject import Subject
 from app.privacy.waiting import Journals
@@ -221,6 +221,21 @@ def test_what_waits_is_counted_by_whom_it_is_of_and_when_it_came(caller, databas
     assert counted(datetime(2020, 1, 1, tzinfo=UTC)) == (0, 0)
     assert journals.last_received(SHOP) > datetime.now(UTC) - timedelta(minutes=5)
     assert journals.last_received("c.myshopify.com") is None
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_of_what_waits_every_page_is_read(caller, calling, journals, monkeypatch, number):
+    monkeypatch.setattr(waiting, "_ENTRIES_AT_ONCE", 2)
+    away = {"redis_url": "redis://127.0.0.1:1", "database_url": "postgresql://127.0.0.1:1/x"}
+    offline = calling(**away)
+    for turn in range(number):
+        caller.post(body(event()))
+        offline.post(body(event()))
+        caller.post(body(event()), shop=f"shop-{turn}.myshopify.com")
+    assert len(list(journals.batches(SHOP))) == 2 * number
+    assert journals.remove(SHOP, lambda batch: True) == 2 * number
+    assert list(journals.batches(SHOP)) == []
+    assert len(list(journals.batches("shop-0.myshopify.com"))) == 1
 
 
 def test_a_user_agent_is_left_out_of_a_body_that_could_not_be_used(calling):
