@@ -97,3 +97,14 @@ pieces = st.sampled_from(
 def test_what_is_wrong_is_refused_and_raises_nothing(data, at, removed, piece, split):
     data = data[:at] + piece + data[at + removed :]
     assert read(data) == read(data[:split], data[split:])
+
+
+def test_a_fault_in_a_body_is_that_requests_and_not_of_one_that_waits_before_it():
+    requests = deque()
+    reader = RequestReader(requests)
+    reader.feed(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+    reader.feed(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    reader.feed(b"no number\r\n")
+    waiting, faulty = requests
+    assert (waiting.refused, waiting.keep_alive) == (None, True)
+    assert (faulty.refused.status, faulty.keep_alive) == (400, False)

@@ -41,6 +41,21 @@ def test_nothing_is_prepared_on_the_server_and_each_statement_commits_itself(dat
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
+def test_a_server_that_is_gone_without_a_word_is_noticed_within_a_minute(database_url):
+    with closing(connect(database_url, "tests")) as connection:
+        told = connection.info.get_parameters()
+    idle, interval, count = (
+        int(told[f"keepalives_{name}"]) for name in ("idle", "interval", "count")
+    )
+    assert 0 < idle + interval * count <= 60
+
+
+def test_a_stored_number_is_read_as_one_in_a_body_is(database_url):
+    with closing(connect(database_url, "tests")) as connection:
+        read = connection.execute("SELECT '[18446744073709551616, 1, 1.5]'::jsonb").fetchone()[0]
+    assert [type(number) for number in read] == [float, int, float]
+
+
 def test_requests_share_few_connections_and_wait_for_one_only_a_moment(database_url):
     with request_pool(database_url) as pool:
         taken = [pool.getconn() for _ in range(connections.REQUEST_POOL_SIZE)]
