@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -28,7 +29,7 @@ from tests.calls import SECRET, Caller
 from tests.draining import drain
 from tests.serving import Client, serving
 
-TEMPLATE = "genlook_template"
+TEMPLATE = f"genlook_template_{os.getpid()}"
 _numbers = itertools.count()
 
 
@@ -53,6 +54,9 @@ def servers_folder():
 
 @pytest.fixture(scope="session")
 def postgres_url(servers_folder):
+    if started := os.environ.get("TESTS_POSTGRES_URL"):  # many short runs after each other
+        yield started
+        return
     with postgres(servers_folder / "postgres") as url:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute("ALTER SYSTEM SET fsync = off")  # a third of the run's time
@@ -194,7 +198,7 @@ def database_in(server_url, name):
 
 
 def _database(postgres_url, template):
-    name = f"test_{next(_numbers)}"
+    name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(

@@ -52,3 +52,11 @@ def test_a_success_has_them_too(guarded):
     assert reply.status_code == 200
     assert HEADERS.items() <= dict(reply.headers).items()
     assert SECRET not in str(reply.headers)
+
+
+def test_what_a_route_takes_is_told_to_nobody(guarded):
+    app = guarded._client.application
+    for path in {rule.build({}, append_unknown=False)[1] for rule, _ in routes(app)}:
+        reply = guarded._client.open(path, method="OPTIONS")
+        assert reply.status_code in (404, 405), path
+        assert "OPTIONS" not in reply.headers.get("Allow", "")

@@ -1,7 +1,10 @@
 """/readyz, /metrics and `flask status` on real servers that are there or away."""
 
+from dataclasses import replace
+
 import pytest
 
+from app.health.status import Status
 from tests.calls import body, event
 from tests.draining import drain
 from tests.processes.running import flask
@@ -53,6 +56,25 @@ def test_it_is_not_ready_only_where_no_batch_could_be_taken(calling, away, word)
     reply = caller.post(body())
     assert (reply.json.get("code") == "NOT_STORED") is (word == "unavailable")
     assert "127.0.0.1" not in caller.get("/readyz").text
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "can_take"),
+    [
+        ("auto", {"redis": "up", "redis_is_persistent": True}, True),
+        ("auto", {"redis": "up", "redis_is_persistent": False}, False),
+        ("auto", {"redis": "up"}, False),
+        ("auto", {"redis": "down", "redis_is_persistent": True}, False),
+        ("stream", {"redis": "up", "redis_is_persistent": False}, True),
+        ("stream", {"redis": "down"}, False),
+        ("store", {"redis": "up", "redis_is_persistent": True}, False),
+        ("store", {"postgres": "up"}, True),
+        ("store", {"spool_has_room": True}, True),
+    ],
+)
+def test_a_journal_counts_only_where_the_intake_would_ask_it(mode, state, can_take):
+    nothing = Status(redis="down", postgres="down", spool_has_room=False)
+    assert replace(nothing, **state).can_take(mode) is can_take
 
 
 def test_what_waits_in_the_spool_is_told(calling):

@@ -10,6 +10,7 @@ import pytest
 from app.dev.servers import VALKEY_CONFIG
 from tests.calls import body, event
 from tests.draining import drain
+from tests.processes.running import wait_until
 
 SUCCESS = b'{"success":true}'
 NO_POSTGRES = "postgresql://127.0.0.1:1/nowhere"
@@ -164,3 +165,22 @@ def test_a_claim_is_let_go_of_where_the_store_fails(calling, redis_client):
     batch = body()
     calling(intake="store", database_url=NO_POSTGRES, spool_dir=NO_FOLDER).post(batch)
     assert redis_client.keys("{t0}:claim:*") == []
+
+
+def test_that_a_journal_fails_and_works_again_is_said_once_with_its_name(
+    calling, redis_client, caplog
+):
+    caller = calling(intake="stream")
+    redis_client.set("{t0}:stream", "not a stream")
+    caller.post(body())
+    caller.post(body())
+    redis_client.delete("{t0}:stream")
+
+    def said():
+        caller.post(body())
+        told = [(getattr(one, "action", ""), getattr(one, "journal", "")) for one in caplog.records]
+        return [pair for pair in told if pair[0].startswith("journal_")]
+
+    with caplog.at_level("INFO"):
+        wait_until(lambda: ("journal_back", "stream") in said())
+        assert said()[:2] == [("journal_paused", "stream"), ("journal_back", "stream")]

@@ -75,3 +75,24 @@ def test_servers_that_both_hang_cost_less_than_a_second_and_a_half(calling, blac
     took, reply = seconds(lambda: caller.post(body()))
     assert reply.data == SUCCESS  # from the spool
     assert took < 1.5
+
+
+@pytest.fixture
+def noting(database):
+    """Notes the time limit under which each batch is written."""
+    database.execute(
+        "CREATE TABLE noted (seconds text);"
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO noted VALUES (current_setting('statement_timeout')); RETURN NULL; END $$;"
+        "CREATE TRIGGER note AFTER INSERT ON batches EXECUTE FUNCTION note()"
+    )
+    yield lambda: [row[0] for row in database.execute("SELECT seconds FROM noted")]
+    database.execute("DROP FUNCTION note CASCADE; DROP TABLE noted")
+
+
+def test_a_server_ends_by_itself_what_nobody_waits_for(calling, caller, noting):
+    """A request's statement after two seconds, a worker's after a minute."""
+    calling(intake="store").post(body())
+    caller.post(body())
+    caller.rows()
+    assert noting() == ["2s", "1min"]

@@ -77,6 +77,13 @@ def test_each_table_has_a_csv(merchant, history, table):
     assert {len(line) for line in lines} == {len(head)}
 
 
+def test_a_download_is_named_after_the_shop_the_day_and_what_is_in_it(merchant, history):
+    for path, name in (("table.csv", "funnel.csv"), ("events", "events.csv")):
+        reply = merchant(f"/app/api/{path}", range="7")
+        expected = f'attachment; filename="a-shop-{TODAY.isoformat()}-{name}"'
+        assert reply.headers["Content-Disposition"] == expected
+
+
 def test_a_spreadsheet_does_not_run_what_a_shopper_sent(merchant, history):
     table = rows(merchant("/app/api/table.csv", table="breakdown"))
     assert {"'=p", "q"} <= {row[0] for row in table}

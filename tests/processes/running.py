@@ -18,6 +18,8 @@ from tests.calls import SECRET
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+# Which test reaches which line of these processes too (tests/mutation).
+RECORDED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE", "PYTEST_CURRENT_TEST")
 
 
 def environment(settings, **variables):
@@ -28,6 +30,7 @@ def environment(settings, **variables):
         "SHOPIFY_API_SECRET": SECRET,
         "SPOOL_DIR": settings.spool_dir,
         "WEB_CONCURRENCY": "2",
+        **{name: os.environ[name] for name in RECORDED if name in os.environ},
         **variables,
     }
 

@@ -78,6 +78,7 @@ def test_the_status_and_the_check_have_a_form_for_programs(settings):
     status = flask(settings, "status", "--json")
     told = json.loads(status.stdout)
     assert status.returncode == 0
+    assert status.stdout.startswith('{\n  "can_take"')  # people read it too
     assert set(told) == {
         "can_take", "postgres", "redis", "redis_is_persistent", "redis_risk", "redis_is_full",
         "backlog", "spool", "spool_has_room", "worker_seen_seconds", "consumers", "newer_batches",

@@ -5,12 +5,14 @@ import logging
 import socket
 import struct
 import time
+from contextlib import closing
 
 import pytest
+from flask import Response
 
 from tests.calls import PATH, query
 from tests.processes.running import wait_until
-from tests.server.conftest import PLAIN, QUICK, post
+from tests.server.conftest import PLAIN, QUICK, Caller, post
 from tests.serving import serving
 
 SUCCESS = (200, b'{"success":true}')
@@ -106,6 +108,17 @@ def test_what_is_sent_after_an_early_reply_is_thrown_away_and_the_reply_arrives(
     assert received.startswith(b"HTTP/1.1 401 ")
     assert b"Connection: close" in received
     assert b"<reset>" not in received
+
+
+def test_who_sends_on_and_on_after_an_early_reply_is_cut_off(app):
+    with (
+        serving(app, QUICK._replace(lingering=60)) as server,
+        socket.create_connection(server.address, timeout=10) as caller,
+    ):
+        caller.sendall(post(b"", b"Content-Length: 99999999", signed=False, length=False))
+        assert b" 401 " in caller.recv(65_536)
+        with pytest.raises(ConnectionError):
+            caller.sendall(b"a" * 30_000_000)
 
 
 def test_a_signed_body_beyond_its_limit_is_refused_and_not_kept(connect):
@@ -335,3 +348,34 @@ def test_stopping_closes_idle_connections_and_finishes_what_has_begun(connect, s
     received = half.rest()
     assert received.startswith(b"HTTP/1.1 200 ")
     assert b"Connection: close" in received
+
+
+def test_a_reply_that_fails_in_the_middle_does_not_look_whole(app, caplog):
+    def pieces():
+        yield b"one"
+        raise ZeroDivisionError
+
+    app.add_url_rule("/breaks", "breaks", lambda: Response(pieces()))
+    with serving(app, QUICK) as server, closing(Caller(server).socket) as caller:
+        caller.sendall(b"GET /breaks HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := caller.recv(65_536):
+                received += piece
+    assert b"3\r\none\r\n" in received
+    assert not received.endswith(b"0\r\n\r\n")
+    assert "broken_off" in [getattr(record, "action", "") for record in caplog.records]
+
+
+def test_in_the_end_whatever_is_open_is_aborted(served, connect):
+    callers = [connect(), connect()]
+    callers[0].send(post(PLAIN % 1))
+    callers[0].replies(1)
+    callers[1].send(b"POST /half HTTP/1.1\r\n")
+    assert served.is_busy
+    began = time.monotonic()
+    served.loop.call_soon_threadsafe(served.abort)
+    for caller in callers:
+        assert caller.rest() in (b"", b"<reset>")
+    assert time.monotonic() - began < QUICK.head
+    wait_until(lambda: not served.is_busy)

@@ -111,3 +111,14 @@ def test_a_body_in_tiny_pieces_takes_no_more_memory_than_another():
     tracemalloc.stop()
     assert requests[0].size == 200_000
     assert held < 2 * requests[0].size
+
+
+def test_a_fault_in_a_body_is_that_requests_and_not_of_one_that_waits_before_it():
+    requests = deque()
+    reader = RequestReader(requests)
+    reader.feed(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+    reader.feed(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    reader.feed(b"no number\r\n")
+    waiting, faulty = requests
+    assert (waiting.refused, waiting.keep_alive) == (None, True)
+    assert (faulty.refused.status, faulty.keep_alive) == (400, False)

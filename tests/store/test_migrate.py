@@ -7,7 +7,8 @@ import pytest
 
 from app.store import migrate
 from app.store.connections import connect
-from app.store.partitions import create_partitions
+from app.store.partitions import _LOCK, create_partitions
+from tests.processes.running import wait_until
 
 TODAY = date(2026, 11, 23)
 ALL = sorted(file.stem for file in Path(migrate.__file__).with_name("migrations").glob("*.sql"))
@@ -76,9 +77,41 @@ def test_partitions_are_made_around_today_over_the_turn_of_a_year(empty):
     assert create_partitions(empty, date(2026, 12, 31)) == ["events_2027_03"]
 
 
+def test_of_two_processes_that_make_the_same_partitions_one_has_made_them(
+    empty, empty_database_url
+):
+    migrate.upgrade(empty)
+    made = []
+
+    def make():
+        with connect(empty_database_url, "tests") as connection:
+            made.append(create_partitions(connection, TODAY))
+
+    def waits():
+        return empty.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        ).fetchone()[0]
+
+    empty.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+    slower = threading.Thread(target=make)
+    slower.start()
+    wait_until(waits)
+    assert len(create_partitions(empty, TODAY)) == 5
+    empty.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+    slower.join()
+    assert made == [[]]
+
+
 def test_rows_that_came_before_their_partition_move_into_it(empty):
     migrate.upgrade(empty)
-    for day in (datetime(2026, 11, 1, tzinfo=UTC), datetime(2024, 1, 15, tzinfo=UTC)):
+    days = (
+        datetime(2026, 9, 30, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2026, 11, 1, tzinfo=UTC),
+        datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2027, 3, 1, tzinfo=UTC),
+        datetime(2024, 1, 15, tzinfo=UTC),
+    )
+    for day in days:
         empty.execute(
             "INSERT INTO events (shop_id, occurred_at, insert_key, batch_id, event, insert_id)"
             " VALUES (1, %s, gen_random_uuid(), 1, 'a:b', 'x')",
@@ -86,7 +119,7 @@ def test_rows_that_came_before_their_partition_move_into_it(empty):
         )
     create_partitions(empty, TODAY)
     rows = empty.execute("SELECT tableoid::regclass::text FROM events ORDER BY 1").fetchall()
-    assert rows == [("events_2026_11",), ("events_default",)]
+    assert rows == [("events_2026_11",)] * 2 + [("events_default",)] * 3
 
 
 def test_a_busy_default_partition_is_left_for_the_next_time(empty, empty_database_url, monkeypatch):

@@ -95,6 +95,43 @@ def test_writers_with_the_same_events_in_another_order_do_not_lock_each_other_ou
     assert number_of(database, "events") == sum(stored) + 1
 
 
+def test_writers_of_the_same_new_events_do_not_lock_each_other_out(database_url, database, writer):
+    """Each row takes a while, so both are at it at once."""
+    database.execute(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END $$;"
+        "CREATE TRIGGER dawdle BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION dawdle()"
+    )
+    writer.write(database, [batch("before")])  # knows the shop now
+    stored = []
+
+    def write(*ids):
+        with connect(database_url, "tests") as connection:
+            stored.append(writer.write(connection, [batch(id_) for id_ in ids]))
+
+    try:
+        threads = [threading.Thread(target=write, args=ids) for ids in (("a", "b"), ("b", "a"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        database.execute("DROP FUNCTION dawdle CASCADE")
+    assert sorted(stored) == [0, 2]
+
+
+def test_a_statement_that_takes_too_long_is_ended_and_no_other_is_bound_by_its_limit(
+    database_url, database
+):
+    with connect(database_url, "tests") as other, other.transaction():
+        other.execute("LOCK TABLE batches")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            Writer(statement_timeout=50).write(database, [batch("a")])
+    Writer(statement_timeout=10_000).write(database, [batch("a")])
+    assert database.execute("SHOW statement_timeout").fetchone() == ("0",)
+    assert number_of(database, "events") == 1
+
+
 def test_writing_leaves_no_temporary_table_behind(database, writer):
     for _ in range(3):
         writer.write(database, [batch("a")])

@@ -99,6 +99,13 @@ def test_a_gzip_bomb_is_stopped_while_unpacking():
     assert peak < 4 * BODY_LIMIT
 
 
+def test_gzip_in_sixteen_members_is_the_most_that_is_unpacked():
+    members = [gzip.compress(b"[1")] + [gzip.compress(b",1") for _ in range(14)]
+    assert len(decode_body(b"".join([*members, gzip.compress(b"]")]), "gzip")) == 15
+    refusal = refused(b"".join([*members, gzip.compress(b",1"), gzip.compress(b"]")]), "gzip")
+    assert refusal == (400, "MALFORMED_JSON")
+
+
 def test_a_chain_of_empty_gzip_members_is_refused():
     assert refused(gzip.compress(b"") * 20_000, "gzip")[1] == "MALFORMED_JSON"
 

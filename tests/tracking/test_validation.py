@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.tracking.schemas import CATALOGUE
+from app.tracking.validation import validate
 from tests.calls import body, event
 
 
@@ -202,3 +203,13 @@ def test_a_correction_never_leads_out_of_the_calendar(caller):
     first, last = caller.rows()
     assert first["occurred_at"] == datetime.min.replace(tzinfo=UTC)
     assert last["occurred_at"] == last["received_at"]
+
+
+def test_of_what_is_rejected_256_kib_are_kept():
+    kept = [
+        validate(b"{" + b"a" * 300_000, "").rejected[0].payload,
+        validate(json.dumps(body({"event": "a" * 300_000})).encode(), "").rejected[0].payload,
+    ]
+    assert [len(payload) for payload in kept] == [256 * 1024] * 2
+    short = b"{" + b"a" * (256 * 1024 - 1)
+    assert validate(short, "").rejected[0].payload == short.decode()

@@ -1,0 +1,56 @@
+"""The plain count is right too where two wrongs could agree."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.counts.period import Period, find_shop
+from app.merchant.commands import numbers_of, plain_numbers
+from app.merchant.reports import report
+from tests.calls import SHOP
+from tests.counts.histories import (
+    CART_ADD,
+    FUNNEL,
+    NOON,
+    PAGE,
+    UPLOAD,
+    batch,
+    count_all,
+    store,
+    visit,
+)
+
+DAY = 24 * 60
+PERIOD = Period(NOON.date(), NOON.date() + timedelta(days=4))
+
+
+@pytest.fixture
+def counted(database):
+    def counted(*batches):
+        store(database, *batches)
+        count_all(database)
+        shop = find_shop(database, SHOP)
+        plain = plain_numbers(database, shop, PERIOD)
+        assert numbers_of(report(database, shop, PERIOD, "product")) == plain
+        return plain
+
+    return counted
+
+
+def test_who_comes_on_several_days_is_one_visitor(counted):
+    plain = counted(*(visit("a", 7, minutes=day * DAY) for day in range(3)))
+    assert [visitors for visitors, _ in plain["funnel"]] == [1] * 7
+
+
+def test_who_adds_to_the_cart_on_several_days_without_a_result_is_one_visitor(counted):
+    bought = [batch("a", (PAGE, day * DAY), (CART_ADD, day * DAY + 1)) for day in range(3)]
+    plain = counted(*bought, visit("b", 1))
+    assert list(plain["uplift"]) == [0, 0, 2, 1]
+
+
+def test_who_leaves_out_a_step_has_not_done_the_next(counted):
+    plain = counted(
+        batch("a", (PAGE, 0), (UPLOAD, 1)),
+        batch("b", *[(name, n) for n, name in enumerate(FUNNEL) if n != 3]),
+    )
+    assert [visitors for visitors, _ in plain["funnel"]] == [2, 1, 1, 0, 0, 0, 0]

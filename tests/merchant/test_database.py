@@ -1,0 +1,78 @@
+"""The reports' connections."""
+
+import threading
+from contextlib import closing, suppress
+
+import psycopg
+import pytest
+
+from app.merchant import database as module
+from app.merchant.database import Busy, Database
+from tests.calls import SHOP
+
+
+@pytest.fixture
+def reports(database_url):
+    with closing(Database(database_url)) as reports:
+        yield reports
+
+
+def shops(connection):
+    return connection.execute("SELECT count(*) FROM shops").fetchone()[0]
+
+
+def add_shop(connection, domain=SHOP):
+    connection.execute("INSERT INTO shops (domain) VALUES (%s)", [domain])
+
+
+@pytest.mark.parametrize("way", ["reading", "writing"])
+def test_what_takes_too_long_is_ended_and_the_connection_used_again(reports, monkeypatch, way):
+    monkeypatch.setattr(module, "READ_TIMEOUT", 50)
+    with pytest.raises(psycopg.errors.QueryCanceled), getattr(reports, way)() as connection:
+        connection.execute("SELECT pg_sleep(5)")
+    with getattr(reports, way)() as connection:
+        assert shops(connection) == 0
+
+
+@pytest.mark.parametrize("way", ["reading", "exporting"])
+def test_all_that_is_read_is_of_one_moment_and_nothing_is_written(reports, database, way):
+    with getattr(reports, way)() as connection:
+        assert shops(connection) == 0
+        add_shop(database)
+        assert shops(connection) == 0
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            add_shop(connection, "b.myshopify.com")
+    assert shops(database) == 1
+
+
+def test_what_is_written_is_all_there_or_not_at_all(reports, database):
+    with reports.writing() as connection:
+        add_shop(connection)
+    with suppress(ZeroDivisionError), reports.writing() as connection:
+        add_shop(connection, "b.myshopify.com")
+        raise ZeroDivisionError
+    assert shops(database) == 1
+
+
+def test_one_export_runs_at_a_time_and_the_next_waits_a_moment(reports, monkeypatch):
+    monkeypatch.setattr(module, "_EXPORT_WAIT", 0.05)
+    with reports.exporting(), pytest.raises(Busy), reports.exporting():
+        pass
+    monkeypatch.setattr(module, "_EXPORT_WAIT", 5)
+    ended = []
+
+    def second():
+        with reports.exporting():
+            ended.append(True)
+
+    with suppress(ZeroDivisionError), reports.exporting():
+        thread = threading.Thread(target=second)
+        thread.start()
+        raise ZeroDivisionError
+    thread.join(5)
+    assert ended
+
+
+def test_an_export_has_no_limit_of_time(reports):
+    with reports.exporting() as connection:
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)

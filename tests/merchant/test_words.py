@@ -1,0 +1,165 @@
+"""Numbers, days and drawings as a merchant sees them."""
+
+import re
+from datetime import date, timedelta
+
+import pytest
+
+from app.counts.period import LONGEST
+from app.merchant import charts, words
+from app.merchant.ranges import read_by, read_period
+from app.merchant.tables import as_csv, as_ndjson
+from app.merchant.uplift import Group, Uplift
+from app.replies import Refusal
+
+TODAY = date(2026, 3, 31)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "–"), (0, "0 s"), (59, "59 s"), (60, "1 min"), (125, "2 min 5 s"),
+     (599, "9 min 59 s"), (601, "10 min"), (3_599, "59 min"), (3_600, "1 h"), (3_659, "1 h"),
+     (3_660, "1 h 1 min"), (12_000, "3 h 20 min"), (90_000, "25 h")],
+)  # fmt: skip
+def test_a_time_is_told_in_its_two_largest_units(seconds, shown):
+    assert words.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "percent", "points"),
+    [(None, "–", "–"), (0, "0.0 %", "+0.0 points"), (0.1234, "12.3 %", "+12.3 points"),
+     (1, "100.0 %", "+100.0 points")],
+)  # fmt: skip
+def test_shares_are_told_of_a_hundred(share, percent, points):
+    assert (words.percent(share), words.points(share)) == (percent, points)
+
+
+def test_what_is_less_has_a_minus_sign_and_no_hyphen():
+    assert words.points(-0.051) == "−5.1 points"
+    assert words.change(50, 2_000) == "−98 % from 2,000 in the period before"
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "shown"),
+    [(5, 0, "none in the period before"), (3, 2, "+50 % from 2 in the period before"),
+     (2, 2, "+0 % from 2 in the period before")],
+)  # fmt: skip
+def test_a_change_is_told_against_the_period_before(now, before, shown):
+    assert words.change(now, before) == shown
+
+
+def test_a_window_is_told_in_hours_or_as_a_week():
+    shown = [words.window(hours) for hours in (1, 24, 72, 168)]
+    assert shown == ["1 hour", "24 hours", "72 hours", "7 days"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        ({}, TODAY - timedelta(days=27), TODAY),
+        ({"range": "today"}, TODAY, TODAY),
+        ({"range": "7"}, TODAY - timedelta(days=6), TODAY),
+        ({"range": "90"}, TODAY - timedelta(days=89), TODAY),
+        ({"from": "2026-03-01"}, date(2026, 3, 1), TODAY),
+        ({"from": "2026-03-31"}, TODAY, TODAY),
+        ({"from": "1900-01-01", "to": "1900-01-01"}, date(1900, 1, 1), date(1900, 1, 1)),
+        ({"from": "9989-12-31", "to": "9989-12-31"}, date(9989, 12, 31), date(9989, 12, 31)),
+    ],
+)
+def test_both_ends_of_a_range_are_in_it(asked, first, last):
+    period = read_period(asked, TODAY)
+    assert (period.first, period.last) == (first, last)
+
+
+def test_a_range_has_a_longest():
+    first = TODAY - timedelta(days=LONGEST - 1)
+    assert read_period({"from": first.isoformat()}, TODAY).first == first
+    with pytest.raises(Refusal, match="must not exceed"):
+        read_period({"from": (first - timedelta(days=1)).isoformat()}, TODAY)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"range": "8"}, {"to": "2026-03-01"}, {"from": "2026-04-01"}, {"from": "20260301"},
+     {"from": "2026-W10-1"}, {"from": "1899-12-31", "to": "1899-12-31"},
+     {"from": "9990-01-01", "to": "9990-01-01"}],
+)  # fmt: skip
+def test_a_range_that_cannot_be_is_refused_by_name(asked):
+    with pytest.raises(Refusal) as refused:
+        read_period(asked, TODAY)
+    assert (refused.value.status, refused.value.code) == (400, "VALIDATION_FAILED")
+    assert refused.value.details[0]["path"] in {*asked, "from", "to"}
+    assert str(refused.value) == refused.value.message
+
+
+def test_groups_are_by_product_where_nothing_else_is_asked():
+    assert (read_by({}), read_by({"by": "device"})) == ("product", "device")
+    with pytest.raises(Refusal):
+        read_by({"by": "shoe size"})
+
+
+@pytest.mark.parametrize(
+    ("number", "top"),
+    [(0, 4), (4, 4), (5, 5), (9, 9), (10, 10), (11, 15), (15, 15), (16, 20), (99, 100),
+     (100, 100), (101, 150), (4_321, 4_500), (1_000_000, 1_000_000)],
+)  # fmt: skip
+def test_an_axis_ends_a_little_above_the_largest_number(number, top):
+    assert charts.ceiling(number) == top
+
+
+def points(drawing):
+    return re.search(r'class="stroke" points="([^"]*)"', drawing)[1]
+
+
+def spots(drawing):
+    found = re.findall(r'class="spot" x="([^"]*)" y="0" width="([^"]*)"', drawing)
+    return [tuple(map(float, spot)) for spot in found]
+
+
+def test_a_line_goes_from_side_to_side_and_from_the_ground_up():
+    drawing = charts.line([0, 2, 4], ["a", "b", "<c>"], 'A "title"')
+    assert points(drawing) == "0.0,150.0 300.0,75.0 600.0,0.0"
+    assert 'points="0,150 0.0,150.0 300.0,75.0 600.0,0.0 600,150"' in drawing
+    assert spots(drawing) == [(-150, 300), (150, 300), (450, 300)]
+    assert re.findall(r"<title>(.*?)</title>", drawing) == ["a: 0", "b: 2", "&lt;c&gt;: 4"]
+    assert re.findall(r'y1="([^"]*)" y2="([^"]*)"', drawing) == [
+        ("0", "0"), ("75.0", "75.0"), ("150", "150")
+    ]  # fmt: skip
+    assert 'aria-label="A &quot;title&quot;"' in drawing
+
+
+def test_a_line_of_one_day_is_level_and_one_of_none_is_no_fault():
+    assert points(charts.line([2], ["a"], "")) == "0.0,75.0 600,75.0"
+    assert points(charts.line([], [], "")) == ""
+
+
+def test_long_tables_come_in_pieces_and_whole():
+    table = [("n", "text"), *((number, "x" * 50) for number in range(2_000))]
+    pieces = list(as_csv(table))
+    assert len(pieces) > 2
+    assert all(len(piece) < 33_000 for piece in pieces)
+    lines = "".join(pieces).splitlines()
+    assert len(lines) == 2_001
+    assert (lines[0], lines[-1]) == ("n,text", "1999," + "x" * 50)
+    pieces = list(as_ndjson(table))
+    assert [piece.count(b"\n") for piece in pieces] == [100] * 20 + [0]
+    assert b"".join(pieces).splitlines()[1] == b'{"n":1,"text":"%b"}' % (b"x" * 50)
+    assert list(as_ndjson([])) == [b""]
+
+
+def test_an_interval_stays_between_all_and_none():
+    low, high = Uplift(Group(30, 30), Group(30, 0)).interval
+    assert (round(low, 4), high) == (0.8395, 1.0)
+    low, high = Uplift(Group(40, 0), Group(40, 40)).interval
+    assert (low, round(high, 4)) == (-1.0, -0.8761)
+
+
+def test_with_few_visitors_there_is_no_verdict():
+    wait = "Too few visitors"
+    assert wait in Uplift(Group(29, 29), Group(1_000, 0)).words
+    assert wait in Uplift(Group(1_000, 1_000), Group(29, 0)).words
+    assert wait not in Uplift(Group(30, 30), Group(30, 0)).words
+    empty = Uplift(Group(0, 0), Group(100, 5))
+    assert (empty.difference, empty.interval) == (None, None)
+    assert wait in empty.words
+    assert Uplift(Group(50, 20), Group(50, 5)).difference == pytest.approx(0.3)
