@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from app.counts.period import Period, find_shop
+from app.counts.rollups import mark_dirty
 from app.merchant.commands import numbers_of, plain_numbers
 from app.merchant.reports import report
 from tests.calls import SHOP
@@ -54,3 +55,13 @@ def test_who_leaves_out_a_step_has_not_done_the_next(counted):
         batch("b", *[(name, n) for n, name in enumerate(FUNNEL) if n != 3]),
     )
     assert [visitors for visitors, _ in plain["funnel"]] == [2, 1, 1, 0, 0, 0, 0]
+
+
+def test_of_a_visitor_of_whom_a_part_was_erased_the_rest_is_counted(database, counted):
+    counted(visit("a", 3), visit("a", 2, minutes=DAY), visit("b", 1))
+    first = "(SELECT min(id) FROM batches)"
+    database.execute(f"DELETE FROM events WHERE batch_id = {first}")
+    database.execute(f"DELETE FROM batches WHERE id = {first}")
+    mark_dirty(database, find_shop(database, SHOP).id, {"a"})
+    plain = counted(visit("c", 1))
+    assert [visitors for visitors, _ in plain["funnel"]] == [3, 1, 0, 0, 0, 0, 0]
