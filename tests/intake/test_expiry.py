@@ -14,7 +14,7 @@ HOUR = 60 * 60
 # Seconds, by the second part of a key's name; the lowest is what it must be remembered for.
 LIFETIMES = {
     "counts": (7 * 24 * HOUR, 9 * 24 * HOUR),
-    "rate": (60, 2 * 60),
+    "rates": (60, 2 * 60),
     "seen": (48 * HOUR - 60, 73 * HOUR),
     "claim": (0, 60),
     "spool": (30 * 60, HOUR),
@@ -24,7 +24,7 @@ LIFETIMES = {
 
 def lifetimes(client):
     """By key, of what is not bounded by itself: a name more each day would be too much."""
-    kept = {"{t0}:stream", "{t0}:counts:total"}
+    kept = {"{t0}:stream", "{t0}:stream:size", "{t0}:counts:total"}
     found = {key.decode(): client.ttl(key) for key in client.scan_iter()}
     return {key: seconds for key, seconds in found.items() if key not in kept}
 
@@ -43,8 +43,8 @@ def test_what_a_batch_leaves_in_redis_expires(calling, redis_client, intake):
         caller.post(batch)
     caller.extensions["intake"].report()
     found = lifetimes(redis_client)
-    assert {key.split(":")[1] for key in found} == {"counts", "rate", "seen"}
-    assert len(found) == 4  # of the shop and of the visitor
+    assert {key.split(":")[1] for key in found} == {"counts", "rates", "seen"}
+    assert len(found) == 5  # of the shop, its rejected events, and the visitor
     check(found)
 
 

@@ -29,7 +29,7 @@ def seconds_behind(shown):
 
 
 def test_the_numbers_are_as_fresh_as_what_waits_longest_to_be_counted(database, shop):
-    database.execute("UPDATE unreported_batches SET written_at = now() - interval '100 s'")
+    database.execute("UPDATE report_news SET written_at = now() - interval '100 s'")
     assert 99 < seconds_behind(freshness(database, shop)) < 130
     assert 299 < seconds_behind(freshness(database, shop, oldest_waiting=300.0)) < 330
     assert 99 < seconds_behind(freshness(database, shop, oldest_waiting=10.0)) < 130

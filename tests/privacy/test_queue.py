@@ -88,7 +88,7 @@ def test_what_fails_waits_ever_longer_up_to_ten_minutes(asked, database):
     request = requests.take_due(database, id_)
     pauses = []
     for _ in range(13):
-        requests.failed(database, request)
+        requests.failed(database, request, "away", heals=True)
         pauses.append(round(column(database, id_, "extract(epoch FROM due_at - now())")))
     assert pauses[:4] == [1, 2, 4, 8]
     assert pauses[-3:] == [600, 600, 600]
@@ -123,7 +123,7 @@ def test_a_closed_one_is_never_due_and_holds_no_trace(asked, database):
     request = requests.take_due(database, id_)
     requests.remember(database, request, request.who, request.who.fingerprints())
     assert column(database, id_, "traces")
-    requests.failed(database, request)
+    requests.failed(database, request, "away", heals=True)
     requests.close(database, request)
     for name, value in (("due_at", None), ("traces", None), ("attempts", 0)):
         assert column(database, id_, name) == value

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.intake import backlog
 from app.privacy import erasure, requests, scope, search_rejected, waiting
 from app.privacy.search import find, find_late, find_late_of_shop
 from app.privacy.subject import Subject
@@ -149,7 +150,7 @@ def test_of_a_shop_all_of_before_goes_and_all_of_after_stays(caller, database, s
     went = {table: sum(n for name, n in deleted if name == table) for table, _ in deleted}
     assert went == {"events": 4, "batches": 2, "rejected_events": 2}
     assert len(caller.rows()) == 3
-    assert database.execute("SELECT shop_id, visitor FROM report_dirty").fetchall() != []
+    assert database.execute("SELECT shop_id, visitor FROM report_marks").fetchall() != []
     erasure.erase_shop(database, SHOP, 1, LATER, silent)
     assert len(caller.rows()) == 1
     assert len(caller.rows("batches", "id")) == 1
@@ -225,7 +226,8 @@ def test_what_waits_is_counted_by_whom_it_is_of_and_when_it_came(caller, databas
 
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_of_what_waits_every_page_is_read(caller, calling, journals, monkeypatch, number):
-    monkeypatch.setattr(waiting, "_ENTRIES_AT_ONCE", 2)
+    monkeypatch.setattr(waiting, "_SPOOLED_AT_ONCE", 2)
+    monkeypatch.setattr(backlog, "_MANY", 2)
     away = {"redis_url": "redis://127.0.0.1:1", "database_url": "postgresql://127.0.0.1:1/x"}
     offline = calling(**away)
     for turn in range(number):
