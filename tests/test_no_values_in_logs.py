@@ -224,10 +224,11 @@ def test_an_erasure_by_hand(calling, refusing, said, settings, monkeypatch):
     assert MARK not in said()
 
 
-def test_the_reports(calling, refusing, said, settings):
+def test_the_reports(calling, refusing, said, settings, monkeypatch):
+    monkeypatch.setattr("app.worker.reporting._TOGETHER", 0.0)
     post(calling(intake="store"), marked(event="product_page:page_view"))
     code = refusing("report_values")
-    Reporting(lambda: connect(settings.database_url, "reporting"), lambda: False).run(Stop(4))
+    Reporting(lambda: connect(settings.database_url, "reporting")).run(Stop(4))
     text = said()
     assert MARK not in text
     assert code in text
@@ -259,7 +260,7 @@ def parse_first(settings):
     stream = keys.stream(0)
     with worker_client(settings) as client:
         [(id_, fields)] = client.xrange(stream)
-    return parse(Entry(stream, id_, fields))
+    return parse(Entry(stream, id_, fields, 0))
 
 
 def test_an_error_that_led_to_another_is_not_quoted_either(lines):
