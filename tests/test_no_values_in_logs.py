@@ -34,6 +34,8 @@ from tests.calls import SHOP, body, event
 from tests.intake.test_spool import AWAY
 from tests.processes.running import environment
 
+pytestmark = pytest.mark.slow
+
 MARK = "mark-4711"
 CONTEXT = {"genlook_client_id": f"client-{MARK}", "$session_id": f"session-{MARK}"}
 

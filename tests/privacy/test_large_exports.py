@@ -15,6 +15,8 @@ from tests.calls import CONTEXT, SHOP, body, event
 from tests.privacy.bodies import redaction
 from tests.privacy.test_requests import exported, requests
 
+pytestmark = pytest.mark.slow
+
 MB = 1024 * 1024
 
 
