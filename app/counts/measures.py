@@ -80,7 +80,6 @@ STEP_MEASURES = (
     Measure.CART_ADDED,
 )
 SIDE_MEASURES = (Measure.SHARED, Measure.DOWNLOADED, Measure.EMAIL_COLLECTED)
-GROUP_MEASURES = frozenset({Measure.VISITORS, *STEP_MEASURES})  # all that a breakdown shows
 
 
 class Event(NamedTuple):

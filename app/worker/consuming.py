@@ -1,17 +1,15 @@
 """The worker's first duty: storing what the streams hold."""
 
 import os
-import socket
 import threading
 
 import psycopg
 from redis import Redis, RedisError
 
 from app.intake.redis_client import warn_about_eviction
+from app.metrics.process import HOST
 from app.worker.consumer import Consumer
 from app.worker.duty import Duty
-
-_HOST = os.environ.get("DYNO") or socket.gethostname()
 
 
 class Consuming(Duty):
@@ -43,13 +41,13 @@ class Consuming(Duty):
 
 def consumer_name() -> str:
     """Of this process, among the consumers of a stream."""
-    return f"{_HOST}-{os.getpid()}"
+    return f"{HOST}-{os.getpid()}"
 
 
 def _is_dead_predecessor(name: str) -> bool:
     """Whether a consumer was a process of this machine that has ended."""
     host, _, pid = name.rpartition("-")
-    return host == _HOST and pid.isdigit() and not _is_alive(int(pid))
+    return host == HOST and pid.isdigit() and not _is_alive(int(pid))
 
 
 def _is_alive(pid: int) -> bool:
