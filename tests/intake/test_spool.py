@@ -46,6 +46,7 @@ def drainer(spool, folder, taken):
     return Drainer(spool, folder, lambda batch: taken.append(batch) or True)
 
 
+@pytest.mark.slow
 def test_batches_come_back_in_order_of_arrival(spool, drainer, taken):
     sent = [submission(f"id-{number}", rejected=number % 2) for number in range(250)]
     for one in sent:
@@ -89,6 +90,7 @@ def test_one_process_of_a_machine_drains_at_a_time(spool, folder, drainer):
     assert drained == [0]
 
 
+@pytest.mark.slow
 def test_the_file_is_bounded_and_what_is_given_back_makes_room(folder, drainer, spool):
     fits = 0
     with suppress(sqlite3.OperationalError):
