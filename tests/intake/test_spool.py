@@ -57,6 +57,20 @@ def test_batches_come_back_in_order_of_arrival(spool, drainer, taken):
     assert spool.backlog() == (0, None)
 
 
+def test_what_is_read_at_once_is_bounded_in_bytes(folder, taken):
+    with closing(Spool(folder, max_bytes=2**25)) as spool:
+        sent = [
+            submission(f"id-{number}", properties=b'{"x":"%b"}' % (b"x" * 2**20))
+            for number in range(12)
+        ]
+        for one in sent:
+            spool.append(one)
+        read = spool.oldest(100)
+        assert 1 <= len(read) <= 5
+        assert Drainer(spool, folder, lambda batch: taken.append(batch) or True).drain() == 12
+    assert [one.to_entry() for one in taken] == [one.batch.to_entry() for one in sent]
+
+
 def test_batches_outlive_the_process(spool, folder, drainer, taken):
     spool.append(submission("a"))
     another = Spool(folder, max_bytes=2**20)
