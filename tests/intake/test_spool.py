@@ -304,3 +304,15 @@ def test_a_batch_of_a_newer_release_stays_in_the_spool_and_others_leave_it(
     monkeypatch.setattr(batch_module, "FORM", form._replace(batch_columns=form.batch_columns + 1))
     assert Drainer(spool, folder, take).drain() == 1
     assert taken[-1].line.endswith(b"\tmore")
+
+
+def test_a_process_that_ends_reports_what_its_last_drain_counted(spool, folder):
+    counted, reported = [], []
+    drainer = Drainer(
+        spool, folder, lambda batch: counted.append(batch) or True,
+        lambda: reported.append(len(counted)),
+    )  # fmt: skip
+    spool.append(submission("a"))
+    drainer.start()
+    drainer.stop()
+    assert reported[-1] == 1
