@@ -10,7 +10,7 @@ from app.counts import calendar, journeys
 from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
 from app.counts.journeys import Journey, Visitor
-from app.counts.measures import KINDS, LATE, OTHER_KIND, Event
+from app.counts.measures import Event, kind_of
 from app.counts.period import Preferences, read_preferences
 from app.counts.stored import Numbering, Texts
 from app.counts.tally import Tally
@@ -31,9 +31,6 @@ _TAKE = """
     DELETE FROM report_news USING taken
     WHERE report_news.shop_id = taken.shop_id AND report_news.id = taken.id
     RETURNING report_news.shop_id, packed"""
-
-_KINDS: dict[str | None, int] = {None: LATE}
-_KINDS.update(KINDS)
 
 # Events with the same values, which have no numbers yet: the values, times and kinds.
 _Raw = tuple[Texts, list[int], list[int]]
@@ -87,7 +84,7 @@ def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
 
 
 def _raw(news: News) -> Iterable[_Raw]:
-    kinds = [_KINDS.get(name, OTHER_KIND) for name in news.names]
+    kinds = [kind_of(name) for name in news.names]
     rest = news.version, news.device, news.language
     if isinstance(news.product, str):
         return (((news.product, *rest), news.times, kinds),)

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from app.counts.dimensions import VISITOR
+from app.batch.visitor import VISITOR
 from app.counts.rollups import mark_dirty
 from app.privacy.search import EventKey, Found
 from app.store.walks import Progress, delete_in_steps, event_windows, partitions, steps
