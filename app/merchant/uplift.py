@@ -81,7 +81,7 @@ class Uplift:
             return (
                 "No clear difference. The interval includes zero, so chance alone could explain it."
             )
-        return f"{verdict} than those who saw the product page only. {CAVEAT}"
+        return f"{verdict} than those who saw the product page only."
 
 
 def boundary(information: float) -> float:

@@ -36,7 +36,7 @@ def test_the_terminal_shows_what_the_page_shows(flask, database):
     lines = [" ".join(line.split()) for line in shown.output.splitlines()]
     assert "Product page viewed 3 100.0 % – 1 1 min" in lines
     assert "Button clicked 2 66.7 % 66.7 % 1 1 min" in lines
-    assert "Added to cart 1 33.3 % 100.0 % – –" in lines
+    assert "Added in the widget 1 33.3 % 100.0 % – –" in lines
 
 
 def test_the_terminal_tells_what_is_not_in_the_numbers(flask, caller, database):
@@ -84,7 +84,7 @@ def test_the_check_is_right_beside_a_worker_that_counts(flask, database, databas
     counts_now.wait()
     checked = flask("check", "--shop", SHOP, "--from", DAY, "--to", DAY)
     working.join()
-    assert checked.output == "5 groups of numbers are equal.\n"
+    assert checked.output == "7 groups of numbers are equal.\n"
     assert has_counted.is_set()
 
 
