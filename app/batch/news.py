@@ -13,6 +13,10 @@ import orjson
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
 from app.batch.visitor import NOBODYS, WIDGET, is_nobodys, visitor_of
 
+# Of what is counted of an event, and who a visitor is. With another one each shop is counted again
+# (app.counts.rollups), which takes a migration such as 0031.
+DEFINITION = 2
+
 # What happened longer before it was received counts as an event only.
 LATEST = timedelta(days=1461)
 _LATEST = LATEST // timedelta(microseconds=1)

@@ -29,7 +29,7 @@ _VALUES_OF: list[Callable[[Event], int]] = [
 _Same = tuple[int, ...]  # what short visits have in common: the day, and the four values
 _Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
 _LARGE = 200_000  # numbers, of some 200 bytes each
-_EVER, _NEVER = -(2**31), 2**31  # days
+EVER, _NEVER = -(2**31), 2**31 - 1  # days
 
 
 class Tally:
@@ -57,13 +57,23 @@ class Tally:
         for day, number in Counter(days).items():
             self._events[shop_id, day] -= number
 
-    def add(self, shop_id: int, events: Sequence[Event], window: int, by: int = 1) -> None:
-        """One visitor, in the order of time; not their events as such. `by` -1 takes them away."""
-        if not self._add_visit(shop_id, events, window, by):
-            groups, times = _outcome(events, window, None)
-            for (dimension, value), days in groups.items():
-                self._add_days(shop_id, dimension, value, days, by, _EVER)
-            self._add_times(shop_id, times, by, _EVER)
+    def add(
+        self,
+        shop_id: int,
+        events: Sequence[Event],
+        window: int,
+        by: int = 1,
+        *,
+        since: int = EVER,
+    ) -> None:
+        """One visitor, in the order of time; not their events as such. `by` -1 takes them away.
+        Nothing is added to days before `since`."""
+        if since == EVER and self._add_visit(shop_id, events, window, by):
+            return
+        groups, times = _outcome(events, window, None)
+        for (dimension, value), days in groups.items():
+            self._add_days(shop_id, dimension, value, days, by, since)
+        self._add_times(shop_id, times, by, since)
 
     def change(
         self,

@@ -125,6 +125,7 @@ def freshness(
     row = connection.execute(
         "SELECT coalesce(sum(batches), 0), min(written_at),"
         " EXISTS (SELECT FROM report_marks WHERE shop_id = %(id)s AND visitor IS NULL)"
+        " OR EXISTS (SELECT FROM report_outdated WHERE shop_id = %(id)s)"
         " FROM report_news WHERE shop_id = %(id)s",
         {"id": shop.id},
     ).fetchone()
@@ -137,6 +138,14 @@ def freshness(
         "is_behind": bool(waiting) or now - until > _BEHIND,
         "is_recounting": is_recounting,
     }
+
+
+def kept_before(connection: Connection, shop: Shop) -> str | None:
+    """The day before which a changed setting changes nothing, because events were deleted."""
+    row = connection.execute(
+        "SELECT date '1970-01-01' + before FROM report_kept WHERE shop_id = %s", [shop.id]
+    ).fetchone()
+    return row[0].isoformat() if row else None
 
 
 def is_empty(connection: Connection, shop: Shop) -> bool:
