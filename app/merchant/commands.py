@@ -24,7 +24,7 @@ from app.health.status import Status
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
 from app.merchant.reports import BREAKDOWNS, freshness
 from app.merchant.reports import report as read_report
-from app.merchant.words import NOTHING, duration, percent, points
+from app.merchant.words import NOTHING, duration, percent, points, waiting
 from app.replies import Refusal
 from app.store.commands import database
 from config.causes import cause
@@ -64,7 +64,9 @@ def funnel(
     click.echo(f"{domain}  {period.first} to {period.last}, days in {shop.time_zone}")
     _echo_freshness(fresh, status)
     _echo_funnel(shown["funnel"])
-    _echo_uplift(shown["uplift"])
+    if shown["waiting"]:
+        click.echo(waiting(shown["waiting"], shop.window_hours))
+    _echo_uplift(shown["uplift"], shop.window_hours)
     for step in shown["side_steps"]:
         click.echo(f"{step['name']:<22}{step['visitors']:>10,}")
     click.echo(f"\nBy {by}")
@@ -264,16 +266,19 @@ def _echo_funnel(steps: list[dict[str, Any]]) -> None:
         )
 
 
-def _echo_uplift(uplift: dict[str, Any]) -> None:
+def _echo_uplift(uplift: dict[str, Any], hours: int) -> None:
     tried, others = uplift["tried"], uplift["others"]
     click.echo(
         f"\nAdded to cart: {percent(tried['rate'])} of {tried['visitors']:,} who saw a result,"
         f" {percent(others['rate'])} of {others['visitors']:,} who saw the product page only"
     )
-    if uplift["difference"] is not None:
+    if uplift["low"] is not None:
         interval = f"{points(uplift['low'])} to {points(uplift['high'])}"
         click.echo(f"Difference: {points(uplift['difference'])}, 95 % interval {interval}")
-    click.echo(f"{uplift['words']}\n")
+    click.echo(f"{uplift['words']}\n{uplift['caveat']}")
+    if uplift["waiting"]:
+        click.echo(waiting(uplift["waiting"], hours))
+    click.echo()
 
 
 def _echo_group(name: str, group: dict[str, Any]) -> None:

@@ -54,6 +54,7 @@ def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[
         "shop": shop.domain,
         "time_zone": shop.time_zone,
         "window_hours": shop.window_hours,
+        "kept_before": kept_before(connection, shop),
         "period": _days_of(period),
         "before": {
             **_days_of(moments.before),
