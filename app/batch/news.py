@@ -11,12 +11,18 @@ from typing import NamedTuple
 import orjson
 
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
+from app.batch.visitor import NOBODYS, WIDGET, is_nobodys, visitor_of
+
+# Of what is counted of an event, and who a visitor is. With another one each shop is counted again
+# (app.counts.rollups), which takes a migration such as 0031.
+DEFINITION = 2
 
 # What happened longer before it was received counts as an event only.
 LATEST = timedelta(days=1461)
 _LATEST = LATEST // timedelta(microseconds=1)
 
-MOST_TEXT = 200  # characters of a product or a version
+WITHOUT_WIDGET = "-"  # before the name of an event on a page that had no widget
+_MOST_TEXT = 200  # characters of a product or a version
 _MOST_LANGUAGE = 16
 _MOST_EVENTS = 1_000  # in one pack
 _RECEIVED, _CLIENT, _SESSION, _PRODUCT, _VERSION, _CONTEXT, _DEVICE = map(
@@ -26,6 +32,10 @@ _RECEIVED, _CLIENT, _SESSION, _PRODUCT, _VERSION, _CONTEXT, _DEVICE = map(
 )  # fmt: skip
 _AT, _NAME, _PROPERTIES = map(EVENT_COLUMNS.index, ("occurred_at", "event", "properties"))
 _LANGUAGE = '"$browser_language"'
+_NUMBER = re.compile(r"\d{1,20}", re.ASCII)
+_FIRST_PART = re.compile(r"[^-_.@]*")
+_MARKS = tuple(f'"{name}"'.encode() for name in NOBODYS)
+_IS_WITHOUT_WIDGET = f'"{WIDGET}":false'
 _ESCAPED = re.compile(r"\\(.)")
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 
@@ -37,8 +47,8 @@ class Pack(NamedTuple):
 
 class News(NamedTuple):
     """Of one batch: its visitor, version, device and language, '' where nothing was sent; and of
-    each event the time in microseconds of Unix time, the name (None where it came too late), and
-    the product. `product` is that of all events, or a list with each event's."""
+    each event the time in microseconds of Unix time, the name (None where it counts as an event
+    only), and the product. `product` is that of all events, or a list with each event's."""
 
     visitor: str
     version: str
@@ -82,17 +92,23 @@ def _minute(text: str) -> int:
 
 
 def product_of(value: object) -> str:
-    """What an event's own `product_id` says."""
+    """What a `product_id` says, "" where it says nothing; a bare number is Shopify's own id."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    is_one = isinstance(value, str | int | float) and not isinstance(value, bool)
-    return str(value)[:MOST_TEXT] if is_one else ""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return ""
+    text = str(value)[:_MOST_TEXT]
+    return f"gid://shopify/Product/{text}" if _NUMBER.fullmatch(text) else text
+
+
+def version_of(text: str) -> str:
+    return text[:_MOST_TEXT]
 
 
 @lru_cache(1000)
 def language_of(text: str) -> str:
-    """`en` of `en-US`."""
-    return text.partition("-")[0].lower()[:_MOST_LANGUAGE]
+    """`en` of `en-US`, `en_US` and `en.UTF-8`."""
+    return _FIRST_PART.match(text.lower())[0][:_MOST_LANGUAGE]  # type: ignore[index]
 
 
 def _news(line: bytes, lines: Sequence[bytes]) -> News:
@@ -105,12 +121,21 @@ def _news(line: bytes, lines: Sequence[bytes]) -> News:
     if any(not event.startswith(received[:4].encode()) for event in lines):
         oldest = microseconds(received) - _LATEST
         names = [name if at >= oldest else None for name, at in zip(names, times, strict=True)]
-    product: str | list[str] = _text(cells[_PRODUCT])[:MOST_TEXT]
+    device, context = _text(cells[_DEVICE]), cells[_CONTEXT]
+    if device == "bot" or _is_nobodys(context):
+        names = [None] * len(names)
+    names = [
+        None if _is_marked(event[-1]) and _is_nobodys(_properties(event[-1])) else name
+        for name, event in zip(names, events, strict=True)
+    ]
+    if _IS_WITHOUT_WIDGET in context and orjson.loads(_unescaped(context)).get(WIDGET) is False:
+        names = [name and WITHOUT_WIDGET + name for name in names]
+    product: str | list[str] = product_of(_text(cells[_PRODUCT]))
     return News(
-        _text(cells[_CLIENT]) or _text(cells[_SESSION]),
-        _text(cells[_VERSION])[:MOST_TEXT],
-        _text(cells[_DEVICE]),
-        language_of(_language(cells[_CONTEXT])),
+        visitor_of(_text(cells[_CLIENT]), _text(cells[_SESSION])) or "",
+        version_of(_text(cells[_VERSION])),
+        device,
+        language_of(_language(context)),
         product or [_own_product(event[-1]) for event in events],
         times,
         names,
@@ -137,11 +162,24 @@ def _language(context: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _own_product(cells: bytes) -> str:
+def _is_marked(cells: bytes) -> bool:
+    return _MARKS[0] in cells or _MARKS[1] in cells
+
+
+def _is_nobodys(cell: str) -> bool:
+    """Of a context or of properties."""
+    return _is_marked(cell.encode()) and is_nobodys(orjson.loads(_unescaped(cell)))
+
+
+def _properties(cells: bytes) -> str:
     """From an event's cells behind its name."""
+    return cells.split(b"\t")[_PROPERTIES - _NAME - 1].decode()
+
+
+def _own_product(cells: bytes) -> str:
     if b'"product_id"' not in cells:
         return ""
-    properties = cells.split(b"\t")[_PROPERTIES - _NAME - 1].decode()
+    properties = _properties(cells)
     if properties == r"\N":
         return ""
     return product_of(orjson.loads(_unescaped(properties)).get("product_id"))

@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import Connection
 
-from app.batch.news import News, unpack
+from app.batch.news import DEFINITION, News, unpack
 from app.counts import calendar, journeys
 from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
 from app.counts.journeys import Journey, Visitor
-from app.counts.measures import KINDS, LATE, OTHER_KIND, Event
+from app.counts.measures import Event, kind_of
 from app.counts.period import Preferences, read_preferences
 from app.counts.stored import Numbering, Texts
 from app.counts.tally import Tally
@@ -30,10 +30,10 @@ _TAKE = """
     )
     DELETE FROM report_news USING taken
     WHERE report_news.shop_id = taken.shop_id AND report_news.id = taken.id
-    RETURNING report_news.shop_id, packed"""
-
-_KINDS: dict[str | None, int] = {None: LATE}
-_KINDS.update(KINDS)
+    RETURNING report_news.shop_id, packed, definition"""
+# Announced by a release with another definition: counted for now, and again from what is stored.
+_OUTDATE = """
+    INSERT INTO report_outdated (shop_id) SELECT unnest(%s::integer[]) ON CONFLICT DO NOTHING"""
 
 # Events with the same values, which have no numbers yet: the values, times and kinds.
 _Raw = tuple[Texts, list[int], list[int]]
@@ -49,10 +49,12 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     rows = connection.execute(_TAKE.encode(), [list(shop_ids), most], binary=True).fetchall()
     if not rows:
         return False
-    preferences = read_preferences(connection, {shop_id for shop_id, _ in rows})
+    preferences = read_preferences(connection, {shop_id for shop_id, *_ in rows})
+    if outdated := {shop_id for shop_id, _, definition in rows if definition != DEFINITION}:
+        connection.execute(_OUTDATE.encode(), [sorted(outdated)])
     raw: _RawEvents = defaultdict(list)
     times: defaultdict[int, list[int]] = defaultdict(list)
-    for shop_id, packed in rows:
+    for shop_id, packed, _ in rows:
         for news in unpack(packed):
             times[shop_id] += news.times
             if news.visitor:
@@ -87,7 +89,7 @@ def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
 
 
 def _raw(news: News) -> Iterable[_Raw]:
-    kinds = [_KINDS.get(name, OTHER_KIND) for name in news.names]
+    kinds = [kind_of(name) for name in news.names]
     rest = news.version, news.device, news.language
     if isinstance(news.product, str):
         return (((news.product, *rest), news.times, kinds),)

@@ -1,14 +1,19 @@
-"""Who a visitor is, in SQL over `events` e and `batches` b and in Python; both say the same."""
+"""What is counted of an event, in SQL over `events` e and `batches` b, and who a visitor is in
+Python; both say the same as announcements do (app.batch.news)."""
 
 from hashlib import md5
 
-from app.batch.news import LATEST
+from app.batch.news import LATEST, WITHOUT_WIDGET
+from app.batch.visitor import IS_NOBODYS, IS_WITHOUT_WIDGET, VISITOR
 
-# genlook_client_id, or the session where it is missing; null where both are.
-VISITOR = "coalesce(nullif(b.client_id, ''), nullif(b.session_id, ''))"
 VISITOR_KEY = f"md5({VISITOR})::uuid"
 
-IS_LATE = f"e.occurred_at < b.received_at - interval '{LATEST.days} days'"
+_IS_LATE = f"e.occurred_at < b.received_at - interval '{LATEST.days} days'"
+# What an event is called in announcements.
+NAME = (
+    f"CASE WHEN NOT ({_IS_LATE}) AND NOT {IS_NOBODYS}"
+    f" THEN CASE WHEN {IS_WITHOUT_WIDGET} THEN '{WITHOUT_WIDGET}' ELSE '' END || e.event END"
+)
 
 
 def visitor_key(visitor: str) -> str:

@@ -18,6 +18,15 @@ _DELETE_DAYS = """
     )) - interval '1 day')::date - date '1970-01-01'"""
 
 
+# Their numbers stay where the shop is counted anew; those of a day that is stored in part as well.
+_KEEP_DAYS = """
+    INSERT INTO report_kept (shop_id, before)
+    SELECT shops.id, (%(before)s::timestamptz AT TIME ZONE coalesce(time_zone, 'UTC')
+        + interval '1 day' - interval '1 microsecond')::date - date '1970-01-01'
+    FROM shops LEFT JOIN report_shops ON shop_id = shops.id WHERE shops.id = %(shop)s
+    ON CONFLICT (shop_id) DO UPDATE SET before = greatest(report_kept.before, excluded.before)"""
+
+
 def forget_before(connection: Connection, shop_id: int, partitions_begin: datetime) -> int:
     """Of how many visitors. The caller's transaction holds the shop's lock."""
     before = partitions_begin - _SHOWN
@@ -34,6 +43,8 @@ def forget_before(connection: Connection, shop_id: int, partitions_begin: dateti
                 kept[visitor] = remaining
         journeys.write(connection, kept, known=kept)
         forgotten += len(kept)
+    if forgotten:
+        connection.execute(_KEEP_DAYS.encode(), {"shop": shop_id, "before": partitions_begin})
     return forgotten
 
 

@@ -3,11 +3,14 @@
 **Different visitors of any range from sums.** For each visitor and measure the days are listed. A
 day adds 1 to the cell (previous = day, day), and takes 1 from the cell (previous = the day before
 it in the list, day). The sum over from <= previous <= day < to is then 1 for each visitor with a
-day in the range, however many days they have there.
+day in the range, however many days they have there. Other rules of which ranges count are written
+the same way, as a day with the ranges' beginnings (app.counts.tally).
 """
 
 from enum import IntEnum
 from typing import NamedTuple
+
+from app.batch.news import WITHOUT_WIDGET
 
 STEPS = (
     "product_page:page_view",
@@ -24,7 +27,27 @@ CART_ADD = "product_page:cart_add"
 # An event's kind: the catalogue's have these numbers.
 KINDS = {name: kind for kind, name in enumerate((*STEPS, CART_ADD, *SIDE_STEPS))}
 OTHER_KIND = 255  # any other name's
-LATE = 254  # of whatever counts as an event only, because it came too late
+# Of whatever counts as an event only: it came too late, or nobody who shops did it.
+EVENT_ONLY = 254
+# The catalogue's where the page had no widget: they count as events only, but in an experiment.
+_WITHOUT_WIDGET_KINDS = 64
+NOT_SHOWN = frozenset({EVENT_ONLY, *(_WITHOUT_WIDGET_KINDS + kind for kind in KINDS.values())})
+
+_KINDS: dict[str | None, int] = {None: EVENT_ONLY} | KINDS
+_KINDS |= {f"{WITHOUT_WIDGET}{name}": _WITHOUT_WIDGET_KINDS + kind for name, kind in KINDS.items()}
+
+
+def kind_of(name: str | None) -> int:
+    """Of a name as it is announced (app.batch.news)."""
+    kind = _KINDS.get(name)
+    if kind is None:
+        kind = EVENT_ONLY if name and name.startswith(WITHOUT_WIDGET) else OTHER_KIND
+    return kind
+
+
+def in_experiment(kind: int) -> int:
+    """The kind, whether or not the page had a widget: who is held back from it counts as well."""
+    return kind - _WITHOUT_WIDGET_KINDS if kind in NOT_SHOWN - {EVENT_ONLY} else kind
 
 
 class Dimension(IntEnum):
@@ -48,7 +71,8 @@ OTHERS = 1  # the value of those beyond the most that a shop can have
 class Measure(IntEnum):
     """Of visitors by day, but EVENTS.
 
-    "Added" is to the cart, in the widget or on the product page, within the window.
+    "Added" is to the cart, in the widget or on the product page, within the window; but CART_ADDED
+    is in the widget.
     """
 
     VISITORS = 0
@@ -63,9 +87,14 @@ class Measure(IntEnum):
     DOWNLOADED = 9
     EMAIL_COLLECTED = 10
     SAW_RESULT = 11
-    SAW_RESULT_ADDED = 12
+    SAW_RESULT_ADDED = 12  # this and the next two: for the release before, if it must come back
     SAW_PAGE_OR_RESULT = 13
-    SAW_PAGE_ADDED_OR_RESULT = 14  # added after the product page, or saw a result
+    SAW_PAGE_ADDED_OR_RESULT = 14
+    EXPOSED = 15  # saw the product page or a result before they added anything on that day
+    TRIED = 16  # the comparison's (app.counts.visitor): decided by a result
+    TRIED_ADDED = 17
+    TRIED_ADDED_SAME = 18  # the product that they tried on
+    UNTRIED_ADDED = 19  # decided by an add
     EVENTS = 20
 
 
@@ -80,6 +109,10 @@ STEP_MEASURES = (
     Measure.CART_ADDED,
 )
 SIDE_MEASURES = (Measure.SHARED, Measure.DOWNLOADED, Measure.EMAIL_COLLECTED)
+# A visitor counts in one of these, by their first day in a range with one.
+DECISIONS = frozenset({Measure.TRIED, Measure.UNTRIED_ADDED})
+# And in these by any day in the range, if they count in TRIED.
+ADDED_BY_TRIED = (Measure.TRIED_ADDED, Measure.TRIED_ADDED_SAME)
 
 
 class Event(NamedTuple):

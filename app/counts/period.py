@@ -19,7 +19,13 @@ class Shop:
     domain: str
     time_zone: str = "UTC"
     window_hours: int = DEFAULT_WINDOW
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
     today: date = field(default_factory=lambda: datetime.now(UTC).date())  # in its time zone
+
+    @property
+    def began_by(self) -> datetime:
+        """Whatever began by then has had its window."""
+        return self.now - timedelta(hours=self.window_hours)
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,16 @@ class Period:
     last: date
 
     @property
-    def before(self) -> "Period":
-        length = self.last - self.first + timedelta(days=1)
-        return Period(self.first - length, self.last - length)
+    def length(self) -> timedelta:
+        return self.last - self.first + timedelta(days=1)
+
+    def before(self, today: date) -> "Period":
+        """As many days before; of a range with today in it, those up to today."""
+        last = today if self.has(today) else self.last
+        return Period(self.first - self.length, last - self.length)
+
+    def has(self, day: date) -> bool:
+        return self.first <= day <= self.last
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -43,7 +56,7 @@ class Period:
 def find_shop(connection: Connection, domain: str) -> Shop | None:
     """None where it has never sent anything."""
     row = connection.execute(
-        "SELECT shops.id, domain, coalesce(time_zone, 'UTC'), coalesce(window_hours, %s),"
+        "SELECT shops.id, domain, coalesce(time_zone, 'UTC'), coalesce(window_hours, %s), now(),"
         " (now() AT TIME ZONE coalesce(time_zone, 'UTC'))::date"
         " FROM shops LEFT JOIN report_shops ON shop_id = shops.id WHERE domain = %s",
         [DEFAULT_WINDOW, domain],

@@ -1,10 +1,10 @@
-"""The reports' numbers counted the plain way: SQL over `tracked_events`, and nothing else.
+"""The reports' numbers counted the plain way: SQL over what is stored, and nothing else.
 
 Slow, and short enough to be believed. `flask report check` and the tests compare the page's numbers
-with these.
+with these. app.counts.visitor says what the numbers mean.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from psycopg import Connection
@@ -12,20 +12,90 @@ from psycopg import Connection
 from app.counts import journeys
 from app.counts.measures import CART_ADD, STEPS
 
+_PAGE, _PHOTO, _GENERATION, _RESULT = 1, 3, 4, 5  # steps of the funnel, from 1
 _CARTS = (STEPS[-1], CART_ADD)
 
+# Not the engine's own (app.batch.visitor): whatever goes wrong there must be seen here.
+_NOBODY = (
+    '^[\\s\\u00a0\\ufeff]*"*[\\s\\u00a0\\ufeff]*(undefined|null|NaN|None|\\[object Object\\]'
+    '|00000000-0000-0000-0000-000000000000)?[\\s\\u00a0\\ufeff]*"*[\\s\\u00a0\\ufeff]*$'
+)
+_STORED = """
+    SELECT CASE WHEN b.client_id !~ %(nobody)s THEN b.client_id
+            WHEN b.session_id !~ %(nobody)s THEN b.session_id END AS visitor,
+        coalesce(b.device_class = 'bot', false)
+            OR coalesce(b.context->'designMode', 'false') = 'true'
+            OR coalesce(b.context->'webdriver', 'false') = 'true'
+            OR coalesce(e.properties->'designMode', 'false') = 'true'
+            OR coalesce(e.properties->'webdriver', 'false') = 'true'
+            OR coalesce(b.context->'genlook_widget_enabled', 'true') = 'false'
+            OR e.occurred_at < b.received_at - interval '1461 days' AS is_event_only,
+        e.event, e.occurred_at, e.occurred_at AS at, b.lib_version, b.product_id,
+        regexp_replace(left(coalesce(nullif(b.product_id, ''), e.properties->>'product_id', ''),
+            200), '^([0-9]{1,20})$', 'gid://shopify/Product/\\1') AS product
+    FROM events e JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
+    JOIN shops s ON s.id = e.shop_id WHERE s.domain = %(shop)s"""
 _TRACKED = """
-    SELECT CASE WHEN {visitor} <> ALL(%(robots)s::text[])
-            AND occurred_at >= received_at - interval '1461 days' THEN {visitor} END AS visitor,
-        event,
-        occurred_at AS at, (occurred_at AT TIME ZONE %(zone)s)::date AS day,
-        ((occurred_at - %(window)s) AT TIME ZONE %(zone)s)::date AS earliest
-    FROM tracked_events WHERE shop_domain = %(shop)s AND ({where})
-    AND occurred_at >= %(first)s::timestamp AT TIME ZONE %(zone)s - {margin}
-    AND occurred_at < (%(last)s + 1)::timestamp AT TIME ZONE %(zone)s + %(window)s + {margin}"""
-# Not the engine's own (dimensions.VISITOR): whatever goes wrong there must be seen here.
-_VISITOR = "coalesce(nullif(client_id, ''), nullif(session_id, ''))"
+    SELECT CASE WHEN visitor <> ALL(%(robots)s::text[]) AND NOT is_event_only THEN visitor END
+            AS visitor,
+        event, at, product, (at AT TIME ZONE %(zone)s)::date AS day,
+        ((at - %(window)s) AT TIME ZONE %(zone)s)::date AS earliest
+    FROM ({stored}) AS stored WHERE ({where})
+    AND at >= %(first)s::timestamp AT TIME ZONE %(zone)s - {margin}
+    AND at < (%(last)s + 1)::timestamp AT TIME ZONE %(zone)s + %(window)s + {margin}"""
 _MARGIN = "interval '3 hours'"  # where clocks go back at midnight, it comes twice
+
+# What a day shows of each visitor: whether they saw something before they added, the first result,
+# and the first add that follows the product page and no result.
+_DAYS = """
+    WITH tracked AS MATERIALIZED ({tracked}),
+    shown AS (
+        SELECT *, event IN (%(page)s, %(result)s) AS is_seen, event = ANY(%(carts)s) AS is_add,
+            at <= coalesce(%(began_by)s, 'infinity') AS is_in_time
+        FROM tracked WHERE visitor IS NOT NULL
+    ),
+    days AS (
+        SELECT visitor, day, min(at) FILTER (WHERE is_seen AND event = %(result)s AND is_in_time)
+            AS tried_at
+        FROM shown WHERE day BETWEEN %(first)s AND %(last)s GROUP BY visitor, day
+        HAVING min(at) FILTER (WHERE is_seen AND is_in_time)
+            <= coalesce(min(at) FILTER (WHERE is_add), 'infinity')
+    ),
+    decided AS (
+        SELECT *, (
+            SELECT min(added.at) FROM shown AS added, shown AS page
+            WHERE added.visitor = days.visitor AND page.visitor = days.visitor AND added.is_add
+            AND page.event = %(page)s AND page.day = days.day AND page.is_in_time
+            AND added.at BETWEEN page.at AND page.at + %(window)s
+            AND NOT EXISTS (
+                SELECT FROM shown AS result WHERE result.visitor = days.visitor
+                AND result.event = %(result)s AND result.at BETWEEN page.at AND added.at
+            )
+        ) AS untried_at FROM days
+    ),
+    classes AS (
+        SELECT visitor, day, CASE WHEN tried_at <= coalesce(untried_at, 'infinity') THEN 'tried'
+            WHEN untried_at IS NOT NULL THEN 'untried' END AS class
+        FROM decided
+    ),
+    adds AS (
+        SELECT classes.visitor, bool_or(result.product = added.product) AS is_same
+        FROM classes JOIN shown AS result USING (visitor, day)
+        JOIN shown AS added ON added.visitor = result.visitor AND added.is_add
+            AND added.at BETWEEN result.at AND result.at + %(window)s
+        WHERE class = 'tried' AND result.event = %(result)s AND result.is_in_time
+        GROUP BY classes.visitor
+    ),
+    firsts AS (
+        SELECT DISTINCT ON (visitor) visitor, class FROM classes
+        ORDER BY visitor, class IS NULL, day
+    )
+    SELECT count(*) FILTER (WHERE class = 'tried'),
+        count(*) FILTER (WHERE class = 'tried' AND is_same IS NOT NULL),
+        count(*) FILTER (WHERE class = 'tried' AND is_same),
+        count(*) FILTER (WHERE class IS DISTINCT FROM 'tried'),
+        count(*) FILTER (WHERE class = 'untried')
+    FROM firsts LEFT JOIN adds USING (visitor)"""
 
 
 class Plain:
@@ -39,10 +109,12 @@ class Plain:
         first: date,
         last: date,
         where: str = "true",
+        began_by: datetime | None = None,
     ) -> None:
-        """From `first` to `last`, both included; `where` is a condition on tracked_events."""
+        """From `first` to `last`, both included; `where` is a condition on what is stored. What
+        began after `began_by` is left out of the funnel and the comparison."""
         self._connection = connection
-        self._tracked = _TRACKED.format(where=where, visitor=_VISITOR, margin=_MARGIN)
+        self._tracked = _TRACKED.format(stored=_STORED, where=where, margin=_MARGIN)
         self._values = {
             "shop": shop,
             "zone": time_zone,
@@ -50,46 +122,41 @@ class Plain:
             "first": first,
             "last": last,
             "most": journeys.MOST_EVENTS,
+            "nobody": _NOBODY,
+            "began_by": began_by,
         }
         robots = self._all(
-            f"SELECT {_VISITOR} AS visitor FROM tracked_events WHERE shop_domain = %(shop)s"
-            f" AND {_VISITOR} IS NOT NULL GROUP BY visitor HAVING count(*) > %(most)s"
+            f"SELECT visitor FROM ({_STORED}) AS stored WHERE visitor IS NOT NULL"
+            " GROUP BY visitor HAVING count(*) > %(most)s"
         )
         self._values["robots"] = [visitor for (visitor,) in robots]
 
     def funnel(self) -> list[tuple[int, int | None]]:
         """For each step how many visitors, and the median of seconds from the step before."""
-        chain = self._attempts([(step,) for step in STEPS])
-        columns = ["count(DISTINCT visitor) FILTER (WHERE t1 IS NOT NULL)", "NULL"]
+        columns = ["count(DISTINCT visitor) FILTER (WHERE f1 IS NOT NULL)", "NULL"]
         for step in range(2, len(STEPS) + 1):
-            seconds = f"floor(extract(epoch FROM t{step} - t{step - 1}))::bigint"
+            seconds = f"nullif(f{step}[3], -1) / 1000000"
             columns += [
-                f"count(DISTINCT visitor) FILTER (WHERE t{step} IS NOT NULL)",
-                # The first day of each visitor on which they got so far, to three digits.
+                f"count(DISTINCT visitor) FILTER (WHERE f{step} IS NOT NULL)",
+                # The first day of each visitor with such a time, to three digits.
                 "(SELECT floor(percentile_cont(0.5) WITHIN GROUP (ORDER BY CASE WHEN seconds < 1000"
                 " THEN seconds ELSE seconds - mod(seconds,"
                 " (10 ^ (length(seconds::text) - 3))::bigint)"
                 " END))::bigint"
                 f" FROM (SELECT DISTINCT ON (visitor) {seconds} AS seconds FROM attempts"
-                f" WHERE t{step} IS NOT NULL ORDER BY visitor, began) AS firsts)",
+                f" WHERE {seconds} IS NOT NULL ORDER BY visitor, began) AS firsts)",
             ]
         row = self._one(
-            f"WITH attempts AS MATERIALIZED ({chain}) SELECT {', '.join(columns)} FROM attempts"
+            f"WITH attempts AS MATERIALIZED ({self._attempts()})"
+            f" SELECT {', '.join(columns)} FROM attempts"
         )
         return list(zip(row[::2], row[1::2], strict=True))
 
-    def uplift(self) -> tuple[int, int, int, int]:
-        """Who saw a result, and added to the cart; who saw the page and no result, and added."""
-        row = self._one(
-            f"WITH saw AS MATERIALIZED ({self._attempts([(STEPS[4],), _CARTS])}),"
-            f" page AS MATERIALIZED ({self._attempts([(STEPS[0],), _CARTS])}),"
-            " others AS (SELECT * FROM page WHERE visitor NOT IN (SELECT visitor FROM saw))"
-            " SELECT (SELECT count(DISTINCT visitor) FROM saw),"
-            " (SELECT count(DISTINCT visitor) FROM saw WHERE t2 IS NOT NULL),"
-            " (SELECT count(DISTINCT visitor) FROM others),"
-            " (SELECT count(DISTINCT visitor) FROM others WHERE t2 IS NOT NULL)"
-        )
-        return row[0], row[1], row[2], row[3]
+    def uplift(self) -> tuple[int, ...]:
+        """Who tried, of them who added, and who added what they had tried; who did not try, and of
+        them who added."""
+        query = _DAYS.format(tracked=self._tracked)
+        return self._one(query, page=STEPS[0], result=STEPS[4], carts=list(_CARTS))
 
     def visitors(self, *names: str) -> int:
         """How many different visitors did one of the events, or any event."""
@@ -109,40 +176,49 @@ class Plain:
             " GROUP BY day ORDER BY day"
         )
 
-    def _attempts(self, steps: list[tuple[str, ...]]) -> str:
-        """A visitor's attempts of one day, with the times t1, t2 … at which each step was reached.
+    def _attempts(self) -> str:
+        """A visitor's attempts of one day: for each step f1, f2 … when it was first reached (µs),
+        whether by a photo that was kept, and the time since the step before (-1: none).
 
         Each event takes part in the attempts that may have begun on its day or, within the window,
-        on a day before. b1, b2 … is the latest beginning of an attempt that has come so far.
+        on a day before. b1, b2 … is the latest beginning of an attempt that has come so far, and
+        when it did, negative, so that the first counts; and -1 if by a photo that was kept.
         """
-        cases = " ".join(
-            f"WHEN event IN ({', '.join(map(repr, names))}) THEN {number}"
-            for number, names in enumerate(steps, 1)
-        )
+        cases = " ".join(f"WHEN {name!r} THEN {step}" for step, name in enumerate(STEPS, 1))
+        window = "(extract(epoch FROM %(window)s) * 1000000)::bigint"
         query = (
-            "SELECT visitor, at, step, began FROM"
-            f" (SELECT *, CASE {cases} END AS step FROM ({self._tracked}) AS tracked) AS tracked,"
+            "SELECT visitor, us, step, is_kept, began FROM (SELECT *,"
+            f" (extract(epoch FROM at) * 1000000)::bigint AS us, CASE event {cases} END AS own"
+            f" FROM ({self._tracked}) AS tracked) AS tracked,"
+            # A generation stands for a photo that was kept, too.
+            f" LATERAL (SELECT own AS step, 0 AS is_kept UNION ALL SELECT {_PHOTO}, 1"
+            f" WHERE own = {_GENERATION}) AS steps,"
             " LATERAL (SELECT day - back AS began"
-            " FROM generate_series(0, CASE step WHEN 1 THEN 0 ELSE day - earliest END) AS back)"
-            " AS days WHERE step IS NOT NULL AND visitor IS NOT NULL"
+            f" FROM generate_series(0, CASE step WHEN {_PAGE} THEN 0 ELSE day - earliest END)"
+            " AS back) AS days WHERE step IS NOT NULL AND visitor IS NOT NULL"
+            f" AND (step > {_PAGE} OR at <= coalesce(%(began_by)s, 'infinity'))"
             " AND began BETWEEN %(first)s AND %(last)s"
         )
-        for number in range(1, len(steps) + 1):
-            beginning = f"CASE WHEN step = {number} THEN at END"
+        for number in range(1, len(STEPS) + 1):
+            reached = f"step = {number}"
+            beginning, since = "us", "-1"
             if number > 1:
-                beginning = (
-                    f"CASE WHEN step = {number} AND at - b{number - 1} <= %(window)s"
-                    f" THEN b{number - 1} END"
+                reached += f" AND us - b{number - 1}[1] <= {window}"
+                beginning = f"b{number - 1}[1]"
+                since = (
+                    f"CASE WHEN is_kept = 0 AND b{number - 1}[3] = 0"
+                    f" THEN us + b{number - 1}[2] ELSE -1 END"
                 )
             query = (
-                f"SELECT *, max({beginning}) OVER (PARTITION BY visitor, began ORDER BY at, step"
+                f"SELECT *, max(CASE WHEN {reached} THEN ARRAY[{beginning}, -us, -is_kept] END)"
+                " OVER (PARTITION BY visitor, began ORDER BY us, step, is_kept"
                 f" ROWS UNBOUNDED PRECEDING) AS b{number},"
-                f" CASE WHEN {beginning} IS NOT NULL THEN at END AS a{number}"
+                f" CASE WHEN {reached} THEN ARRAY[us, is_kept, {since}] END AS a{number}"
                 f" FROM ({query}) AS level{number}"
             )
-        times = ", ".join(f"min(a{number}) AS t{number}" for number in range(1, len(steps) + 1))
+        firsts = ", ".join(f"min(a{number}) AS f{number}" for number in range(1, len(STEPS) + 1))
         return (
-            f"SELECT visitor, began, {times} FROM ({query}) AS events"
+            f"SELECT visitor, began, {firsts} FROM ({query}) AS events"
             " GROUP BY visitor, began HAVING min(a1) IS NOT NULL"
         )
 
@@ -150,5 +226,7 @@ class Plain:
         return self._all(query, **values)[0]
 
     def _all(self, query: str, **values: object) -> list[tuple[Any, ...]]:
-        statement = query.replace("%(window)s", "%(window)s::interval").encode()
-        return self._connection.execute(statement, self._values | values).fetchall()
+        casts = {"%(window)s": "%(window)s::interval", "%(began_by)s": "%(began_by)s::timestamptz"}
+        for name, cast in casts.items():
+            query = query.replace(name, cast)
+        return self._connection.execute(query.encode(), self._values | values).fetchall()

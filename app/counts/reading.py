@@ -1,12 +1,13 @@
 """The counts of a range, read as sums over `report_counts`."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from app.counts import cut
 from app.counts.cells import unpack
 from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
 from app.counts.period import EPOCH, Period, Shop
@@ -16,10 +17,12 @@ Numbers = dict[Measure, int]
 
 
 class Visitors(NamedTuple):
-    """Different visitors by measure, of the period and of the one before; and of each day."""
+    """Different visitors by measure, of the period and of the one before; of the period those whose
+    window is over; and the visitors of each day."""
 
     now: Numbers
     before: Numbers
+    over: Numbers
     days: dict[int, int]
 
 
@@ -30,33 +33,76 @@ class Group(NamedTuple):
     steps: list[int]
 
 
-def visitors(
-    connection: Connection, shop: Shop, period: Period, wanted: Sequence[Measure]
-) -> Visitors:
+class Moments(NamedTuple):
+    """Moments of the shop's clock, each with its day, and the range that they cut short: the same
+    hour in the period before, of a period with today in it; and when what began has had its window.
+    """
+
+    before: Period
+    until: datetime | None  # None: all of the period before
+    over: Period
+    began_by: datetime | None  # None: all of `over` has had its window
+
+
+def moments(connection: Connection, shop: Shop, period: Period) -> Moments:
+    before = period.before(shop.today)
+    row = connection.execute(
+        "SELECT (%(now)s AT TIME ZONE %(zone)s - %(length)s) AT TIME ZONE %(zone)s,"
+        " (%(began_by)s AT TIME ZONE %(zone)s)::date",
+        {"now": shop.now, "began_by": shop.began_by, "zone": shop.time_zone,
+         "length": period.length},
+    ).fetchone()  # fmt: skip
+    same_hour, day = row or (None, period.last)
+    return Moments(
+        before,
+        same_hour if period.has(shop.today) else None,
+        Period(period.first, min(day, period.last)),
+        shop.began_by if day <= period.last else None,
+    )
+
+
+def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) -> Visitors:
     first, end = period.bounds
-    earlier, _ = period.before.bounds
+    earlier, end_of_before = of.before.bounds
+    _, end_of_over = of.over.bounds
     now: Counter[int] = Counter()
     before: Counter[int] = Counter()
+    over: Counter[int] = Counter()
     days: dict[int, int] = {}
     for day, _, cells in _rows(connection, shop, Dimension.WHOLE, earlier, end):
-        is_now = day >= first
-        oldest, numbers = (first, now) if is_now else (earlier, before)
         for _, measure, previous, number in unpack(cells):
-            if previous >= oldest:
-                numbers[measure] += number
-                if previous == day and measure == Measure.VISITORS and is_now:
+            if day < end_of_before:
+                if previous >= earlier:
+                    before[measure] += number
+            elif previous >= first:
+                now[measure] += number
+                if day < end_of_over:
+                    over[measure] += number
+                if previous == day and measure == Measure.VISITORS:
                     days[day] = number
-    return Visitors({m: now[m] for m in wanted}, {m: before[m] for m in wanted}, days)
+    if of.until:
+        before.update(
+            cut.of_visitors_until(connection, shop, of.before.first, of.before.last, of.until)
+        )
+    if of.began_by and of.over.first <= of.over.last:
+        over.update(
+            cut.of_visitors_over(connection, shop, of.over.first, of.over.last, of.began_by)
+        )
+    return Visitors(_by_name(now), _by_name(before), _by_name(over), days)
 
 
-def medians(connection: Connection, shop: Shop, period: Period, now: Numbers) -> dict[int, int]:
+def _by_name(numbers: Counter[int]) -> Numbers:
+    return {measure: numbers[measure] for measure in Measure}
+
+
+def medians(connection: Connection, shop: Shop, period: Period) -> dict[int, int]:
     """For each step (from 1) the median of seconds from the one before, in two looks."""
     first, end = period.bounds
-    middles = _middles(now)
     coarse = _times(_rows(connection, shop, Dimension.COARSE, first, end), first)
     by_bucket: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for (step, bucket), number in coarse.items():
         by_bucket[step][bucket] += number
+    middles = _middles({step: buckets.total() for step, buckets in by_bucket.items()})
     looks: set[tuple[int, int, int]] = set()  # step, bucket, place within the bucket
     for step, place in middles:
         bucket, below = _value_at(place, by_bucket[step])
@@ -73,13 +119,14 @@ def medians(connection: Connection, shop: Shop, period: Period, now: Numbers) ->
     return {step: sum(both) // len(both) for step, both in values.items()}
 
 
-def _middles(now: Numbers) -> set[tuple[int, int]]:
-    """Steps, each with the place (from 1) of the visitor in the middle, or of the two there."""
+def _middles(times: Mapping[int, int]) -> set[tuple[int, int]]:
+    """Steps, each with the place (from 1) of the time in the middle, or of the two there; of how
+    many times there are of each."""
     return {
         (step, place)
-        for step, measure in enumerate(STEP_MEASURES)
-        if step and now[measure]
-        for place in ((now[measure] + 1) // 2, now[measure] // 2 + 1)
+        for step, number in times.items()
+        if number
+        for place in ((number + 1) // 2, number // 2 + 1)
     }
 
 
@@ -119,8 +166,11 @@ def days(
     ]
 
 
-def events(connection: Connection, shop: Shop, period: Period) -> int:
-    return sum(_events(connection, shop, period).values())
+def events_before(connection: Connection, shop: Shop, of: Moments) -> int:
+    number = sum(_events(connection, shop, of.before).values())
+    if of.until:
+        number -= cut.events_after(connection, shop, of.before.last, of.until)
+    return number
 
 
 def _events(connection: Connection, shop: Shop, period: Period) -> dict[int, int]:

@@ -13,7 +13,7 @@ from app.counts.journeys import Journey, Visitor
 from app.counts.measures import Event
 from app.counts.period import read_preferences
 from app.counts.stored import STORED, Numbering, read_events
-from app.counts.tally import Tally
+from app.counts.tally import EVER, Tally
 
 _AT_ONCE = 20_000  # events
 _MOST_EVENTS = 200_000  # kept in memory while a whole shop is counted
@@ -30,7 +30,10 @@ def recount_marked(connection: Connection, shop_id: int, progress: Progress) -> 
     marks = connection.execute(
         "DELETE FROM report_marks WHERE shop_id = %s RETURNING visitor", [shop_id]
     ).fetchall()
-    visitors = {visitor and visitor.hex for (visitor,) in marks}
+    outdated = connection.execute(
+        "DELETE FROM report_outdated WHERE shop_id = %s RETURNING NULL", [shop_id]
+    ).fetchall()
+    visitors = {visitor and visitor.hex for (visitor,) in [*marks, *outdated]}
     if None not in visitors and len(visitors) <= _MOST_VISITORS:
         while count_announced(connection, [shop_id]):
             pass
@@ -40,10 +43,18 @@ def recount_marked(connection: Connection, shop_id: int, progress: Progress) -> 
 
 
 def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> None:
+    since = _first_counted(connection, shop_id)
     # The last two are of the form before; nobody else deletes what is in them.
-    for table in ("report_news", "report_counts", "report_visitors", "report_values",
-                  "report_cells", "report_journeys"):  # fmt: skip
+    for table in ("report_news", "report_visitors", "report_cells", "report_journeys"):
         connection.execute(f"DELETE FROM {table} WHERE shop_id = %s".encode(), [shop_id])
+    connection.execute(
+        "DELETE FROM report_counts WHERE shop_id = %s AND day >= %s", [shop_id, since]
+    )
+    connection.execute(
+        "DELETE FROM report_values WHERE shop_id = %(id)s"
+        " AND NOT EXISTS (SELECT FROM report_counts WHERE shop_id = %(id)s)",
+        {"id": shop_id},
+    )
     connection.execute("SET LOCAL work_mem = '64MB'")  # to sort all of a shop's events
     window = read_preferences(connection, [shop_id])[shop_id].window
     tally = Tally()
@@ -55,20 +66,28 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
         for visitor, of_visitor in groupby(rows, key=lambda row: row[0]):
             # A robot's events, or nobody's, may be too many to hold.
             events = [event for _, event in islice(of_visitor, journeys.MOST_EVENTS + 1)]
-            tally.add_events(shop_id, (event.day for event in events))
+            tally.add_events(shop_id, (event.day for event in events if event.day >= since))
             if visitor is not None:
                 events.sort()
                 merged[shop_id, visitor] = journeys.kept(events)
-                tally.add(shop_id, merged[shop_id, visitor] or (), window)
+                tally.add(shop_id, merged[shop_id, visitor] or (), window, since=since)
             progress(len(events))
             while more := [event for _, event in islice(of_visitor, _AT_ONCE)]:
-                tally.add_events(shop_id, (event.day for event in more))
+                tally.add_events(shop_id, (event.day for event in more if event.day >= since))
                 progress(len(more))
             in_memory += len(events)
             if in_memory > _MOST_EVENTS or tally.is_large():
                 _flush(connection, tally, merged)
                 in_memory = 0
     _flush(connection, tally, merged)
+
+
+def _first_counted(connection: Connection, shop_id: int) -> int:
+    """The day before which the numbers stay: their events are deleted by retention."""
+    row = connection.execute(
+        "SELECT before FROM report_kept WHERE shop_id = %s", [shop_id]
+    ).fetchone()
+    return row[0] if row else EVER
 
 
 def _flush(connection: Connection, tally: Tally, merged: dict[Visitor, Journey]) -> None:

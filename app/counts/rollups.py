@@ -12,7 +12,9 @@
 5. *Recount.* All of it happens in one snapshot of a transaction that has the shop's lock: what is
    announced in it is counted, then what is marked in it is counted anew. What is deleted meanwhile
    leaves the counts with a later mark (app.counts.recount).
-6. *Never wait within a snapshot.* It must be younger than the end of another's counting. So a
+6. *Outdate.* What a release with another definition has counted or announced marks the shop
+   (`report_outdated`, app.batch.news): it is counted anew as a whole.
+7. *Never wait within a snapshot.* It must be younger than the end of another's counting. So a
    recount that does not get the lock, or gets it between another's end and its own snapshot (a
    SerializationFailure), gives up and is tried again with a new one.
 """
@@ -63,7 +65,9 @@ def count_next(connection: Connection, *, older_than: float = 0.0) -> bool:
 
 def recount_next(connection: Connection, progress: Progress = lambda _: None) -> bool:
     """Count anew what is marked of a shop; whether one was marked that nobody else counts."""
-    shops = connection.execute("SELECT DISTINCT shop_id FROM report_marks ORDER BY shop_id")
+    shops = connection.execute(
+        "SELECT shop_id FROM report_marks UNION SELECT shop_id FROM report_outdated ORDER BY 1"
+    )
     return any(_recount(connection, shop_id, progress) for (shop_id,) in shops.fetchall())
 
 
@@ -90,10 +94,17 @@ def mark_dirty(connection: Connection, shop_id: int, visitors: Iterable[str] | N
         )
 
 
+def keep_no_days(connection: Connection, shop_id: int) -> None:
+    """Have the shop's next recount drop the days of which nothing is stored any more."""
+    connection.execute("DELETE FROM report_kept WHERE shop_id = %s", [shop_id])
+
+
 def is_dirty(connection: Connection, shop_id: int) -> bool:
     return (
         connection.execute(
-            "SELECT 1 FROM report_marks WHERE shop_id = %s LIMIT 1", [shop_id]
+            "SELECT 1 FROM report_marks WHERE shop_id = %(id)s"
+            " UNION SELECT 1 FROM report_outdated WHERE shop_id = %(id)s LIMIT 1",
+            {"id": shop_id},
         ).fetchone()
         is not None
     )
@@ -110,8 +121,8 @@ def seconds_behind(connection: Connection) -> float:
 
 def forget_deleted(connection: Connection, partitions_begin: datetime) -> int:
     """Drop what is kept of single visitors' events that are no longer stored; returns how many
-    visitors lost some. The days' totals hold nothing of a visitor. They stay until a rebuild
-    counts what is still stored.
+    visitors lost some. The days' totals hold nothing of a visitor. They stay as they are, also
+    where the shop is counted anew.
 
     Of what happened before the partitions begin, only what is in the DEFAULT one is stored.
     """

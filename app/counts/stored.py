@@ -4,14 +4,14 @@ from collections.abc import Collection, Iterator
 
 from psycopg import Connection, Cursor, ServerCursor
 
-from app.batch.news import MOST_TEXT, language_of, product_of
+from app.batch.news import language_of, product_of, version_of
 from app.counts import dimensions
-from app.counts.measures import KINDS, LATE, OTHER_KIND, Dimension, Event
+from app.counts.measures import Dimension, Event, kind_of
 from app.counts.values import Key, numbers
 
 STORED = f"""
     SELECT {dimensions.VISITOR_KEY}, (extract(epoch FROM e.occurred_at) * 1000000)::bigint,
-        CASE WHEN NOT {dimensions.IS_LATE} THEN e.event END,
+        {dimensions.NAME},
         (e.occurred_at AT TIME ZONE coalesce(r.time_zone, 'UTC'))::date - date '1970-01-01',
         b.product_id,
         CASE WHEN nullif(b.product_id, '') IS NULL THEN e.properties->'product_id' END,
@@ -65,16 +65,15 @@ def read_events(
         texts = [_texts(*row[4:]) for row in some]
         numbering.learn({(shop_id, one) for one in texts})
         for (visitor, at, name, day, *_), of_event in zip(some, texts, strict=True):
-            kind = LATE if name is None else KINDS.get(name, OTHER_KIND)
-            event = Event(at, kind, day, *numbering.of(shop_id, of_event))
+            event = Event(at, kind_of(name), day, *numbering.of(shop_id, of_event))
             yield visitor and visitor.hex, event
 
 
 def _texts(product: str | None, own: object, version: str | None, device: str | None,
            language: object) -> Texts:  # fmt: skip
     return (
-        (product or "")[:MOST_TEXT] or product_of(own),
-        (version or "")[:MOST_TEXT],
+        product_of(product) or product_of(own),
+        version_of(version or ""),
         device or "",
         language_of(language) if isinstance(language, str) else "",
     )

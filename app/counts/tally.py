@@ -2,11 +2,20 @@
 that comes to in single numbers is worked out once for all of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from app.counts.cells import Cells, Row, new_cells
-from app.counts.measures import ALL, LATE, STEP_MEASURES, Dimension, Event, Measure
+from app.counts.measures import (
+    ADDED_BY_TRIED,
+    ALL,
+    DECISIONS,
+    NOT_SHOWN,
+    STEP_MEASURES,
+    Dimension,
+    Event,
+    Measure,
+)
 from app.counts.times import bucket_of, part, rounded
 from app.counts.visitor import MOST_SHORT, Days, Measures, Times, days_and_times, of_order
 
@@ -20,7 +29,7 @@ _VALUES_OF: list[Callable[[Event], int]] = [
 _Same = tuple[int, ...]  # what short visits have in common: the day, and the four values
 _Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
 _LARGE = 200_000  # numbers, of some 200 bytes each
-_EVER, _NEVER = -(2**31), 2**31  # days
+EVER, _NEVER = -(2**31), 2**31 - 1  # days
 
 
 class Tally:
@@ -48,13 +57,23 @@ class Tally:
         for day, number in Counter(days).items():
             self._events[shop_id, day] -= number
 
-    def add(self, shop_id: int, events: Sequence[Event], window: int, by: int = 1) -> None:
-        """One visitor, in the order of time; not their events as such. `by` -1 takes them away."""
-        if not self._add_visit(shop_id, events, window, by):
-            groups, times = _outcome(events, window, None)
-            for (dimension, value), days in groups.items():
-                self._add_days(shop_id, dimension, value, days, by, _EVER)
-            self._add_times(shop_id, times, by, _EVER)
+    def add(
+        self,
+        shop_id: int,
+        events: Sequence[Event],
+        window: int,
+        by: int = 1,
+        *,
+        since: int = EVER,
+    ) -> None:
+        """One visitor, in the order of time; not their events as such. `by` -1 takes them away.
+        Nothing is added to days before `since`."""
+        if since == EVER and self._add_visit(shop_id, events, window, by):
+            return
+        groups, times = _outcome(events, window, None)
+        for (dimension, value), days in groups.items():
+            self._add_days(shop_id, dimension, value, days, by, since)
+        self._add_times(shop_id, times, by, since)
 
     def change(
         self,
@@ -90,7 +109,7 @@ class Tally:
             return False
         same = events[0][2:]
         for event in events:
-            if event[2:] != same or event[1] == LATE:
+            if event[2:] != same or event[1] in NOT_SHOWN:
                 return False
         measures, steps = of_order(tuple([event[1] for event in events]))
         self._visits[shop_id, measures, same] += by
@@ -138,10 +157,18 @@ class Tally:
                     numbers = self._cells[Row(shop_id, dimension, day, of_day)]
                     self._size += 2 * len(measures)
                     for measure in measures:
-                        numbers[place, measure, day] += by
-                        if measure in before:
-                            numbers[place, measure, before[measure]] -= by
+                        if measure not in ADDED_BY_TRIED:
+                            numbers[place, measure, day] += by
+                            if measure in before:
+                                numbers[place, measure, before[measure]] -= by
             before |= dict.fromkeys(measures, day)
+            if not measures.isdisjoint(DECISIONS):
+                before |= dict.fromkeys(DECISIONS, day)
+        if dimension is Dimension.WHOLE:
+            for day, measure, previous, sign in _added_by_tried(days):
+                if day >= since:
+                    numbers = self._cells[Row(shop_id, dimension, day, ALL)]
+                    numbers[ALL, measure, previous] += sign * by
 
     def _add_times(self, shop_id: int, times: Times, by: int, since: int) -> None:
         """A day's time counts in the ranges in which it is the first day with that step: those
@@ -160,12 +187,33 @@ class Tally:
                 before[step] = day
 
 
+def _added_by_tried(days: Mapping[int, Measures]) -> Iterator[tuple[int, int, int, int]]:
+    """Day, measure, previous and number. A visitor counts where the first decided day in the range
+    is one on which they tried, and that day or a later one has the measure: so a day with it counts
+    in the ranges that begin up to such a day, and after the decided day before that."""
+    waiting: dict[int, list[tuple[int | None, int]]] = {measure: [] for measure in ADDED_BY_TRIED}
+    before: int | None = None
+    for day, measures in days.items():
+        if measures.isdisjoint(DECISIONS):
+            continue
+        for measure, ranges in waiting.items():
+            if Measure.TRIED in measures:
+                ranges.append((before, day))
+            if measure in measures:
+                for after, first in ranges:
+                    yield day, measure, first, 1
+                    if after is not None:
+                        yield day, measure, after, -1
+                ranges.clear()
+        before = day
+
+
 def _outcome(
     events: Sequence[Event], window: int, wanted: list[set[int]] | None
 ) -> tuple[_Groups, Times]:
     """What one visitor did, by dimension and value; of the groups only those of the `wanted` values
     of each dimension, if there are any."""
-    events = [event for event in events if event.kind != LATE]
+    events = [event for event in events if event.kind not in NOT_SHOWN]
     if not events:
         return {}, {}
     days, times = days_and_times(events, window)

@@ -3,20 +3,33 @@
 **The funnel.** A visitor has reached a step where they did all steps up to it in their order, each
 at or after the one before, the first of them on a day of the range, the last no later than `window`
 after that first one (also where this is after the end of the range). Several attempts are allowed,
-the best one counts.
+the best one counts. Each view of a product page begins an attempt.
 
-The time to a step is from when they first had the step before it to when they first had this one,
-by the attempts that began on the first day of the range on which they got there.
+A photo that the widget has kept is not uploaded again: a generation that follows the button without
+an upload stands for the photo as well, or the visitor would be lost at that step.
+
+The time to a step is from the step before it, in the attempt that was the first to get there, on
+the first day of the range with one. A kept photo has no time, to it or from it.
+
+**The comparison.** On each day the first that a visitor did of three things decides: they saw a
+result ("tried"); or, having seen the product page on that day and no result since, they added to
+the cart within `window` ("added untried"). In a range their first decided day decides: who added
+first and tried later is not one who tried and did not add. A visitor who tried has added where they
+did so within `window` of a result on one of the days in the range on which they tried. A day that
+begins with an add shows nothing of what led to it, and is left out.
 """
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
+from typing import NamedTuple
 
 from app.counts.measures import (
+    ADDED_BY_TRIED,
     CART_ADD,
+    DECISIONS,
     KINDS,
     SIDE_MEASURES,
     SIDE_STEPS,
@@ -27,18 +40,15 @@ from app.counts.measures import (
 )
 
 _FOLD = 2 * 60 * 60 * 1_000_000  # µs; where clocks go back at midnight, so does the date
+EVER = 2**62  # µs
 
 _PAGE, _BUTTON, _RESULT, _ADDED = (KINDS[STEPS[step]] for step in (0, 1, 4, 6))
 _CART = frozenset({_ADDED, KINDS[CART_ADD]})
+_DECIDING = frozenset({_PAGE, _RESULT}) | _CART
 
 # The stage that an event's kind is in an attempt, from 0.
 _FUNNEL = {KINDS[name]: stage for stage, name in enumerate(STEPS)}
-_PAGE_TO_CART = {_PAGE: 0} | dict.fromkeys(_CART, 1)
-_RESULT_TO_CART = {_RESULT: 0} | dict.fromkeys(_CART, 1)
-_TO_CART = (
-    (_PAGE_TO_CART, Measure.SAW_PAGE_ADDED_OR_RESULT),
-    (_RESULT_TO_CART, Measure.SAW_RESULT_ADDED),
-)
+_PHOTO, _GENERATION = 2, 3
 
 # What an event of a kind counts for on its day, whatever else the visitor did.
 _ANY = frozenset({Measure.VISITORS})
@@ -55,6 +65,8 @@ _BY_ITSELF = {
     for event, measure in zip(SIDE_STEPS, SIDE_MEASURES, strict=True)
 }
 
+_OF_TRIED = frozenset({Measure.TRIED, *ADDED_BY_TRIED})
+
 _kind_and_day = attrgetter("kind", "day")
 
 MOST_SHORT = 16  # events of a visit whose order is remembered
@@ -64,33 +76,49 @@ Days = dict[int, Measures]  # a day's measures
 Times = dict[int, dict[int, int]]  # a day's steps (from 0), with seconds from the step before
 
 
-def days_and_times(events: Sequence[Event], window: int) -> tuple[Days, Times]:
+class _Step(NamedTuple):
+    """When a step was first reached, and when that attempt reached the one before; None where the
+    time between them tells nothing."""
+
+    since: int | None
+    at: int
+
+
+def days_and_times(
+    events: Sequence[Event], window: int, *, began_by: int = EVER
+) -> tuple[Days, Times]:
     """By day in order: what was reached in attempts that began on it, and how fast. `events` in the
-    order of time; `window` in microseconds."""
+    order of time; `window` in microseconds; what began later than `began_by` is left out."""
     is_short = len(events) <= MOST_SHORT and events[-1].at - events[0].at <= window
-    if is_short and len({event.day for event in events}) == 1:
+    if (
+        is_short
+        and events[-1].at <= began_by
+        and len({(event.day, event.product) for event in events}) == 1
+    ):
         return _of_short_visit(events)
     days: defaultdict[int, set[int]] = defaultdict(set)
     times: Times = {}
     kinds = set()
     for kind, day in set(map(_kind_and_day, events)):
         kinds.add(kind)
-        days[day] |= _BY_ITSELF.get(kind, _ANY)
-    if _PAGE in kinds and _BUTTON in kinds:
-        for day, reached in _attempts(events, _FUNNEL, window):
+        if kind != _PAGE or began_by == EVER:
+            days[day] |= _BY_ITSELF.get(kind, _ANY)
+        else:
+            days[day] |= _ANY
+    if _PAGE in kinds and (_BUTTON in kinds or began_by != EVER):
+        for day, reached in _attempts(events, window, began_by):
             days[day].update(STEP_MEASURES[: len(reached)])
             times[day] = {
-                step: (reached[step] - reached[step - 1]) // 1_000_000
-                for step in range(1, len(reached))
+                number: (step.at - step.since) // 1_000_000
+                for number, step in enumerate(reached)
+                if step.since is not None
             }
-    if kinds & _CART:
-        for stages, measure in _TO_CART:
-            for day, reached in _attempts(events, stages, window):
-                if len(reached) == 2:
-                    days[day].add(measure)
-    return {day: frozenset(map(int, days[day])) for day in sorted(days)}, dict(
-        sorted(times.items())
-    )
+    if _PAGE in kinds or _RESULT in kinds:
+        for day, measures in _decisions(events, window, began_by):
+            days[day] |= measures
+    return {day: frozenset(map(int, days[day])) for day in sorted(days)}, {
+        day: times[day] for day in sorted(times) if times[day]
+    }
 
 
 def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
@@ -104,55 +132,120 @@ def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
 
 @lru_cache(20_000)
 def of_order(kinds: tuple[int, ...]) -> tuple[Measures, list[tuple[int, int, int]]]:
-    """What is reached within one day and one window, where only the order of what was done matters:
-    the measures; and the steps reached after the first, each with the places in `kinds` of the step
-    before it and of itself."""
+    """What is reached within one day and one window with one product, where only the order of what
+    was done matters: the measures; and the steps that have a time, each with the places in `kinds`
+    of the step before it and of itself."""
     measures: set[int] = set()
     for kind in kinds:
         measures |= _BY_ITSELF.get(kind, _ANY)
-    reached = _places(kinds, _FUNNEL)
+    ordered = [(place, _FUNNEL[kind], 0) for place, kind in enumerate(kinds) if kind in _FUNNEL]
+    reached = _reached(ordered, 0, 0, EVER, EVER)
     measures.update(STEP_MEASURES[: len(reached)])
-    for stages, measure in _TO_CART:
-        if len(_places(kinds, stages)) == 2:
-            measures.add(measure)
-    steps = [(step, reached[step - 1], reached[step]) for step in range(1, len(reached))]
+    events = [Event(place, kind, 0, 0, 0, 0, 0) for place, kind in enumerate(kinds)]
+    for _, decided in _decisions(events, EVER, EVER):
+        measures |= decided
+    steps = [
+        (number, step.since, step.at)
+        for number, step in enumerate(reached)
+        if step.since is not None
+    ]
     return frozenset(map(int, measures)), steps
 
 
-def _places(kinds: tuple[int, ...], stages: Mapping[int, int]) -> list[int]:
-    """Where each stage was first reached."""
-    places: list[int] = []
-    for place, kind in enumerate(kinds):
-        if stages.get(kind) == len(places):
-            places.append(place)
-    return places
+def in_range(days: Mapping[int, Measures], first: int, end: int) -> set[int]:
+    """The measures that the visitor counts in, from the first day to the one before the end."""
+    measures: set[int] = set()
+    within = [of_day for day, of_day in days.items() if first <= day < end]
+    for of_day in within:
+        measures |= of_day
+    decided = [of_day for of_day in within if not of_day.isdisjoint(DECISIONS)]
+    if decided:
+        measures -= {Measure.UNTRIED_ADDED} if Measure.TRIED in decided[0] else _OF_TRIED
+    return measures
 
 
 def _attempts(
-    events: Sequence[Event], stages: Mapping[int, int], window: int
-) -> Iterator[tuple[int, list[int]]]:
-    """For each day with a first stage: when attempts of that day first reached each stage."""
-    # At the same moment a stage may follow the one before it.
-    ordered = sorted((e.at, stages[e.kind], e.day) for e in events if e.kind in stages)
-    starts = {day: at for at, stage, day in reversed(ordered) if stage == 0}
+    events: Sequence[Event], window: int, began_by: int
+) -> Iterator[tuple[int, list[_Step]]]:
+    """For each day with a first step: when attempts of that day first reached each step."""
+    # At the same moment a step may follow the one before it.
+    ordered = sorted((e.at, _FUNNEL[e.kind], e.day) for e in events if e.kind in _FUNNEL)
+    starts = {day: at for at, stage, day in reversed(ordered) if stage == 0 and at <= began_by}
     for day, start in starts.items():
-        yield day, _firsts(ordered, bisect_left(ordered, (start, 0, day)), day, window)
+        place = bisect_left(ordered, (start, 0, day))
+        yield day, _reached(ordered, place, day, window, began_by)
 
 
-def _firsts(ordered: list[tuple[int, int, int]], start: int, day: int, window: int) -> list[int]:
-    # For each stage, the latest beginning of an attempt that has come so far.
+def _reached(
+    ordered: Sequence[tuple[int, int, int]], start: int, day: int, window: int, began_by: int
+) -> list[_Step]:
+    """Of times, steps and days."""
+    # For each step, the latest beginning of an attempt that has come so far, and when it did.
     begun: list[int | None] = [None] * len(STEPS)
-    firsts: list[int] = []
+    came: list[int | None] = [None] * len(STEPS)
+    reached: list[_Step] = []
+
+    def arrive(stage: int, at: int, *, is_timed: bool = True) -> None:
+        beginning = at if stage == 0 else begun[stage - 1]
+        if beginning is None or at - beginning > window:
+            return
+        latest = begun[stage]
+        if latest is None or beginning > latest:
+            begun[stage], came[stage] = beginning, at if is_timed else None
+        if len(reached) == stage:
+            reached.append(_Step(came[stage - 1] if stage and is_timed else None, at))
+
     for place in range(start, len(ordered)):
         at, stage, event_day = ordered[place]
         latest = begun[0]
         if latest is not None and at - latest > window + _FOLD and event_day > day:
             break
-        beginning = at if stage == 0 else begun[stage - 1]
-        if beginning is None or at - beginning > window or (stage == 0 and event_day != day):
+        if stage == 0 and (event_day != day or at > began_by):
             continue
-        reached = begun[stage]
-        begun[stage] = beginning if reached is None else max(reached, beginning)
-        if len(firsts) == stage:
-            firsts.append(at)
-    return firsts
+        if stage == _GENERATION:
+            arrive(_PHOTO, at, is_timed=False)
+        arrive(stage, at)
+    return reached
+
+
+def _decisions(
+    events: Sequence[Event], window: int, began_by: int
+) -> Iterator[tuple[int, Measures]]:
+    """By day what the comparison takes from it."""
+    deciding = [event for event in events if event.kind in _DECIDING]
+    firsts = {event.day: place for place, event in reversed(list(enumerate(deciding)))}
+    ends = {event.day: event.at + window for event in deciding if event.kind not in _CART}
+    for day, place in firsts.items():
+        if deciding[place].kind in _CART or deciding[place].at > began_by:
+            continue
+        until = ends[day]
+        of_day: list[Event] = []
+        for number in range(place, len(deciding)):
+            if deciding[number].at > until:
+                break
+            of_day.append(deciding[number])
+        yield day, _decision(of_day, day, window, began_by)
+
+
+def _decision(events: Iterable[Event], day: int, window: int, began_by: int) -> Measures:
+    page_at: int | None = None
+    result_at: int | None = None
+    result_of: dict[int, int] = {}  # when a result of a product was seen last
+    measures = {Measure.EXPOSED}
+    for event in events:
+        if event.kind == _PAGE:
+            if event.day == day and event.at <= began_by:
+                page_at = event.at
+        elif event.kind == _RESULT:
+            page_at = None
+            if event.day == day and event.at <= began_by:
+                measures.add(Measure.TRIED)
+                result_at = result_of[event.product] = event.at
+        elif result_at is not None:
+            if event.at - result_at <= window:
+                measures |= {Measure.TRIED_ADDED, Measure.SAW_RESULT_ADDED}
+            if event.at - result_of.get(event.product, -EVER) <= window:
+                measures.add(Measure.TRIED_ADDED_SAME)
+        elif page_at is not None and event.at - page_at <= window:
+            return frozenset({*measures, Measure.UNTRIED_ADDED, Measure.SAW_PAGE_ADDED_OR_RESULT})
+    return frozenset(measures)

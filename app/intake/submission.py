@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from app.batch.batch import Batch, Context, Event, Rejected, digest
-from app.batch.visitor import named
+from app.batch.visitor import visitor_of
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Submission:
             rejected=rejected,
         )
         columns = context.columns
-        visitor = named(columns.get("client_id")) or named(columns.get("session_id"))
+        visitor = visitor_of(columns.get("client_id"), columns.get("session_id"))
         return cls(
             batch,
             True,

@@ -13,6 +13,7 @@ from psycopg import Connection
 from psycopg.errors import SerializationFailure
 
 from app import commands
+from app.counts import reading
 from app.counts.counting import count_announced
 from app.counts.measures import SIDE_STEPS
 from app.counts.period import Period, Shop, find_shop
@@ -23,7 +24,7 @@ from app.health.status import Status
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
 from app.merchant.reports import BREAKDOWNS, freshness
 from app.merchant.reports import report as read_report
-from app.merchant.words import NOTHING, duration, percent, points
+from app.merchant.words import NOTHING, duration, percent, points, waiting
 from app.replies import Refusal
 from app.store.commands import database
 from config.causes import cause
@@ -63,7 +64,9 @@ def funnel(
     click.echo(f"{domain}  {period.first} to {period.last}, days in {shop.time_zone}")
     _echo_freshness(fresh, status)
     _echo_funnel(shown["funnel"])
-    _echo_uplift(shown["uplift"])
+    if shown["waiting"]:
+        click.echo(waiting(shown["waiting"], shop.window_hours))
+    _echo_uplift(shown["uplift"], shop.window_hours)
     for step in shown["side_steps"]:
         click.echo(f"{step['name']:<22}{step['visitors']:>10,}")
     click.echo(f"\nBy {by}")
@@ -163,44 +166,64 @@ def _count_both_ways(
 
 def numbers_of(shown: Mapping[str, Any]) -> dict[str, object]:
     """A report's numbers in the form of `plain_numbers`."""
-    medians = [None, *(step["median_seconds_to_next"] for step in shown["funnel"][:-1])]
-    uplift = shown["uplift"]
+    funnel = shown["funnel"]
+    medians = [None, *(step["median_seconds_to_next"] for step in funnel[:-1])]
+    tried, others = shown["uplift"]["tried"], shown["uplift"]["others"]
     return {
         "funnel": [
-            (step["visitors"], median)
-            for step, median in zip(shown["funnel"], medians, strict=True)
+            (step["visitors"], median) for step, median in zip(funnel, medians, strict=True)
         ],
-        "uplift": tuple(
-            uplift[group][number]
-            for group in ("tried", "others")
-            for number in ("visitors", "added")
+        "over": [step["over"] for step in funnel],
+        "uplift": (
+            *(tried[number] for number in ("visitors", "added", "added_same")),
+            *(others[number] for number in ("visitors", "added")),
         ),
         "side_steps": [step["visitors"] for step in shown["side_steps"]],
         "visitors": shown["visitors"]["now"],
         "days": [
             (day["day"], day["events"], day["visitors"]) for day in shown["days"] if day["events"]
         ],
+        "before": (
+            shown["visitors"]["before"],
+            shown["events"]["before"],
+            [step["before"] for step in funnel],
+            [step["before"] for step in shown["side_steps"]],
+        ),
     }
 
 
 def plain_numbers(
     connection: Connection, shop: Shop, period: Period, where: str = "true"
 ) -> dict[str, object]:
-    plain = Plain(
-        connection,
-        shop=shop.domain,
-        time_zone=shop.time_zone,
-        window_hours=shop.window_hours,
-        first=period.first,
-        last=period.last,
-        where=where,
-    )
+    def plain(period: Period, where: str, began_by: datetime | None = None) -> Plain:
+        return Plain(
+            connection,
+            shop=shop.domain,
+            time_zone=shop.time_zone,
+            window_hours=shop.window_hours,
+            first=period.first,
+            last=period.last,
+            where=where,
+            began_by=began_by,
+        )
+
+    now, over = plain(period, where), plain(period, where, shop.began_by)
+    moments = reading.moments(connection, shop, period)
+    until = moments.until.isoformat() if moments.until else "infinity"
+    before = plain(moments.before, f"({where}) AND at <= '{until}'")
     return {
-        "funnel": plain.funnel(),
-        "uplift": plain.uplift(),
-        "side_steps": [plain.visitors(event) for event in SIDE_STEPS],
-        "visitors": plain.visitors(),
-        "days": [(day.isoformat(), events, visitors) for day, events, visitors in plain.days()],
+        "funnel": now.funnel(),
+        "over": [visitors for visitors, _ in over.funnel()],
+        "uplift": over.uplift(),
+        "side_steps": [now.visitors(event) for event in SIDE_STEPS],
+        "visitors": now.visitors(),
+        "days": [(day.isoformat(), events, visitors) for day, events, visitors in now.days()],
+        "before": (
+            before.visitors(),
+            sum(events for _, events, _ in before.days()),
+            [visitors for visitors, _ in before.funnel()],
+            [before.visitors(event) for event in SIDE_STEPS],
+        ),
     }
 
 
@@ -243,16 +266,19 @@ def _echo_funnel(steps: list[dict[str, Any]]) -> None:
         )
 
 
-def _echo_uplift(uplift: dict[str, Any]) -> None:
+def _echo_uplift(uplift: dict[str, Any], hours: int) -> None:
     tried, others = uplift["tried"], uplift["others"]
     click.echo(
         f"\nAdded to cart: {percent(tried['rate'])} of {tried['visitors']:,} who saw a result,"
         f" {percent(others['rate'])} of {others['visitors']:,} who saw the product page only"
     )
-    if uplift["difference"] is not None:
+    if uplift["low"] is not None:
         interval = f"{points(uplift['low'])} to {points(uplift['high'])}"
         click.echo(f"Difference: {points(uplift['difference'])}, 95 % interval {interval}")
-    click.echo(f"{uplift['words']}\n")
+    click.echo(f"{uplift['words']}\n{uplift['caveat']}")
+    if uplift["waiting"]:
+        click.echo(waiting(uplift["waiting"], hours))
+    click.echo()
 
 
 def _echo_group(name: str, group: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """What a merchant can set for their reports."""
 
+from functools import cache
+from importlib.resources import files
 from zoneinfo import available_timezones
 
 from psycopg import Connection
@@ -13,7 +15,8 @@ WINDOWS = (1, 24, 72, 168)  # hours
 def change(connection: Connection, domain: str, *, time_zone: object, window_hours: object) -> None:
     """In the caller's transaction. The worker then counts the shop anew. Refusal."""
     details: list[Detail] = []
-    if not isinstance(time_zone, str) or not _is_known(connection, time_zone):
+    zone = known_zone(connection, time_zone) if isinstance(time_zone, str) else None
+    if zone is None:
         details.append({"path": "time_zone", "message": "must be a name such as Europe/Berlin"})
     if type(window_hours) is not int or window_hours not in WINDOWS:
         wanted = ", ".join(map(str, WINDOWS))
@@ -30,20 +33,44 @@ def change(connection: Connection, domain: str, *, time_zone: object, window_hou
         " window_hours = excluded.window_hours WHERE (report_shops.time_zone,"
         " report_shops.window_hours) <> (excluded.time_zone, excluded.window_hours)"
         " RETURNING shop_id",
-        {"domain": domain, "time_zone": time_zone, "window_hours": window_hours},
+        {"domain": domain, "time_zone": zone, "window_hours": window_hours},
     ).fetchone()
     if row:  # without one nothing has changed
         mark_dirty(connection, row[0])
 
 
-def _is_known(connection: Connection, time_zone: str) -> bool:
-    """Both to Python and to Postgres: a name that only one of them knows (`localtime`) would stop
-    the counting of every shop."""
-    if time_zone not in available_timezones():
-        return False
+def known_zone(connection: Connection, name: str) -> str | None:
+    """The name, or the zone's other one, under which both Python and Postgres know it; None where
+    there is none: what only one of them knows (`localtime`) would stop the counting of every shop.
+
+    Browsers say Asia/Calcutta, which newer systems have under its newer name alone.
+    """
+    if name not in available_timezones():
+        return None
+    names = [name, *_other_names(name)]
     # Postgres takes CET and the like for an abbreviation, which has no summer time.
     query = (
-        "SELECT FROM pg_timezone_names WHERE name = %s AND (name IN ('UTC', 'GMT')"
+        "SELECT name FROM pg_timezone_names WHERE name = ANY(%(names)s) AND (name IN ('UTC', 'GMT')"
         " OR name NOT IN (SELECT abbrev FROM pg_timezone_abbrevs))"
+        " ORDER BY array_position(%(names)s, name) LIMIT 1"
     )
-    return connection.execute(query, [time_zone]).fetchone() is not None
+    row = connection.execute(query, {"names": names}).fetchone()
+    return str(row[0]) if row else None
+
+
+def _other_names(name: str) -> list[str]:
+    """Those that mean the same; the one in use comes first."""
+    if "/" not in name:
+        return []
+    links = _links()
+    current = links.get(name, name)
+    others = sorted(other for other, target in links.items() if target == current)
+    return [other for other in (current, *others) if "/" in other]
+
+
+@cache
+def _links() -> dict[str, str]:
+    """From a zone's other names to the one in use."""
+    text = files("tzdata").joinpath("zoneinfo/tzdata.zi").read_text()
+    links = (line.split() for line in text.splitlines() if line.startswith("L "))
+    return {name: target for _, target, name in links}

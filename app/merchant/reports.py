@@ -20,7 +20,7 @@ from app.counts.measures import (
     Measure,
 )
 from app.counts.period import Period, Shop
-from app.merchant.uplift import Group, Uplift
+from app.merchant.uplift import CAVEAT, Group, Uplift
 
 NAMES = {
     "product_page:page_view": "Product page viewed",
@@ -28,8 +28,8 @@ NAMES = {
     "widget:image_upload": "Photo uploaded",
     "widget:generation_start": "Generation started",
     "widget:result_view": "Result viewed",
-    "widget:add_to_cart_clicked": "Add to cart clicked",
-    "widget:add_to_cart_success": "Added to cart",
+    "widget:add_to_cart_clicked": "Add clicked in the widget",
+    "widget:add_to_cart_success": "Added in the widget",
     "widget:share_clicked": "Result shared",
     "widget:download_clicked": "Result downloaded",
     "widget:email_collected": "Email collected",
@@ -45,21 +45,31 @@ _BEHIND = timedelta(seconds=30)
 
 
 def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
-    """Everything of a range. Shares are of 1, or None where there is nothing to divide by."""
-    of_visitors = [measure for measure in Measure if measure is not Measure.EVENTS]
-    now, before, of_days = reading.visitors(connection, shop, period, of_visitors)
+    """Everything of a range. Shares are of 1, of visitors whose window is over, or None where there
+    is nothing to divide by."""
+    moments = reading.moments(connection, shop, period)
+    now, before, over, of_days = reading.visitors(connection, shop, period, moments)
     days = reading.days(connection, shop, period, of_days)
-    events_before = reading.events(connection, shop, period.before)
     return {
         "shop": shop.domain,
         "time_zone": shop.time_zone,
         "window_hours": shop.window_hours,
+        "kept_before": kept_before(connection, shop),
         "period": _days_of(period),
-        "before": _days_of(period.before),
+        "before": {
+            **_days_of(moments.before),
+            "until": moments.until
+            and moments.until.astimezone(ZoneInfo(shop.time_zone)).isoformat(),
+        },
         "visitors": {"now": now[Measure.VISITORS], "before": before[Measure.VISITORS]},
-        "events": {"now": sum(day["events"] for day in days), "before": events_before},
-        "funnel": _funnel(now, before, reading.medians(connection, shop, period, now)),
-        "uplift": _uplift(now),
+        "events": {
+            "now": sum(day["events"] for day in days),
+            "before": reading.events_before(connection, shop, moments),
+        },
+        "saw_result": {"now": now[Measure.SAW_RESULT], "before": before[Measure.SAW_RESULT]},
+        "waiting": now[Measure.PAGE_VIEWED] - over[Measure.PAGE_VIEWED],
+        "funnel": _funnel(now, before, over, reading.medians(connection, shop, period)),
+        "uplift": comparison(now, over),
         "side_steps": [
             {
                 "event": event,
@@ -116,6 +126,7 @@ def freshness(
     row = connection.execute(
         "SELECT coalesce(sum(batches), 0), min(written_at),"
         " EXISTS (SELECT FROM report_marks WHERE shop_id = %(id)s AND visitor IS NULL)"
+        " OR EXISTS (SELECT FROM report_outdated WHERE shop_id = %(id)s)"
         " FROM report_news WHERE shop_id = %(id)s",
         {"id": shop.id},
     ).fetchone()
@@ -128,6 +139,14 @@ def freshness(
         "is_behind": bool(waiting) or now - until > _BEHIND,
         "is_recounting": is_recounting,
     }
+
+
+def kept_before(connection: Connection, shop: Shop) -> str | None:
+    """The day before which a changed setting changes nothing, because events were deleted."""
+    row = connection.execute(
+        "SELECT date '1970-01-01' + before FROM report_kept WHERE shop_id = %s", [shop.id]
+    ).fetchone()
+    return row[0].isoformat() if row else None
 
 
 def is_empty(connection: Connection, shop: Shop) -> bool:
@@ -156,15 +175,16 @@ def _days_of(period: Period) -> dict[str, str]:
 
 
 def _funnel(
-    now: reading.Numbers, before: reading.Numbers, medians: dict[int, int]
+    now: reading.Numbers, before: reading.Numbers, over: reading.Numbers, medians: dict[int, int]
 ) -> list[dict[str, Any]]:
-    visitors = [now[measure] for measure in STEP_MEASURES]
+    visitors = [over[measure] for measure in STEP_MEASURES]
     return [
         {
             "step": number + 1,
             "event": event,
             "name": NAMES[event],
-            "visitors": visitors[number],
+            "visitors": now[STEP_MEASURES[number]],
+            "over": visitors[number],
             "before": before[STEP_MEASURES[number]],
             "of_first": _share(visitors[number], visitors[0]),
             "of_previous": _share(visitors[number], visitors[number - 1]) if number else None,
@@ -177,23 +197,26 @@ def _funnel(
     ]
 
 
-def _uplift(now: reading.Numbers) -> dict[str, Any]:
-    """Visitors without a result are those who saw the page or a result, less those who saw one."""
-    saw_result = now[Measure.SAW_RESULT]
-    tried = Group(saw_result, now[Measure.SAW_RESULT_ADDED])
-    others = Group(
-        now[Measure.SAW_PAGE_OR_RESULT] - saw_result,
-        now[Measure.SAW_PAGE_ADDED_OR_RESULT] - saw_result,
-    )
+def comparison(now: reading.Numbers, over: reading.Numbers) -> dict[str, Any]:
+    """Of the visitors whose window is over (app.counts.visitor)."""
+    tried = Group(over[Measure.TRIED], over[Measure.TRIED_ADDED])
+    others = Group(over[Measure.EXPOSED] - over[Measure.TRIED], over[Measure.UNTRIED_ADDED])
     uplift = Uplift(tried, others)
     low, high = uplift.interval or (None, None)
     return {
-        "tried": {"visitors": tried.visitors, "added": tried.added, "rate": tried.rate},
+        "tried": {
+            "visitors": tried.visitors,
+            "added": tried.added,
+            "added_same": over[Measure.TRIED_ADDED_SAME],
+            "rate": tried.rate,
+        },
         "others": {"visitors": others.visitors, "added": others.added, "rate": others.rate},
+        "waiting": now[Measure.EXPOSED] - over[Measure.EXPOSED],
         "difference": uplift.difference,
         "low": low,
         "high": high,
         "words": uplift.words,
+        "caveat": CAVEAT,
     }
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -20,12 +21,19 @@ COLUMNS = (
     "lib_version", "current_url", "properties", "extra", "context",
 )  # fmt: skip
 _AT_ONCE = 2_000  # rows
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+_BOM = "\ufeff"  # by it Excel knows UTF-8
+# Where a cell begins, also for a spreadsheet that separates at ; or tabs and so does not see our
+# quotes: what it would run as a formula.
+_FORMULA = re.compile(r"(^|[;\t\r\n])([\s\"']*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+# What it would change by reading it as a number or a date: long ids, leading zeros, 1e5, 2.10, 3/4.
+_NUMBER = re.compile(r"\d{12,}|0\d+|\d+[.,/:eE+-][\d.,/:eE+-]*", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def _funnel(report: dict[str, Any]) -> Iterator[Row]:
-    columns = ("step", "event", "name", "visitors", "before", "of_first", "of_previous", "dropped",
-               "median_seconds_to_next")  # fmt: skip
+    columns = ("step", "event", "name", "visitors", "before", "over", "of_first", "of_previous",
+               "dropped", "median_seconds_to_next")  # fmt: skip
     yield columns
     for step in report["funnel"]:
         yield [step[column] for column in columns]
@@ -33,12 +41,14 @@ def _funnel(report: dict[str, Any]) -> Iterator[Row]:
 
 def _uplift(report: dict[str, Any]) -> Iterator[Row]:
     uplift = report["uplift"]
-    yield "group", "visitors", "added", "rate"
+    yield "group", "visitors", "added", "added_same", "rate"
     for group in ("tried", "others"):
-        yield group, *(uplift[group][column] for column in ("visitors", "added", "rate"))
-    yield "difference", None, None, uplift["difference"]
-    yield "low", None, None, uplift["low"]
-    yield "high", None, None, uplift["high"]
+        columns = ("visitors", "added", "added_same", "rate")
+        yield group, *(uplift[group].get(column) for column in columns)
+    yield "waiting", uplift["waiting"], None, None, None
+    for name in ("difference", "low", "high"):
+        yield name, None, None, None, uplift[name]
+    yield uplift["caveat"], None, None, None, None
 
 
 def _side_steps(report: dict[str, Any]) -> Iterator[Row]:
@@ -72,8 +82,10 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:
+    """For spreadsheets: each text in quotes, and safe wherever it is opened."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer)
+    buffer.write(_BOM)
+    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC)
     for row in rows:
         writer.writerow([_harmless(value) for value in row])
         if buffer.tell() > 32_000:
@@ -124,12 +136,14 @@ def raw_events(connection: Connection, shop: Shop, period: Period) -> Iterator[R
 
 
 def _harmless(value: object) -> object:
-    """A spreadsheet must not run what a shopper sent as a formula.
+    """A spreadsheet must not run what a shopper sent as a formula, nor change it.
 
     Source: https://owasp.org/www-community/attacks/CSV_Injection
     """
     if isinstance(value, dict):
         value = dump_json(value).decode()
-    if isinstance(value, str) and value.startswith(_DANGEROUS):
+    if not isinstance(value, str):
+        return value
+    if _NUMBER.fullmatch(value) and not _DAY.fullmatch(value):
         return f"'{value}"
-    return value
+    return _FORMULA.sub(r"\1'\2", value)

@@ -26,12 +26,19 @@ def points(share: float | None) -> str:
     return NOTHING if share is None else f"{100 * share:+.1f} points".replace("-", "\N{MINUS SIGN}")
 
 
-def change(now: int, before: int) -> str:
-    """Against the period before, in words."""
+def change(now: int, before: int, until: str | None = None) -> str:
+    """Against the period before, in words; `until` where it was cut at this hour."""
+    period = "the same hours of the period before" if until else "the period before"
     if not before:
-        return "none in the period before"
+        return f"none in {period}"
     share = f"{100 * (now - before) / before:+.0f} %".replace("-", "\N{MINUS SIGN}")
-    return f"{share} from {before:,} in the period before"
+    return f"{share} from {before:,} in {period}"
+
+
+def waiting(visitors: int, hours: int) -> str:
+    """Who is in no rate yet."""
+    are = "visitor is" if visitors == 1 else "visitors are"
+    return f"{visitors:,} {are} still within their {window(hours)}, and in none of these rates."
 
 
 def window(hours: int) -> str:

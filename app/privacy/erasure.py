@@ -8,8 +8,8 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from app.counts.dimensions import VISITOR
-from app.counts.rollups import mark_dirty
+from app.batch.visitor import VISITOR
+from app.counts.rollups import keep_no_days, mark_dirty
 from app.privacy.search import EventKey, Found
 from app.store.walks import Progress, delete_in_steps, event_windows, partitions, steps
 
@@ -89,6 +89,7 @@ def erase_shop(
         for table, column in _tables_of_shops(connection):
             condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
             delete_in_steps(connection, table, condition, values, partial(deleted, table))
+    keep_no_days(connection, shop_id)
     mark_dirty(connection, shop_id)  # last: somebody may have been counting all the while
 
 

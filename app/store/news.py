@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from psycopg import Connection, DataError
 
 from app.batch.batch import Batch
-from app.batch.news import pack
+from app.batch.news import DEFINITION, pack
 
 
 def write_news(
@@ -20,7 +20,7 @@ def write_news(
             by_shop[shop_id].append((batch, lines))
     try:
         rows = [
-            f"{shop_id}\t{batches}\t{len(packed)}\t\\\\x{packed.hex()}\n"
+            f"{shop_id}\t{batches}\t{len(packed)}\t\\\\x{packed.hex()}\t{DEFINITION}\n"
             for shop_id, of_shop in by_shop.items()
             for batches, packed in pack(of_shop)
         ]
@@ -28,6 +28,8 @@ def write_news(
         raise DataError(f"cannot be counted: {error}") from error
     with (
         connection.cursor() as cursor,
-        cursor.copy("COPY report_news (shop_id, batches, size, packed) FROM STDIN") as copy,
+        cursor.copy(
+            "COPY report_news (shop_id, batches, size, packed, definition) FROM STDIN"
+        ) as copy,
     ):
         copy.write("".join(rows))

@@ -1,11 +1,24 @@
 """What a browser's User-Agent says about the device, in three words."""
 
+import re
 from functools import lru_cache
 
+# What programs call themselves: at the end of a word ("Googlebot", "PetalBot/1.0"), or anywhere.
+# Phones are called CUBOT, and "M BOT 60": that bot stands alone.
+_BOT = re.compile(
+    r"(?<!\bcu)(?<=[a-z0-9_-])bot\b|\bbot(?=[/;,)]|$)|crawl|spider|slurp|headless|lighthouse"
+    r"|facebookexternalhit|facebookcatalog|meta-external|googleother|google-inspectiontool"
+    r"|google-read-aloud|google favicon|mediapartners-google|adsbot|apis-google|storebot"
+    r"|bingpreview|\bptst/|\by!j\b|ia_archiver|phantomjs|puppeteer|playwright|selenium"
+    r"|pagespeed|gtmetrix|pingdom|uptime|wget|\bcurl/|python-requests|\bscrapy",
+    re.ASCII,
+)
 # The first name that is found counts: most browsers also name those they descend from.
-_BOTS = ("bot", "crawl", "spider", "slurp", "headless", "lighthouse", "facebookexternalhit")
 _BROWSERS = (
-    ("edg", "Edge"),
+    ("edg/", "Edge"),
+    ("edga/", "Edge"),
+    ("edgios/", "Edge"),
+    ("edge/", "Edge"),
     ("opr/", "Opera"),
     ("opera", "Opera"),
     ("opios/", "Opera"),
@@ -62,7 +75,7 @@ def _device(user_agent: str) -> dict[str, str]:
 
 
 def _class(text: str) -> str:
-    if any(name in text for name in _BOTS):
+    if _BOT.search(text):
         return "bot"
     if "ipad" in text or "tablet" in text or ("android" in text and "mobile" not in text):
         return "tablet"

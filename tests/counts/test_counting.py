@@ -3,21 +3,26 @@
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from app.counts import counting, journeys, rollups
-from app.counts.period import Period, find_shop
+from app.counts import cells, counting, journeys, rollups
+from app.counts.period import EPOCH, Period, find_shop
 from app.counts.rollups import count_new, forget_deleted, rebuild
 from app.dev.seed import Seed
-from app.merchant.reports import freshness, report
+from app.merchant.preferences import change
+from app.merchant.reports import freshness, kept_before, report
+from app.store import migrate as migrations
+from app.store import news
 from app.store.connections import connect
 from app.worker.reporting import Reporting
 from tests.calls import SHOP
 from tests.counts.histories import NOON, count_all, store, visit
 from tests.processes.running import wait_until
 
+OTHER = "b.myshopify.com"
 ONE_DAY = Period(NOON.date(), NOON.date())
 
 
@@ -117,6 +122,92 @@ def test_what_is_kept_of_visitors_goes_with_the_events_and_the_totals_stay(datab
     later = Period(ONE_DAY.first + timedelta(days=1), ONE_DAY.first + timedelta(days=9))
     shown = report(database, find_shop(database, SHOP), later, "product")
     assert [step["visitors"] for step in shown["funnel"]] == [1, 1, 1, 1, 1, 0, 0]
+
+
+@pytest.fixture
+def with_old_days(database):
+    """Counted; then the first day's events are deleted by retention. Returns that day's report."""
+    store(database, visit("old", 3), visit("both", 2), visit("both", 1, minutes=2 * 24 * 60))
+    count_all(database)
+    next_day = NOON + timedelta(hours=12)
+    database.execute("DELETE FROM events WHERE occurred_at < %s", [next_day])
+    forget_deleted(database, next_day)
+    return report(database, find_shop(database, SHOP), ONE_DAY, "product")
+
+
+def test_days_without_events_keep_their_numbers_where_a_shop_is_counted_again(
+    database, with_old_days
+):
+    shop = find_shop(database, SHOP)
+    assert kept_before(database, shop) == "2026-03-11"
+    change(database, SHOP, time_zone="UTC", window_hours=72)
+    store(database, visit("new", 1, minutes=3 * 24 * 60))
+    count_all(database)
+    shop = find_shop(database, SHOP)
+    after = report(database, shop, ONE_DAY, "product")
+    assert after["funnel"] == with_old_days["funnel"]
+    assert after["breakdown"] == with_old_days["breakdown"]
+    assert [step["visitors"] for step in after["funnel"]][:3] == [2, 2, 1]
+    # Who came before and after is counted twice in a range with both.
+    week = Period(ONE_DAY.first, ONE_DAY.first + timedelta(days=6))
+    assert report(database, shop, week, "product")["visitors"]["now"] == 4
+
+
+def test_an_old_event_that_is_still_stored_is_not_added_to_a_kept_day_twice(
+    database, with_old_days
+):
+    store(database, visit("late", 1, minutes=30))
+    count_all(database)
+    shown = [entered(database)]
+    for _ in range(2):
+        rebuild(database, find_shop(database, SHOP).id)
+        shown.append(entered(database))
+    assert shown == [3, 3, 3]
+
+
+def test_a_shop_that_is_erased_keeps_no_day(database, with_old_days):
+    shop_id = find_shop(database, SHOP).id
+    rollups.keep_no_days(database, shop_id)
+    rebuild(database, shop_id)
+    assert entered(database) == 0
+
+
+def test_a_day_that_was_deleted_in_part_is_kept_in_the_shops_zone(database):
+    change(database, SHOP, time_zone="America/Los_Angeles", window_hours=24)
+    store(database, visit("a", 1))
+    count_all(database)
+    begin = NOON.replace(hour=0) + timedelta(days=1)  # 17:00 of the 10th there
+    database.execute("DELETE FROM events")
+    forget_deleted(database, begin)
+    assert kept_before(database, find_shop(database, SHOP)) == "2026-03-11"
+
+
+@pytest.mark.parametrize("module", [cells, news])
+def test_what_a_release_counts_or_announces_otherwise_is_counted_again(
+    database, monkeypatch, module
+):
+    with monkeypatch.context() as older:
+        older.setattr(module, "DEFINITION", 1)
+        store(database, visit("a", 2))
+        while rollups.count_next(database):
+            pass
+    shop = find_shop(database, SHOP)
+    assert freshness(database, shop)["is_recounting"]
+    count_all(database)
+    assert not freshness(database, shop)["is_recounting"]
+    assert entered(database) == 1
+
+
+def test_the_upgrade_has_all_shops_counted_and_finds_the_days_that_were_deleted(database):
+    store(database, visit("a", 1), visit("a", 1, minutes=-24 * 60), visit("b", 2, shop=OTHER))
+    count_all(database)
+    database.execute("DELETE FROM events WHERE occurred_at < %s", [NOON])
+    sql = (Path(migrations.__file__).parent / "migrations/0031_counted_alike.sql").read_text()
+    for statement in sql.split(";\n"):
+        if "INSERT INTO report_kept" in statement:
+            database.execute(statement.encode())
+    kept = database.execute("SELECT domain, before FROM report_kept JOIN shops ON id = shop_id")
+    assert kept.fetchall() == [(SHOP, (NOON.date() - EPOCH).days)]
 
 
 def test_a_robots_events_count_as_events_only_also_after_a_rebuild(database, monkeypatch):

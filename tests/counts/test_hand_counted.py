@@ -127,8 +127,8 @@ def test_the_uplift_compares_who_saw_a_result_with_who_did_not(database):
         batch("looked", (PAGE, 0)),
         batch("added without looking", (CART_ADD, 0)),
     )["uplift"]
-    assert shown["tried"] == {"visitors": 3, "added": 2, "rate": 2 / 3}
-    assert shown["others"] == {"visitors": 2, "added": 1, "rate": 1 / 2}
+    assert shown["tried"] == {"visitors": 2, "added": 2, "added_same": 2, "rate": 1}
+    assert shown["others"] == {"visitors": 3, "added": 2, "rate": 2 / 3}
     assert "Too few" in shown["words"]
 
 

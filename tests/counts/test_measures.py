@@ -3,20 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.counts.measures import KINDS, LATE, OTHER_KIND, SIDE_STEPS, Dimension, Measure
+from app.counts.measures import EVENT_ONLY, KINDS, OTHER_KIND, SIDE_STEPS, Dimension, Measure
 from app.counts.times import BUCKETS, bucket_of, part, rounded
 
 LONGEST = 700_000  # s, more than the longest window
 
 
 def test_the_numbers_that_counts_are_stored_under_do_not_change():
-    assert [*map(int, Measure)] == [*range(15), 20]
+    assert [*map(int, Measure)] == [*range(21)]
     assert Measure.CART_ADDED == 7
     assert Measure.SAW_PAGE_ADDED_OR_RESULT == 14
     assert [*map(int, Dimension)] == [*range(8)]
     assert KINDS["product_page:cart_add"] == 7
     assert [KINDS[name] for name in SIDE_STEPS] == [8, 9, 10]
-    assert (LATE, OTHER_KIND) == (254, 255)
+    assert (EVENT_ONLY, OTHER_KIND) == (254, 255)
     assert part(3, 17) == 3 * 64 + 17
 
 

@@ -46,7 +46,7 @@ def test_who_comes_on_several_days_is_one_visitor(counted):
 def test_who_adds_to_the_cart_on_several_days_without_a_result_is_one_visitor(counted):
     bought = [batch("a", (PAGE, day * DAY), (CART_ADD, day * DAY + 1)) for day in range(3)]
     plain = counted(*bought, visit("b", 1))
-    assert list(plain["uplift"]) == [0, 0, 2, 1]
+    assert plain["uplift"] == (0, 0, 0, 2, 1)
 
 
 def test_who_leaves_out_a_step_has_not_done_the_next(counted):

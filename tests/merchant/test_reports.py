@@ -7,11 +7,12 @@ import pytest
 from app.batch.batch import Batch, Context, Rejected
 from app.counts.period import Period, find_shop
 from app.counts.rollups import mark_dirty
-from app.merchant import reports
+from app.merchant import preferences, reports
 from app.merchant.preferences import change
 from app.merchant.reports import freshness, is_empty, rejected, report
 from app.replies import Refusal
 from tests.calls import SHOP
+from tests.cases import CASES
 from tests.counts.histories import NOON, count_all, store, visit
 
 OTHER = "b.myshopify.com"
@@ -103,6 +104,24 @@ def test_a_setting_that_cannot_be_is_named_and_changes_nothing(database, shop, z
     assert refused.value.status == 400
     assert str(refused.value).startswith(f"{names[0]} must be ")
     assert database.execute("SELECT 1 FROM report_shops WHERE window_hours <> 24").fetchall() == []
+
+
+@pytest.mark.parametrize("zone", CASES["time_zones_of_browsers"])
+def test_a_zone_goes_by_the_name_that_a_browser_has_for_it(database, shop, zone):
+    change(database, SHOP, time_zone=zone, window_hours=24)
+    count_all(database)
+    shown = report(database, find_shop(database, SHOP), DAY, "product")
+    assert shown["visitors"]["now"] == 1
+
+
+def test_a_zone_that_postgres_knows_by_another_name_is_kept_under_that_one(
+    database, shop, monkeypatch
+):
+    available = preferences.available_timezones() | {"Mars/Olympus"}
+    monkeypatch.setattr(preferences, "available_timezones", lambda: available)
+    monkeypatch.setattr(preferences, "_links", lambda: {"Mars/Olympus": "Europe/Kyiv"})
+    change(database, SHOP, time_zone="Mars/Olympus", window_hours=24)
+    assert find_shop(database, SHOP).time_zone == "Europe/Kyiv"
 
 
 def test_a_changed_setting_has_the_shop_counted_anew_and_the_same_one_has_not(database, shop):

@@ -1,5 +1,7 @@
 """Numbers, days and drawings as a merchant sees them."""
 
+import csv
+import io
 import re
 from datetime import date, timedelta
 
@@ -11,6 +13,7 @@ from app.merchant.ranges import read_by, read_period
 from app.merchant.tables import as_csv, as_ndjson
 from app.merchant.uplift import Group, Uplift
 from app.replies import Refusal
+from tests.cases import CASES
 
 TODAY = date(2026, 3, 31)
 
@@ -140,26 +143,45 @@ def test_long_tables_come_in_pieces_and_whole():
     assert all(len(piece) < 33_000 for piece in pieces)
     lines = "".join(pieces).splitlines()
     assert len(lines) == 2_001
-    assert (lines[0], lines[-1]) == ("n,text", "1999," + "x" * 50)
+    assert (lines[0], lines[-1]) == ('\ufeff"n","text"', f'1999,"{"x" * 50}"')
     pieces = list(as_ndjson(table))
     assert [piece.count(b"\n") for piece in pieces] == [100] * 20 + [0]
     assert b"".join(pieces).splitlines()[1] == b'{"n":1,"text":"%b"}' % (b"x" * 50)
     assert list(as_ndjson([])) == [b""]
 
 
-def test_an_interval_stays_between_all_and_none():
-    low, high = Uplift(Group(30, 30), Group(30, 0)).interval
-    assert (round(low, 4), high) == (0.8395, 1.0)
-    low, high = Uplift(Group(40, 0), Group(40, 40)).interval
-    assert (low, round(high, 4)) == (-1.0, -0.8761)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "text",
+    [CASES["csv"]["product_id"], "=1", "+1", "-1+1", "@a", "a;=1", "a\t=1", "a\n=1", 'a;"=1"',
+     "a; =1", "' =1", "\uff1d1", "a;\uff20b"],
+)  # fmt: skip
+def test_no_cell_is_a_formula_whatever_separates(separator, text):
+    pieces = "".join(as_csv([("a", "b", "c"), (text, text, 1), (text, text, 2)]))
+    cells = [cell for row in csv.reader(io.StringIO(pieces), delimiter=separator) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(DANGEROUS)]
 
 
-def test_with_few_visitors_there_is_no_verdict():
-    wait = "Too few visitors"
-    assert wait in Uplift(Group(29, 29), Group(1_000, 0)).words
-    assert wait in Uplift(Group(1_000, 1_000), Group(29, 0)).words
-    assert wait not in Uplift(Group(30, 30), Group(30, 0)).words
+DANGEROUS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+
+
+@pytest.mark.parametrize("text", ["7012345678901", "007", "1e5", "2.10", "2.1.0", "3/4", "1-2"])
+def test_a_text_that_a_spreadsheet_would_change_is_marked_as_one(text):
+    assert "".join(as_csv([("id",), (text,)])).splitlines()[1] == f'"\'{text}"'
+
+
+@pytest.mark.parametrize("text", ["2026-03-01", "7", "0", "event_1", "gid://shopify/Product/456"])
+def test_any_other_text_stays_as_it_is_in_quotes(text):
+    assert "".join(as_csv([("id",), (text,)])).splitlines()[1] == f'"{text}"'
+
+
+def test_a_table_begins_with_the_mark_of_utf_8_and_its_numbers_have_no_quotes():
+    assert "".join(as_csv([("n", "\u00fc"), (1, None), (-0.5, 2)])).split("\r\n") == [
+        '\ufeff"n","\u00fc"', '1,""', "-0.5,2", ""
+    ]  # fmt: skip
+
+
+def test_with_an_empty_group_there_is_no_difference():
     empty = Uplift(Group(0, 0), Group(100, 5))
     assert (empty.difference, empty.interval) == (None, None)
-    assert wait in empty.words
     assert Uplift(Group(50, 20), Group(50, 5)).difference == pytest.approx(0.3)
