@@ -6,15 +6,17 @@ All connections of a client share a `Places`: what one has found, the others fol
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from redis import ConnectionError, RedisError  # noqa: A004
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
+from redis.utils import str_if_bytes
 
 from config.redis_url import Address, RedisUrl
 
 
 class Places(Protocol):
-    is_blocking: bool  # whether `candidates` asks a server
+    is_blocking: bool  # whether `candidates` and `is_current` ask a server
 
     def candidates(self) -> Iterable[Address]:
         """The likeliest first. redis.RedisError."""
@@ -26,7 +28,7 @@ class Places(Protocol):
         """It is no primary, or does not answer: others come first from now on."""
 
     def is_current(self, address: Address) -> bool:
-        """Whether nobody has found the primary elsewhere."""
+        """Whether nobody knows that the primary is elsewhere."""
 
 
 class Fixed:
@@ -57,20 +59,35 @@ class BySentinel:
     def __init__(self, sentinel: Sentinel, service: str) -> None:
         self._sentinel = sentinel
         self._service = service
-        self._found: Address | None = None
 
     def candidates(self) -> tuple[Address]:
-        return (self._sentinel.discover_master(self._service),)  # type: ignore[no-untyped-call]
+        """What the first Sentinel that answers says: while a failover is under way already the new
+        primary, which the Sentinel class of redis-py would name seconds later."""
+        failure: RedisError = ConnectionError("no Sentinel knows the service")
+        for sentinel in self._sentinel.sentinels:
+            try:
+                found: Any = sentinel.sentinel_get_master_addr_by_name(self._service)
+            except RedisError as error:
+                failure = error
+            else:
+                if found:
+                    host, port = found
+                    return ((str_if_bytes(host), int(port)),)
+        raise failure
 
     def found(self, address: Address) -> None:
-        self._found = address
+        pass  # Sentinel knows better
 
     def leave(self, address: Address) -> None:
-        if address == self._found:
-            self._found = None
+        pass
 
     def is_current(self, address: Address) -> bool:
-        return self._found in (None, address)
+        """The old primary takes writes until Sentinel demotes it, seconds later, and forgets them
+        then."""
+        try:
+            return self.candidates() == (address,)
+        except RedisError:
+            return True  # it knows of no other one
 
 
 def places_of(url: RedisUrl, options: Mapping[str, Any], *, timeout: float) -> Places:

@@ -95,7 +95,8 @@ class PrimaryConnection(Connection):
         self.asked_at = float("inf")  # what follows is sent by way of here
         if not self.places.is_current(self.address) or not self._is_primary():
             self.disconnect()  # type: ignore[no-untyped-call]
-            self.connect()
+            # Not silently to another server: whoever reads a stream must begin anew there.
+            raise ConnectionError("the primary is elsewhere")
         self.asked_at = time.monotonic()
 
     def read_response(self, *args: Any, **options: Any) -> Any:

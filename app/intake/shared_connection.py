@@ -22,6 +22,7 @@ from app.intake.roles import is_elsewhere, require_primary
 from app.intake.trust import Info, read
 from config.redis_url import Address
 
+_FOLLOW_EVERY = 0.25  # s, what Sentinel is asked for each loop
 _ERRORS: dict[str, type[exceptions.RedisError]] = {
     "CLUSTERDOWN": exceptions.ClusterDownError,
     "LOADING": exceptions.BusyLoadingError,
@@ -52,6 +53,7 @@ class SharedConnection:
         self._timeout = timeout
         self._admit = admit
         self._opening: asyncio.Task[_Pipeline] | None = None
+        self._following: asyncio.Task[None] | None = None
 
     def call(self, *words: str | bytes | int) -> Awaitable[Any]:
         """One command's reply. redis.RedisError: it may or may not have been carried out."""
@@ -70,6 +72,8 @@ class SharedConnection:
 
     def close(self) -> None:
         """Calls that wait raise redis.ConnectionError, or are cancelled while it still opens."""
+        if self._following is not None:
+            self._following.cancel()
         if self._opening is None or _is_lost(self._opening):
             return
         if self._opening.done():
@@ -94,6 +98,8 @@ class SharedConnection:
                         self._places.leave(address)
                     else:
                         self._places.found(address)
+                        if self._places.is_blocking:
+                            self._following = asyncio.ensure_future(self._follow(pipeline, address))
                         return pipeline
         except TimeoutError as error:
             if address:
@@ -106,6 +112,15 @@ class SharedConnection:
             return self._places.candidates()
         running = asyncio.get_running_loop()
         return await running.run_in_executor(self._asking, self._places.candidates)
+
+    async def _follow(self, pipeline: "_Pipeline", address: Address) -> None:
+        """Close the connection when the primary is elsewhere."""
+        running = asyncio.get_running_loop()
+        while not pipeline.is_lost:
+            await asyncio.sleep(_FOLLOW_EVERY)
+            if not await running.run_in_executor(self._asking, self._places.is_current, address):
+                pipeline.close()
+                return
 
     async def _open_to(self, address: Address) -> "_Pipeline":
         running = asyncio.get_running_loop()
