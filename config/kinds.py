@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from redis.connection import parse_url
 
+from config.redis_url import SCHEMES, read_redis_url
+
+_POSTGRES = ("postgres", "postgresql")
 _LARGEST = 2**40  # of any number: further than that nobody means it
 _T = TypeVar("_T")
 
@@ -79,11 +80,18 @@ def path(default: str) -> str:
 
 
 def postgres() -> str:
-    return _address(("postgres", "postgresql"), conninfo_to_dict)
+    required: str = field(repr=False, metadata={"kind": _address(_POSTGRES, _parse_postgres)})
+    return required
+
+
+def optional_postgres() -> str:
+    """Empty where it is not set."""
+    return _setting(_address(_POSTGRES, _parse_postgres), "", hidden=True)
 
 
 def redis() -> str:
-    return _address(("redis", "rediss"), _parse_redis)
+    required: str = field(repr=False, metadata={"kind": _address(SCHEMES, read_redis_url)})
+    return required
 
 
 def secrets(variable: str) -> tuple[bytes, ...]:
@@ -100,7 +108,7 @@ def secrets(variable: str) -> tuple[bytes, ...]:
     return required
 
 
-def _address(schemes: tuple[str, ...], parse: Callable[[str], object]) -> str:
+def _address(schemes: tuple[str, ...], parse: Callable[[str], object]) -> Kind:
     """Of a server. `parse` raises where its client could not read the address."""
     wanted = " or ".join(f"{scheme}://" for scheme in schemes)
 
@@ -109,22 +117,20 @@ def _address(schemes: tuple[str, ...], parse: Callable[[str], object]) -> str:
             raise ValueError(f"must begin with {wanted}.")
         try:
             parse(given)
-            is_address = urlsplit(given).port != 0
         except (ValueError, psycopg.Error):
-            is_address = False
-        if not is_address:
-            raise ValueError(f"is not an address such as {schemes[0]}://user:pass@host:1234/0.")
+            raise ValueError(
+                f"is not an address such as {schemes[0]}://user:pass@host:1234/0."
+            ) from None
         return given
 
-    kind = Kind(read, wanted=f"the server's {wanted} address")
-    required: str = field(repr=False, metadata={"kind": kind})
-    return required
+    return Kind(read, wanted=f"the server's {wanted} address")
 
 
-def _parse_redis(url: str) -> None:
-    parse_url(url)  # type: ignore[no-untyped-call]
-    if not re.fullmatch(r"(/[0-9]*)?", urlsplit(url).path):
-        raise ValueError("a Redis database is a number")
+def _parse_postgres(url: str) -> None:
+    """One host or several, as libpq reads them."""
+    ports = str(conninfo_to_dict(url).get("port", "")).split(",")
+    if not all(port == "" or 0 < int(port) < 2**16 for port in ports):
+        raise ValueError("not a port")
 
 
 def _one_of(given: str, choices: tuple[str, ...]) -> str:

@@ -17,6 +17,7 @@ from config.kinds import (
     choice,
     key,
     number,
+    optional_postgres,
     path,
     postgres,
     redis,
@@ -38,6 +39,7 @@ class SettingsError(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     database_url: str = postgres()
+    reports_database_url: str = optional_postgres()
     redis_url: str = redis()
     redis_ssl_cert_reqs: str = choice("required", "optional", "none")  # the first is the default
     shopify_api_key: str = text()

@@ -4,7 +4,7 @@ import threading
 import time
 
 _FIRST_PAUSE = 0.25  # s
-_LONGEST_PAUSE = 5.0  # s
+_LONGEST_PAUSE = 3.0  # s; a failover is over in seconds
 
 
 class CircuitBreaker:

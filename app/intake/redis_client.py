@@ -2,24 +2,52 @@
 
 import logging
 
-from redis import Redis
+from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app.intake.places import places_of
+from app.intake.roles import EncryptedPrimaryConnection, PrimaryConnection
+from config.redis_url import read_redis_url
 from config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT = 0.25  # s, for a connection and for a reply
-WORKER_TIMEOUT = 5.0  # s, must be longer than the worker's XREADGROUP blocks
+CONNECT_TIMEOUT = 1.0  # s at most, for a connection and for each reply before it is used
+WORKER_TIMEOUT = 2.0  # s, must be longer than the worker's XREADGROUP blocks
 
 
 def request_client(settings: Settings) -> Redis:
-    return _client(settings, REQUEST_TIMEOUT)
+    return client_of(settings.redis_url, REQUEST_TIMEOUT, cert_reqs=settings.redis_ssl_cert_reqs)
 
 
 def worker_client(settings: Settings) -> Redis:
-    return _client(settings, WORKER_TIMEOUT)
+    return client_of(settings.redis_url, WORKER_TIMEOUT, cert_reqs=settings.redis_ssl_cert_reqs)
+
+
+def client_of(redis_url: str, timeout: float, *, cert_reqs: str = "required") -> Redis:
+    """Of the server that takes writes; nothing connects before the first use. `timeout` in seconds,
+    for each reply. `cert_reqs` is how a certificate is checked where the address does not say."""
+    url = read_redis_url(redis_url)
+    options = dict(url.options)
+    most = options.pop("max_connections", None)
+    if url.is_encrypted:
+        options.setdefault("ssl_cert_reqs", cert_reqs)
+        options.setdefault("ssl_check_hostname", options["ssl_cert_reqs"] == "required")
+    places = places_of(url, options, timeout=min(timeout, CONNECT_TIMEOUT))
+    # What replies look like and how long one waits is ours to say, whatever the address has. No
+    # retries: the library would send a command again and again behind the caller's back, and the
+    # next journal takes a batch that Redis cannot.
+    options |= {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": min(timeout, CONNECT_TIMEOUT),
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "decode_responses": False,
+    }
+    connection = EncryptedPrimaryConnection if url.is_encrypted else PrimaryConnection
+    return Redis(connection_pool=ConnectionPool(connection, most, places=places, **options))
 
 
 def warn_about_eviction(client: Redis) -> None:
@@ -30,18 +58,3 @@ def warn_about_eviction(client: Redis) -> None:
             "this Redis evicts keys when its memory is full: set maxmemory-policy to noeviction",
             extra={"action": "redis_evicts", "policy": policy},
         )
-
-
-def _client(settings: Settings, timeout: float) -> Redis:
-    # No retries: the library would send a command again and again behind the caller's back, and the
-    # next journal takes a batch that Redis cannot.
-    options: dict[str, object] = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-    }
-    if settings.redis_url.startswith("rediss:"):
-        options["ssl_cert_reqs"] = settings.redis_ssl_cert_reqs
-        options["ssl_check_hostname"] = settings.redis_ssl_cert_reqs == "required"
-    return Redis.from_url(settings.redis_url, **options)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from redis import ConnectionPool, Redis
-from redis.exceptions import NoPermissionError, NoScriptError
+from redis.exceptions import NoScriptError
 
 from app.intake.redis_client import REQUEST_TIMEOUT
 from app.intake.shared_connection import SharedConnection
-from app.intake.trust import Info, read
+from app.intake.trust import Info
 from app.intake.waiting import Wait
 
 _TEXT = Path(__file__).with_name("intake.lua").read_text()
@@ -48,15 +48,6 @@ class Script:
 
 
 def _admitting(client: Redis, admit: Callable[[Info], None]) -> Redis:
-    def connected(connection: Any) -> None:
-        connection.on_connect()
-        connection.send_command("INFO")
-        try:
-            answer = connection.read_response()
-        except NoPermissionError:
-            answer = b""
-        admit(read(answer))
-
     pool = client.connection_pool
-    options = {**pool.connection_kwargs, "redis_connect_func": connected}
+    options = {**pool.connection_kwargs, "admit": admit}
     return Redis(connection_pool=ConnectionPool(pool.connection_class, **options))

@@ -10,15 +10,24 @@ Why not redis.asyncio: a call through it takes 12 times as much processor time.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import hiredis
 from redis import Redis, SSLConnection, exceptions
 
+from app.intake.places import Places
+from app.intake.roles import is_elsewhere, require_primary
 from app.intake.trust import Info, read
+from config.redis_url import Address
 
-_ERRORS = {
+_FOLLOW_EVERY = 0.25  # s, what Sentinel is asked for each loop
+_ERRORS: dict[str, type[exceptions.RedisError]] = {
+    "CLUSTERDOWN": exceptions.ClusterDownError,
+    "LOADING": exceptions.BusyLoadingError,
+    "MASTERDOWN": exceptions.MasterDownError,
+    "MOVED": exceptions.MovedError,
     "NOPERM": exceptions.NoPermissionError,
     "NOSCRIPT": exceptions.NoScriptError,
     "OOM": exceptions.OutOfMemoryError,
@@ -36,11 +45,15 @@ class SharedConnection:
 
         `admit` is told about the server when a connection is new. What it raises, the calls raise.
         """
-        self._options = client.connection_pool.connection_kwargs
-        self._is_encrypted = issubclass(client.connection_pool.connection_class, SSLConnection)
+        pool = client.connection_pool
+        # Never connected: it knows what redis-py has read in the address.
+        self._told = pool.connection_class(**pool.connection_kwargs)
+        self._places: Places = pool.connection_kwargs["places"]
+        self._asking = ThreadPoolExecutor(1, "sentinel")  # starts its thread at the first use
         self._timeout = timeout
         self._admit = admit
         self._opening: asyncio.Task[_Pipeline] | None = None
+        self._following: asyncio.Task[None] | None = None
 
     def call(self, *words: str | bytes | int) -> Awaitable[Any]:
         """One command's reply. redis.RedisError: it may or may not have been carried out."""
@@ -59,6 +72,8 @@ class SharedConnection:
 
     def close(self) -> None:
         """Calls that wait raise redis.ConnectionError, or are cancelled while it still opens."""
+        if self._following is not None:
+            self._following.cancel()
         if self._opening is None or _is_lost(self._opening):
             return
         if self._opening.done():
@@ -67,60 +82,98 @@ class SharedConnection:
             self._opening.cancel()
 
     async def _open(self) -> "_Pipeline":
+        """Within the time limit in all: after a server that hangs, the next opening begins with
+        another one."""
+        address: Address | None = None
+        failure: exceptions.RedisError = exceptions.ConnectionError("there is no address")
         try:
             async with asyncio.timeout(self._timeout):
-                pipeline = await self._connect()
-                try:
-                    for words in self._greeting():
-                        await pipeline.send(words)
-                    self._admit(await _ask(pipeline))
-                except BaseException:  # else nobody would ever close it
-                    pipeline.close()
-                    raise
-                return pipeline
+                for address in await self._candidates():
+                    try:
+                        pipeline = await self._open_to(address)
+                    except (OSError, exceptions.ConnectionError) as error:
+                        failure = exceptions.ConnectionError(str(error))
+                        if isinstance(error, exceptions.ConnectionError):
+                            failure = error
+                        self._places.leave(address)
+                    else:
+                        self._places.found(address)
+                        if self._places.is_blocking:
+                            self._following = asyncio.ensure_future(self._follow(pipeline, address))
+                        return pipeline
         except TimeoutError as error:
+            if address:
+                self._places.leave(address)
             raise exceptions.TimeoutError("no connection in time") from error
-        except OSError as error:
-            raise exceptions.ConnectionError(str(error)) from error
+        raise failure
 
-    async def _connect(self) -> "_Pipeline":
-        running, options = asyncio.get_running_loop(), self._options
+    async def _candidates(self) -> Iterable[Address]:
+        if not self._places.is_blocking:
+            return self._places.candidates()
+        running = asyncio.get_running_loop()
+        return await running.run_in_executor(self._asking, self._places.candidates)
 
-        def protocol() -> _Pipeline:
-            return _Pipeline(self._timeout)
+    async def _follow(self, pipeline: "_Pipeline", address: Address) -> None:
+        """Close the connection when the primary is elsewhere."""
+        running = asyncio.get_running_loop()
+        while not pipeline.is_lost:
+            await asyncio.sleep(_FOLLOW_EVERY)
+            if not await running.run_in_executor(self._asking, self._places.is_current, address):
+                pipeline.close()
+                return
 
-        if "path" in options:
-            return (await running.create_unix_connection(protocol, options["path"]))[1]
-        return (
-            await running.create_connection(
-                protocol,
-                options.get("host", "localhost"),
-                options.get("port", 6379),
-                ssl=self._ssl_context(),
-            )
-        )[1]
-
-    def _ssl_context(self) -> ssl.SSLContext | None:
-        if not self._is_encrypted:
-            return None
-        context = ssl.create_default_context()
-        context.check_hostname = self._options["ssl_check_hostname"]
-        context.verify_mode = {
-            "required": ssl.CERT_REQUIRED,
-            "optional": ssl.CERT_OPTIONAL,
-            "none": ssl.CERT_NONE,
-        }[self._options["ssl_cert_reqs"]]
-        return context
+    async def _open_to(self, address: Address) -> "_Pipeline":
+        running = asyncio.get_running_loop()
+        host, port = address
+        encryption = _context_of(self._told) if isinstance(self._told, SSLConnection) else None
+        _, pipeline = await running.create_connection(
+            lambda: _Pipeline(self._timeout, lambda: self._places.leave(address)),
+            host,
+            port,
+            ssl=encryption,
+        )
+        try:
+            for words in self._greeting():
+                await pipeline.send(words)
+            info = await _ask(pipeline)
+            require_primary(info)
+            self._admit(info)
+        except BaseException:  # else nobody would ever close it
+            pipeline.close()
+            raise
+        return pipeline
 
     def _greeting(self) -> list[tuple[str | bytes | int, ...]]:
         greeting: list[tuple[str | bytes | int, ...]] = []
-        if self._options.get("password"):
-            user = self._options.get("username")
-            password = self._options["password"]
-            greeting.append(("AUTH", user, password) if user else ("AUTH", password))
-        if self._options.get("db"):
-            greeting.append(("SELECT", self._options["db"]))
+        told = self._told
+        if told.password:
+            login = (told.username, told.password) if told.username else (told.password,)
+            greeting.append(("AUTH", *login))
+        if told.client_name:
+            greeting.append(("CLIENT", "SETNAME", told.client_name))
+        if told.db:
+            greeting.append(("SELECT", told.db))
         return greeting
+
+
+def _context_of(told: SSLConnection) -> ssl.SSLContext:
+    """As redis-py makes it."""
+    context = ssl.create_default_context()
+    context.check_hostname = told.check_hostname
+    context.verify_mode = told.cert_reqs
+    for flag in told.ssl_include_verify_flags or ():
+        context.verify_flags |= flag
+    for flag in told.ssl_exclude_verify_flags or ():
+        context.verify_flags &= ~flag
+    if told.certfile or told.keyfile:
+        context.load_cert_chain(told.certfile, told.keyfile, told.certificate_password)
+    if told.ca_certs or told.ca_path or told.ca_data:
+        context.load_verify_locations(told.ca_certs, told.ca_path, told.ca_data)
+    if told.ssl_min_version is not None:
+        context.minimum_version = told.ssl_min_version
+    if told.ssl_ciphers:
+        context.set_ciphers(told.ssl_ciphers)
+    return context
 
 
 async def _ask(pipeline: "_Pipeline") -> Info:
@@ -137,9 +190,11 @@ def _is_lost(opening: "asyncio.Task[_Pipeline]") -> bool:
 
 
 class _Pipeline(asyncio.Protocol):
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, leave: Callable[[], None]) -> None:
+        """`leave` is called where the server is not to be the first that is asked again."""
         self.is_lost = False
         self._timeout = timeout
+        self._leave = leave
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._reader = hiredis.Reader(
@@ -172,8 +227,8 @@ class _Pipeline(asyncio.Protocol):
         self._reader.feed(data)
         while (answer := self._reader.gets()) is not False:
             reply, _ = self._waiting.popleft()
-            if isinstance(answer, exceptions.ReadOnlyError):
-                # It has become a replica: the next connection may lead to its successor.
+            if isinstance(answer, Exception) and _is_to_leave(answer):
+                self._leave()  # the next connection may lead to its successor
                 self._transport.abort()
             if reply.done():
                 continue  # its caller went away
@@ -186,6 +241,8 @@ class _Pipeline(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         reason = str(exc) if exc else "Redis has closed the connection"
+        if not self.is_lost:
+            self._leave()
         self._fail(exceptions.ConnectionError(reason))
 
     def _flush(self) -> None:
@@ -202,6 +259,7 @@ class _Pipeline(asyncio.Protocol):
             self._watch = self._loop.call_later(left, self._look_at_the_clock)
         else:
             # Replies come in order: one late reply delays all that follow.
+            self._leave()
             self._fail(exceptions.TimeoutError("no reply in time"))
             self._transport.abort()
 
@@ -213,5 +271,9 @@ class _Pipeline(asyncio.Protocol):
                 reply.set_exception(error)
 
 
-def _reply_error(text: str) -> exceptions.ResponseError:
+def _is_to_leave(error: Exception) -> bool:
+    return isinstance(error, exceptions.BusyLoadingError) or is_elsewhere(error)
+
+
+def _reply_error(text: str) -> exceptions.RedisError:
     return _ERRORS.get(text.partition(" ")[0], exceptions.ResponseError)(text)

@@ -9,6 +9,6 @@ from config.settings import Settings
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Needs `app.extensions["status"]`, as app.health does."""
-    app.extensions["reports"] = Database(settings.database_url)
+    app.extensions["reports"] = Database(settings.database_url, settings.reports_database_url)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.register_blueprint(bp)

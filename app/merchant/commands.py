@@ -21,6 +21,7 @@ from app.counts.plain import Plain
 from app.counts.rollups import is_dirty, rebuild, recount_next, try_lock
 from app.health.commands import look
 from app.health.status import Status
+from app.merchant.database import Database
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
 from app.merchant.reports import BREAKDOWNS, freshness
 from app.merchant.reports import report as read_report
@@ -55,12 +56,24 @@ def funnel(
 ) -> None:
     """Show the funnel, the comparison and the groups of a shop, as its merchant sees them."""
     settings = commands.settings()
-    with closing(database(settings)) as connection:
+    status = look(settings)
+
+    def read(connection: Connection) -> tuple[Shop, Period, dict[str, Any], dict[str, Any]]:
         shop = _find(connection, domain)
         period = _period(shop, range_, first, last)
         shown = read_report(connection, shop, period, by)
-        status = look(settings)
-        fresh = freshness(connection, shop, oldest_waiting=status.oldest_seconds)
+        return (
+            shop,
+            period,
+            shown,
+            freshness(connection, shop, oldest_waiting=status.oldest_seconds),
+        )
+
+    with closing(Database(settings.database_url, settings.reports_database_url)) as reports:
+        try:
+            shop, period, shown, fresh = reports.read(read)
+        except psycopg.Error as error:
+            raise click.ClickException(f"Postgres does not answer: {cause(error)}") from error
     click.echo(f"{domain}  {period.first} to {period.last}, days in {shop.time_zone}")
     _echo_freshness(fresh, status)
     _echo_funnel(shown["funnel"])

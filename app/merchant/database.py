@@ -1,17 +1,26 @@
 """The reports' own connections: a report may take longer than a tracked batch may wait."""
 
+import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
-from psycopg import Connection, IsolationLevel
-from psycopg_pool import ConnectionPool
+from psycopg import Connection, InterfaceError, IsolationLevel, OperationalError
+from psycopg.errors import QueryCanceled
+from psycopg_pool import ConnectionPool, TooManyRequests
 
 from app.store.connections import connect, report_pool
+from config.causes import cause
+
+logger = logging.getLogger(__name__)
 
 READ_TIMEOUT = 20_000  # ms
 _EXPORTS = 1  # at once in a process; each holds a connection for as long as it takes
 _EXPORT_WAIT = 2.0  # s; a caller has the last byte of an export a little before we end it
+
+
+T = TypeVar("T")
 
 
 class Busy(Exception):
@@ -19,46 +28,98 @@ class Busy(Exception):
 
 
 class Database:
-    def __init__(self, database_url: str) -> None:
+    """What merchants read may come from a replica. Where that is away, or would hold its recovery
+    up (a conflict), it comes from the primary."""
+
+    def __init__(self, database_url: str, replica_url: str = "") -> None:
         """Connects at the first use, after gunicorn's fork."""
         self._url = database_url
+        self._replica_url = replica_url
         self._pool: ConnectionPool[Connection] = report_pool(database_url)
+        self._replica_pool = report_pool(replica_url, for_reading=True) if replica_url else None
         self._opening = threading.Lock()
         self._exports = threading.BoundedSemaphore(_EXPORTS)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction. psycopg.Error, PoolTimeout or TooManyRequests where Postgres is away."""
+        with self._transaction(self._pool) as connection:
+            yield connection
+
+    def read(self, use: Callable[[Connection], T]) -> T:
+        """What `use` returns, given one snapshot for all that it reads. It may be called twice.
+        Raises what `writing` does."""
+        if self._replica_pool is not None:
+            try:
+                with self._snapshot(self._replica_pool) as connection:
+                    return use(connection)
+            except (OperationalError, InterfaceError) as error:
+                _log_or_raise(error)
+        with self._snapshot(self._pool) as connection:
+            return use(connection)
+
+    @contextmanager
+    def exporting(self, use: Callable[[Connection], T]) -> Iterator[T]:
+        """What `use` returns, given one snapshot on a connection outside of the pool, which stays
+        open for as long as the block takes. `use` may be called twice. Busy."""
+        if not self._exports.acquire(timeout=_EXPORT_WAIT):
+            raise Busy
+        with ExitStack() as stack:
+            stack.callback(self._exports.release)
+            yield self._begin_export(stack, use)
+
+    def _begin_export(self, stack: ExitStack, use: Callable[[Connection], T]) -> T:
+        if self._replica_url:
+            try:
+                with ExitStack() as replica:
+                    connection = connect(self._replica_url, "export", for_reading=True)
+                    found = use(replica.enter_context(_long_snapshot(connection)))
+                    stack.push(replica.pop_all())
+            except (OperationalError, InterfaceError) as error:
+                _log_or_raise(error)
+            else:
+                return found
+        return use(stack.enter_context(_long_snapshot(connect(self._url, "export"))))
+
+    def close(self) -> None:
+        self._pool.close()
+        if self._replica_pool is not None:
+            self._replica_pool.close()
+
+    @contextmanager
+    def _transaction(self, pool: ConnectionPool[Connection]) -> Iterator[Connection]:
         with self._opening:
-            if self._pool.closed:
-                self._pool.open()
-        with self._pool.connection() as connection, connection.transaction():
+            if pool.closed:
+                pool.open()
+        with pool.connection() as connection, connection.transaction():
             connection.execute(f"SET LOCAL statement_timeout = {READ_TIMEOUT}".encode())
             yield connection
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """One snapshot for all that is read in the block."""
-        with self.writing() as connection:
+    def _snapshot(self, pool: ConnectionPool[Connection]) -> Iterator[Connection]:
+        with self._transaction(pool) as connection:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             # Starting parallel workers takes longer than these queries do.
             connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
             connection.execute("SET LOCAL jit = off")
             yield connection
 
-    @contextmanager
-    def exporting(self) -> Iterator[Connection]:
-        """One snapshot on a connection outside of the pool, for as long as it takes. Busy."""
-        if not self._exports.acquire(timeout=_EXPORT_WAIT):
-            raise Busy
-        try:
-            with connect(self._url, "export") as connection:
-                connection.isolation_level = IsolationLevel.REPEATABLE_READ
-                connection.read_only = True
-                with connection.transaction():
-                    yield connection
-        finally:
-            self._exports.release()
 
-    def close(self) -> None:
-        self._pool.close()
+@contextmanager
+def _long_snapshot(connection: Connection) -> Iterator[Connection]:
+    with connection:
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        with connection.transaction():
+            yield connection
+
+
+def _log_or_raise(error: OperationalError | InterfaceError) -> None:
+    """A replica is away, or cancelled what would hold its recovery up. Raises where it is neither:
+    then the primary would have no better answer."""
+    if isinstance(error, QueryCanceled | TooManyRequests):
+        raise error
+    logger.warning(
+        "the replica could not be read; reading from the primary",
+        extra={"action": "replica_skipped", "cause": cause(error)},
+    )

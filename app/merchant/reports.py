@@ -21,6 +21,7 @@ from app.counts.measures import (
 )
 from app.counts.period import Period, Shop
 from app.merchant.uplift import CAVEAT, Group, Uplift
+from app.store.figures import seconds_behind_primary
 
 NAMES = {
     "product_page:page_view": "Product page viewed",
@@ -121,7 +122,7 @@ def freshness(
     """Until when everything is counted, and how many stored batches are not counted yet.
 
     `oldest_waiting` is the age in seconds of the oldest batch, of any shop, that the worker has
-    still to store.
+    still to store. A replica may lag behind what was counted.
     """
     row = connection.execute(
         "SELECT coalesce(sum(batches), 0), min(written_at),"
@@ -132,7 +133,8 @@ def freshness(
     ).fetchone()
     waiting, since, is_recounting = row or (0, None, False)
     now = datetime.now(UTC)
-    until = min(since or now, now - timedelta(seconds=oldest_waiting or 0))
+    replayed = now - timedelta(seconds=seconds_behind_primary(connection))
+    until = min(since or now, now - timedelta(seconds=oldest_waiting or 0), replayed)
     return {
         "until": until.astimezone(ZoneInfo(shop.time_zone)).isoformat(),
         "waiting": int(waiting),

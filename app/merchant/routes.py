@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import orjson
 import psycopg
 from flask import Blueprint, Response, current_app, g, render_template, request
+from psycopg import Connection
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from app.counts.measures import STEPS
@@ -92,16 +93,15 @@ def api_events() -> Response:
     kind = request.args.get("format", "csv")
     if kind not in ("csv", "ndjson"):
         raise refusal("format", "must be csv or ndjson")
-    stack = ExitStack()
-    try:
-        connection = stack.enter_context(_database().exporting())
+
+    def begin(connection: Connection) -> Iterator[Any]:
         shop = find_shop(connection, g.shop) or _unknown_shop()
         rows = tables.raw_events(connection, shop, read_period(request.args, shop.today))
         lines: Iterator[Any] = tables.as_csv(rows) if kind == "csv" else tables.as_ndjson(rows)
-        lines = chain([next(lines)], lines)  # what fails at once still decides the status
-    except BaseException:
-        stack.close()
-        raise
+        return chain([next(lines)], lines)  # what fails at once still decides the status
+
+    stack = ExitStack()
+    lines = stack.enter_context(_database().exporting(begin))
     media = {"csv": "text/csv", "ndjson": "application/x-ndjson"}[kind]
     reply = _download(lines, media, f"events.{kind}")
     reply.call_on_close(stack.close)
@@ -147,15 +147,18 @@ def _shown() -> dict[str, Any]:
     """Everything that the page shows, from one snapshot."""
     by = read_by(request.args)
     status: Status = current_app.extensions["status"]()
-    with _database().reading() as connection:
+
+    def read(connection: Connection) -> dict[str, Any]:
         shop = find_shop(connection, g.shop) or _unknown_shop()
         period = read_period(request.args, shop.today)
-        shown: dict[str, Any] = {
+        return {
             "report": report(connection, shop, period, by),
             "freshness": freshness(connection, shop, oldest_waiting=status.oldest_seconds),
             "rejected": rejected(connection, shop),
             "is_empty": is_empty(connection, shop),
         }
+
+    shown = _database().read(read)
     shown["freshness"]["stream_waiting"] = status.backlog and status.backlog.batches
     return shown
 

@@ -21,15 +21,18 @@ WORKER_STATEMENT_TIMEOUT = 60_000  # ms
 
 _T = TypeVar("_T")
 
-_OPTIONS: dict[str, Any] = {
+_READING: dict[str, Any] = {
     "autocommit": True,
     "prepare_threshold": None,  # PgBouncer in transaction mode
-    "connect_timeout": 2,  # s, the least that libpq takes
+    "connect_timeout": 2,  # s, the least that libpq takes; for each of several addresses
     "keepalives_idle": 30,  # s; a server that is gone without a word is noticed within a minute
     "keepalives_interval": 10,
     "keepalives_count": 3,
-    "target_session_attrs": "read-write",  # a demoted primary answers, but cannot store
 }
+# A demoted primary answers, but cannot store. Of several addresses, the one that can.
+_OPTIONS = _READING | {"target_session_attrs": "read-write"}
+# What a server reports when they change: it was demoted, or is to be.
+_READ_ONLY = ("default_transaction_read_only", "in_hot_standby")
 
 
 class BoundedConnection(Connection[Any]):
@@ -64,16 +67,24 @@ def _check(connection: BoundedConnection) -> None:
     """Before a request gets a connection from the pool: the request's time begins, the connection
     must be alive."""
     connection.deadline = time.monotonic() + REQUEST_TIME
+    _check_primary(connection)
+
+
+def _check_primary(connection: Connection) -> None:
     ConnectionPool.check_connection(connection)
+    if any(connection.info.parameter_status(name) == "on" for name in _READ_ONLY):
+        raise OperationalError("the server takes no writes any more")
 
 
 def _reset(connection: BoundedConnection) -> None:
     connection.deadline = None
 
 
-def connect(database_url: str, name: str) -> Connection:
-    """One connection; `name` is what pg_stat_activity shows."""
-    return Connection.connect(database_url, application_name=f"genlook {name}", **_OPTIONS)
+def connect(database_url: str, name: str, *, for_reading: bool = False) -> Connection:
+    """One connection; `name` is what pg_stat_activity shows. It may be to a replica where it is for
+    reading."""
+    options = _READING if for_reading else _OPTIONS
+    return Connection.connect(database_url, application_name=f"genlook {name}", **options)
 
 
 def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:
@@ -85,7 +96,7 @@ def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:
         max_size=REQUEST_POOL_SIZE,
         max_waiting=32,
         timeout=REQUEST_POOL_TIMEOUT,
-        reconnect_timeout=10,
+        reconnect_timeout=2,  # s; then the next request has it tried again at once
         connection_class=BoundedConnection,
         check=_check,
         reset=_reset,
@@ -94,17 +105,20 @@ def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:
     )
 
 
-def report_pool(database_url: str) -> ConnectionPool[Connection]:
-    """For what merchants read; no connection is held while none of them looks."""
+def report_pool(database_url: str, *, for_reading: bool = False) -> ConnectionPool[Connection]:
+    """For what merchants read; no connection is held while none of them looks. To a replica too
+    where it is for reading: then nobody waits long for one, the primary can be read as well."""
+    options = _READING if for_reading else _OPTIONS
     return ConnectionPool(
         database_url,
-        kwargs=_OPTIONS | {"application_name": "genlook reports"},
+        kwargs=options | {"application_name": "genlook reports"},
         min_size=0,
         max_size=REPORT_POOL_SIZE,
         max_waiting=32,
-        timeout=5.0,
+        timeout=1.0 if for_reading else 5.0,
+        reconnect_timeout=2,
         max_idle=60,
-        check=ConnectionPool.check_connection,
+        check=ConnectionPool.check_connection if for_reading else _check_primary,
         open=False,
-        name="reports",
+        name="replica" if for_reading else "reports",
     )

@@ -42,3 +42,16 @@ def privacy_requests(connection: Connection) -> Mapping[str, int]:
             "SELECT state, count(*) FROM privacy_requests WHERE due_at IS NOT NULL GROUP BY state"
         ).fetchall()
     )
+
+
+def seconds_behind_primary(connection: Connection) -> float:
+    """By how much a replica lags; 0 on the primary, and where all that came is replayed. Where
+    nothing comes any more, what the primary did since is not known: the age of the last change."""
+    row = connection.execute(
+        "SELECT CASE WHEN NOT pg_is_in_recovery() THEN 0"
+        " WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()"
+        " AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0"
+        " ELSE extract(epoch FROM clock_timestamp()"
+        " - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) END"
+    ).fetchone()
+    return max(0.0, float(row[0])) if row else 0.0

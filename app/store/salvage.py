@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import orjson
 import psycopg
+from psycopg.errors import ReadOnlySqlTransaction
 
 from app.batch.batch import Batch, UnreadableEntry
 from app.store.rejected import UNREADABLE, UNSTORABLE
@@ -70,6 +71,8 @@ def _is_transient(error: Exception) -> bool:
     if isinstance(error, psycopg.OperationalError):
         is_too_much = (error.sqlstate or "").startswith("54")  # program limit exceeded
         return not is_too_much
+    if isinstance(error, ReadOnlySqlTransaction):  # it was the primary
+        return True
     return isinstance(error, psycopg.InterfaceError | psycopg.ProgrammingError | OSError)
 
 

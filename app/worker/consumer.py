@@ -33,7 +33,6 @@ BLOCK = 1_000  # ms, must be shorter than the client's socket timeout
 RECLAIM_AFTER = 30_000  # ms an entry may be with a consumer before another takes it over
 RECLAIM_EVERY = 10.0  # s
 FORGET_AFTER = 60 * 60 * 1000  # ms of silence after which a consumer without entries is dead
-_AFTER_ALL = f"{2**64 - 1}-0"  # the id of no entry, after that of each
 
 # On a full Redis too, or nobody would ever empty the stream.
 _JOIN = """#!lua flags=allow-oom
@@ -207,24 +206,26 @@ class Consumer:
         ]
 
     def _reclaim(self) -> list[Entry]:
-        """Entries that another consumer read long ago and never acknowledged, dead or stuck; and
-        those that an older release has set aside."""
+        """Entries that another consumer read long ago and never acknowledged, dead or stuck; those
+        that an older release has set aside; and its own that a failover brought back.
+
+        Also to be seen while nothing comes: up to Redis 7.0 a read that waits in vain does not
+        count."""
         if time.monotonic() - self._reclaimed_at < RECLAIM_EVERY:
             return []
         self._reclaimed_at = time.monotonic()
-        self._show_up()
-        entries: list[Entry] = []
+        entries = self._read("0", self._at_once())  # its own; nothing is under way here
         for stream in self._streams:
             self._forget(stream, "")
             for name, pending in self._consumers(stream):
                 form = keys.form_set_aside(name)
-                is_readable = form is None or form.is_readable_by(FORM)
+                is_readable = name != self._name and (form is None or form.is_readable_by(FORM))
                 if pending and is_readable and not _is_enough(entries):
                     entries += self._take_over(stream, name)
         if entries:
             self._reclaimed_at = float("-inf")  # there may be more
             logger.info(
-                "took over entries that another consumer has held for long or set aside",
+                "took over entries that were held for long or set aside",
                 extra={"action": "reclaimed", "entries": len(entries)},
             )
         return entries
@@ -240,10 +241,6 @@ class Consumer:
         ids = [entry["message_id"] for entry in pending]
         claimed: Any = self._redis.xclaim(stream, GROUP, self._name, RECLAIM_AFTER, ids)
         return [_entry(stream, id_, fields) for id_, fields in claimed if fields]
-
-    def _show_up(self) -> None:
-        """Be seen while nothing comes: up to Redis 7.0 a read that finds nothing does not count."""
-        self._read(_AFTER_ALL, 1)
 
     def _consumers(self, stream: str) -> list[tuple[str, int]]:
         """Each consumer's name, and how many entries it has read and not acknowledged."""

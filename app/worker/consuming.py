@@ -15,7 +15,7 @@ from app.worker.duty import Duty
 class Consuming(Duty):
     name = "worker"
     first_pause = 0.1
-    longest_pause = 10.0
+    longest_pause = 2.0  # a failover is over in seconds
     retried = (RedisError, psycopg.Error, OSError)
 
     def __init__(self, consumer: Consumer, client: Redis, stop: threading.Event) -> None:

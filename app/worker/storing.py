@@ -37,9 +37,10 @@ class Storing:
             connection = self._connect()
         try:
             write_isolating(lambda part: self._writer.write(connection, part), batches)
-        finally:
-            if not connection.closed:
-                self._idle.append(connection)
+        except BaseException:
+            connection.close()  # the next one may lead to another server
+            raise
+        self._idle.append(connection)
         self._on_stored(time.perf_counter() - started, sum(len(batch.events) for batch in batches))
 
     def close(self) -> None:

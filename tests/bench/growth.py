@@ -17,6 +17,7 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
 from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
+from app.intake.redis_client import client_of
 from app.intake.stream import Stream
 from app.intake.submission import Submission
 from app.store import migrate
@@ -142,8 +143,8 @@ def _latency(servers, folder, url):
 def _fill_stream(servers, batches, *, shops, events=_EVENTS):
     """As the web processes would have left it."""
     stream = Stream(
-        servers.redis, Outcomes(), breaker=CircuitBreaker(), partitions=1, max_batches=10**9,
-        bounds=Bounds(10**12), dedup_window=172_800, limits=Limits(),
+        client_of(servers.redis_url, 5), Outcomes(), breaker=CircuitBreaker(), partitions=1,
+        max_batches=10**9, bounds=Bounds(10**12), dedup_window=172_800, limits=Limits(),
     )  # fmt: skip
     now = datetime.now(UTC)
     columns = {"client_id": str(uuid.uuid4()), "session_id": str(uuid.uuid4())}

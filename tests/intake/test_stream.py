@@ -4,9 +4,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import RedisError
 
 from app.batch import batch as batch_module
 from app.batch.batch import (
@@ -26,6 +24,7 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
 from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
+from app.intake.redis_client import client_of
 from app.intake.stream import Stream, StreamFull
 from app.intake.submission import Submission
 from app.intake.waiting import run
@@ -42,9 +41,16 @@ def outcomes():
 
 
 @pytest.fixture
-def stream(redis_client, outcomes):
+def ours(redis_url):
+    """The product's client."""
+    with client_of(redis_url, 0.5) as client:
+        yield client
+
+
+@pytest.fixture
+def stream(ours, outcomes):
     return Stream(
-        redis_client,
+        ours,
         outcomes,
         breaker=CircuitBreaker(),
         partitions=1,
@@ -168,9 +174,9 @@ def test_the_lifetime_of_a_set_is_not_refreshed(stream, redis_client):
     assert redis_client.ttl(key) <= 5
 
 
-def test_of_a_shop_that_sends_too_many_ids_the_oldest_are_forgotten(redis_client, outcomes):
+def test_of_a_shop_that_sends_too_many_ids_the_oldest_are_forgotten(ours, redis_client, outcomes):
     stream = Stream(
-        redis_client,
+        ours,
         outcomes,
         breaker=CircuitBreaker(),
         partitions=1,
@@ -219,7 +225,7 @@ def test_outcomes_are_counted_with_what_waited(stream, redis_client, outcomes):
 
 
 def test_counts_that_did_not_arrive_are_kept(outcomes):
-    with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
+    with client_of("redis://127.0.0.1:1", 0.5) as nowhere:
         stream = Stream(
             nowhere,
             outcomes,
@@ -249,9 +255,9 @@ def test_a_key_of_another_type_takes_nothing(stream, redis_client):
     assert waiting(redis_client) == []
 
 
-def test_each_shop_has_one_partition_and_all_its_keys_there(redis_client, outcomes):
+def test_each_shop_has_one_partition_and_all_its_keys_there(ours, redis_client, outcomes):
     stream = Stream(
-        redis_client,
+        ours,
         outcomes,
         breaker=CircuitBreaker(),
         partitions=4,

@@ -25,23 +25,34 @@ def add_shop(connection, domain=SHOP):
     connection.execute("INSERT INTO shops (domain) VALUES (%s)", [domain])
 
 
-@pytest.mark.parametrize("way", ["reading", "writing"])
+def writing(reports, use):
+    with reports.writing() as connection:
+        return use(connection)
+
+
+def exporting(reports, use):
+    with reports.exporting(use) as found:
+        return found
+
+
+@pytest.mark.parametrize("way", [Database.read, writing])
 def test_what_takes_too_long_is_ended_and_the_connection_used_again(reports, monkeypatch, way):
     monkeypatch.setattr(module, "READ_TIMEOUT", 50)
-    with pytest.raises(psycopg.errors.QueryCanceled), getattr(reports, way)() as connection:
-        connection.execute("SELECT pg_sleep(5)")
-    with getattr(reports, way)() as connection:
-        assert shops(connection) == 0
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        way(reports, lambda connection: connection.execute("SELECT pg_sleep(5)"))
+    assert way(reports, shops) == 0
 
 
-@pytest.mark.parametrize("way", ["reading", "exporting"])
+@pytest.mark.parametrize("way", [Database.read, exporting])
 def test_all_that_is_read_is_of_one_moment_and_nothing_is_written(reports, database, way):
-    with getattr(reports, way)() as connection:
+    def use(connection):
         assert shops(connection) == 0
         add_shop(database)
         assert shops(connection) == 0
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            add_shop(connection, "b.myshopify.com")
+        add_shop(connection, "b.myshopify.com")
+
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        way(reports, use)
     assert shops(database) == 1
 
 
@@ -56,16 +67,17 @@ def test_what_is_written_is_all_there_or_not_at_all(reports, database):
 
 def test_one_export_runs_at_a_time_and_the_next_waits_a_moment(reports, monkeypatch):
     monkeypatch.setattr(module, "_EXPORT_WAIT", 0.05)
-    with reports.exporting(), pytest.raises(Busy), reports.exporting():
+    is_busy = pytest.raises(Busy)
+    with reports.exporting(shops), is_busy, reports.exporting(shops):
         pass
     monkeypatch.setattr(module, "_EXPORT_WAIT", 5)
     ended = []
 
     def second():
-        with reports.exporting():
+        with reports.exporting(shops):
             ended.append(True)
 
-    with suppress(ZeroDivisionError), reports.exporting():
+    with suppress(ZeroDivisionError), reports.exporting(shops):
         thread = threading.Thread(target=second)
         thread.start()
         raise ZeroDivisionError
@@ -74,5 +86,8 @@ def test_one_export_runs_at_a_time_and_the_next_waits_a_moment(reports, monkeypa
 
 
 def test_an_export_has_no_limit_of_time(reports):
-    with reports.exporting() as connection:
-        assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+    def limit(connection):
+        return connection.execute("SHOW statement_timeout").fetchone()
+
+    with reports.exporting(limit) as found:
+        assert found == ("0",)

@@ -15,6 +15,7 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.limits import Limits
 from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
+from app.intake.redis_client import client_of
 from app.intake.stream import Stream
 from app.intake.submission import Submission
 from app.intake.waiting import run
@@ -29,10 +30,10 @@ _random = random.Random(1)
 
 
 @pytest.fixture
-def put(redis_client):
+def put(redis_url):
     """Puts batches into the stream as web processes do."""
     stream = Stream(
-        redis_client,
+        client_of(redis_url, 5),
         Outcomes(),
         breaker=CircuitBreaker(),
         partitions=1,

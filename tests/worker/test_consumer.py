@@ -117,6 +117,20 @@ def test_entries_of_a_dead_consumer_are_taken_over(caller, consuming, stopping, 
     assert len(caller.rows()) == 1
 
 
+def test_what_a_failover_brought_back_is_stored_without_a_restart(
+    caller, consuming, redis_client, stopping, monkeypatch
+):
+    """The new primary has not heard of the last acknowledgments of the old one."""
+    consumer = consuming("one")
+    consumer.run_once(stopping)
+    caller.post(body())
+    redis_client.xreadgroup(keys.GROUP, "one", {STREAM: ">"})
+    monkeypatch.setattr(consumer_module, "RECLAIM_EVERY", 0)
+    assert consumer.run_once(stopping) is True
+    assert redis_client.xlen(STREAM) == 0
+    assert len(caller.rows()) == 1
+
+
 def test_a_consumer_with_entries_is_never_forgotten(
     caller, consuming, redis_client, stopping, monkeypatch
 ):

@@ -1,0 +1,124 @@
+"""What merchants read comes from a replica: real streaming replication."""
+
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from app.merchant.database import Database
+from app.store import migrate
+from app.store.connections import connect
+from app.store.figures import seconds_behind_primary
+from app.store.partitions import create_partitions
+from tests.postgres_servers import caught_up, primary_and_standby
+from tests.processes.running import wait_until
+
+IS_REPLICA = "SELECT pg_is_in_recovery()"
+
+
+@pytest.fixture(scope="module")
+def servers():
+    # A conflict is told at once, and not after the 30 s for which a standby waits by default.
+    with primary_and_standby(max_standby_streaming_delay="0") as (primary, standby):
+        with connect(primary.url, "tests") as connection:
+            migrate.upgrade(connection)
+            create_partitions(connection, datetime.now(UTC).date())
+        wait_until(lambda: caught_up(primary, standby))
+        yield primary, standby
+
+
+@pytest.fixture
+def reports(servers):
+    primary, standby = servers
+    with closing(Database(primary.url, standby.url)) as reports:
+        yield reports
+
+
+@pytest.fixture
+def primary(servers):
+    with connect(servers[0].url, "tests") as connection:
+        yield connection
+
+
+def is_replica(connection):
+    return connection.execute(IS_REPLICA).fetchone()[0]
+
+
+def test_what_is_read_comes_from_the_replica_and_what_is_written_goes_to_the_primary(reports):
+    assert reports.read(is_replica)
+    with reports.exporting(is_replica) as was_replica:
+        assert was_replica
+    with reports.writing() as connection:
+        assert not is_replica(connection)
+
+
+def test_without_a_replica_everything_is_read_from_the_primary(servers):
+    with closing(Database(servers[0].url)) as reports:
+        assert not reports.read(is_replica)
+
+
+def conflicting(primary, standby):
+    """Reads a table; the first time, the primary drops what it reads meanwhile."""
+    asked = []
+
+    def use(connection):
+        asked.append(is_replica(connection))
+        connection.execute("SELECT count(*) FROM dropped")
+        if len(asked) == 1:
+            primary.execute("DROP TABLE dropped")
+            primary.execute("CREATE TABLE dropped AS SELECT 1 AS one")
+            time.sleep(1)
+        return connection.execute("SELECT count(*) FROM dropped").fetchone()[0]
+
+    primary.execute("DROP TABLE IF EXISTS dropped")
+    primary.execute("CREATE TABLE dropped (one int)")
+    wait_until(lambda: caught_up(*standby))
+    return asked, use
+
+
+@pytest.mark.parametrize("way", ["page", "export"])
+def test_what_conflicts_with_the_recovery_is_read_from_the_primary(servers, reports, primary, way):
+    asked, use = conflicting(primary, servers)
+    if way == "page":
+        assert reports.read(use) == 1
+    else:
+        with reports.exporting(use) as found:
+            assert found == 1
+    assert asked == [True, False]
+
+
+def test_a_replica_that_is_away_is_done_without(servers):
+    nowhere = "postgresql://postgres@127.0.0.1:1/postgres"
+    with closing(Database(servers[0].url, nowhere)) as reports:
+        assert not reports.read(is_replica)
+        with reports.exporting(is_replica) as was_replica:
+            assert not was_replica
+
+
+def test_what_takes_too_long_is_not_begun_again_on_the_primary(reports, monkeypatch):
+    monkeypatch.setattr("app.merchant.database.READ_TIMEOUT", 50)
+    asked = []
+
+    def use(connection):
+        asked.append(is_replica(connection))
+        connection.execute("SELECT pg_sleep(5)")
+
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        reports.read(use)
+    assert asked == [True]
+
+
+def test_a_replica_that_stands_still_says_how_far_it_is_behind(servers, primary):
+    with connect(servers[1].url, "tests", for_reading=True) as standby:
+        wait_until(lambda: caught_up(*servers))
+        assert seconds_behind_primary(standby) == seconds_behind_primary(primary) == 0
+        standby.execute("SELECT pg_wal_replay_pause()")
+        try:
+            primary.execute("CREATE TABLE later (one int)")
+            time.sleep(1.5)
+            assert 1 < seconds_behind_primary(standby) < 60
+        finally:
+            standby.execute("SELECT pg_wal_replay_resume()")
+        wait_until(lambda: seconds_behind_primary(standby) == 0)

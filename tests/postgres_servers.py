@@ -1,0 +1,91 @@
+"""A Postgres of a test's own and a standby that streams from it, to be killed and promoted."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+
+from app.dev.servers import PSQL
+from tests.processes.running import free_port, wait_until
+
+BIN = PSQL.parent
+_USER = "embedded_postgres" if os.geteuid() == 0 else None  # Postgres refuses to run as root
+
+
+class Server:
+    def __init__(self, folder, options):
+        self.folder, self.port = folder, free_port()
+        self._options = options
+        self.address = f"127.0.0.1:{self.port}"
+        self.url = f"postgresql://postgres@{self.address}/postgres"
+
+    def start(self):
+        options = {"port": self.port, "listen_addresses": "127.0.0.1", "fsync": "off",
+                   "unix_socket_directories": "", **self._options}  # fmt: skip
+        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [BIN / "postgres", "-D", self.folder, *words], stdout=log, stderr=log, user=_USER,
+                cwd="/",
+            )  # fmt: skip
+        wait_until(self.answers)
+
+    def answers(self):
+        with suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=2):
+            return True
+        return False
+
+    def promote(self):
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            self.kill()
+
+
+@contextmanager
+def primary_and_standby(**options_of_standby):
+    """Both run; the standby has all that the primary has."""
+    folder = Path(tempfile.mkdtemp(prefix="genlook-standby-"))
+    if _USER:
+        os.chown(folder, pwd.getpwnam(_USER).pw_uid, -1)
+    primary = Server(folder / "primary", {})
+    standby = Server(folder / "standby", options_of_standby)
+    _run("initdb", "-D", primary.folder, "-U", "postgres", "-A", "trust", "--no-sync")
+    try:
+        primary.start()
+        try:
+            _run("pg_basebackup", "-d", primary.url, "-D", standby.folder, "-R", "-c", "fast",
+                 "--no-sync")  # fmt: skip
+            standby.start()
+            try:
+                yield primary, standby
+            finally:
+                standby.stop()
+        finally:
+            primary.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def caught_up(primary, standby):
+    with psycopg.connect(primary.url) as one, psycopg.connect(standby.url) as other:
+        lsn = one.execute("SELECT pg_current_wal_lsn()").fetchone()[0]
+        return other.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [lsn]).fetchone()[0]
+
+
+def _run(program, *words):
+    subprocess.run([BIN / program, *words], check=True, capture_output=True, user=_USER, cwd="/")
