@@ -13,8 +13,9 @@ from tests.calls import SECRET, SHOP
 from tests.processes.conftest import start, start_web, start_worker  # noqa: F401
 from tests.processes.running import ROOT, wait_until
 
+# A shopper's browser: what is driven from outside says so, and does not count as a visitor.
 ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-blink-features=AutomationControlled", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 PICTURES = ROOT / ".dev" / "browser"
@@ -45,6 +46,7 @@ def pytest_terminal_summary(terminalreporter):
 def chromium():
     with sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser.user_agent = "Mozilla/5.0 (X11; Linux x86_64) Chrome/" + browser.version
         yield browser
         browser.close()
 
@@ -114,7 +116,7 @@ def visitor(chromium, storefront):
     contexts = []
 
     def visitor(**options):
-        contexts.append(chromium.new_context(**options))
+        contexts.append(chromium.new_context(**{"user_agent": chromium.user_agent, **options}))
         return Tab(contexts[-1], storefront.url)
 
     yield visitor
