@@ -278,8 +278,8 @@
     if (yes && !open) {
       open = true;
       inherit();
-      early.splice(0).forEach((action) => action());
     }
+    if (yes) early.splice(0).forEach((action) => action());
     return yes;
   };
   // Shopify's own script, which brings the API, may load after this one.

@@ -1,40 +1,13 @@
 """tracker.js on pages that are not as kind as the demo shop's."""
 
-import re
 import time
 
 import pytest
 
 from app import tracker
+from tests.browser.conftest import AGREED, CLASSIC, ENDPOINT, SCRIPT, YES, track
 from tests.calls import PATH
 from tests.processes.running import wait_until
-
-SCRIPT = "/apps/proxy_genlook-x/public/tracker.js"
-CLASSIC = f'<script src="{SCRIPT}"></script>'
-YES = "{analyticsProcessingAllowed: () => true}"
-AGREED = f"<script>window.Shopify = {{customerPrivacy: {YES}}}</script>"
-ENDPOINT = re.compile("tracking/events")
-
-
-@pytest.fixture
-def open_page(shop, visitor):
-    """A page of one's own making in the shop; `beside`: in the same browser as that page."""
-
-    def open_page(html, *, beside=None, path="/bare"):
-        context = beside.context if beside else visitor().page.context
-        page = context.new_page()
-        page.complaints = []
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.route("**/bare*", lambda route: route.fulfill(body=html, content_type="text/html"))
-        page.goto(shop.url + path)
-        return page
-
-    return open_page
-
-
-def track(page, *names):
-    page.evaluate("names => names.forEach((name) => genlook.track(name))", list(names))
-
 
 def stored_properties(database):
     rows = database.execute("SELECT event, properties FROM tracked_events ORDER BY event")
