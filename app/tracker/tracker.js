@@ -44,7 +44,7 @@
   const save = quietly((key, text) => { localStorage.setItem(key, text); return true; });
   const remove = quietly((key) => localStorage.removeItem(key));
   const uuid = () => attempt(() => crypto.randomUUID()) ||
-    [now(), Math.random(), Math.random()].join("-"); // a page without https
+    `${Math.random()}${Math.random()}`; // a page without https
   const shop = () => window.Shopify || {};
   const hidden = () => document.visibilityState === "hidden";
   const size = (text) => new TextEncoder().encode(text).length;
@@ -62,7 +62,7 @@
   };
 
   const own = PREFIX + uuid();
-  let memory = {}; // {state, client}, where there is no storage
+  let memory = {}; // the state, where there is no storage
   let early = []; // what to do at the shopper's yes
   let queue = []; // [context, event], oldest first, as the JSON that is sent
   let pageview, path; // another id for each path
@@ -73,8 +73,8 @@
 
   // {id, at} of the session, the client id `made` here, `until` when the server asked to wait, `since`
   // when nothing has succeeded
-  const state = () => read(STATE) || memory.state || {};
-  const note = (changes) => { save(STATE, json(memory.state = { ...state(), ...changes })); };
+  const state = () => read(STATE) || memory;
+  const note = (changes) => { save(STATE, json(memory = { ...state(), ...changes })); };
   const paused = () => { // ms
     const wait = state().until - now();
     return wait > 0 && wait < DAY ? wait : 0;
@@ -92,12 +92,14 @@
     return navigator.globalPrivacyControl ? (loadFeatures ? undefined : false) : otherwise;
   };
 
+  const keptId = quietly(() => localStorage.getItem(CLIENT));
+  // Without storage nobody could be told apart, nor be in an arm: the session has to do.
   const clientId = () => {
-    const kept = attempt(() => localStorage.getItem(CLIENT));
+    const kept = keptId();
     if (kept) return kept;
-    memory.client = memory.client || uuid();
-    if (save(CLIENT, memory.client)) note({ made: memory.client });
-    return memory.client;
+    note({ made: uuid() });
+    const { made } = state();
+    return save(CLIENT, made) && made;
   };
   const sessionId = () => {
     let { id, at } = state();
@@ -194,7 +196,7 @@
       }
       const text = await reply.text();
       if (status === 400 || status === 413) return text.includes("VALIDATION_FAILED") || HALVE;
-      return reply.ok && JSON.parse(text).success === true || LATER;
+      return JSON.parse(text).success === true || LATER;
     } catch (_) { // offline, late, blocked, or not our reply
       return LATER;
     }
@@ -256,7 +258,7 @@
       if (key === own || (!entry.left && Math.abs(now() - entry.at) < ABANDONED)) continue;
       remove(key);
       attempt(() => entry.batches.reverse().forEach(({ context, events }) => {
-        queue.unshift(...events.filter((event) => context && event.$insert_id).map((event) => [json(context), json(event)]));
+        queue.unshift(...events.filter((event) => context && event.$insert_id).map((event) => [json(context), json({ timestamp: event.timestamp, ...event })]));
       }));
     }
     if (queue.length) { keep(); plan(0); }
@@ -266,10 +268,9 @@
     early = [];
     queue = [];
     open = false;
-    const { made } = state();
+    if (keptId() === state().made) remove(CLIENT);
     memory = {};
     queues().forEach(remove);
-    if (made && localStorage.getItem(CLIENT) === made) remove(CLIENT);
     remove(STATE);
   });
   const decide = () => {
@@ -303,8 +304,10 @@
     }));
   });
 
-  // The experiment: "widget", "holdout", or null
-  const arm = () => null;
+  // The experiment: "widget", "holdout", or null. Shopify's API may come late: an id that is kept
+  // stands for the yes of before.
+  const arm = () => attempt(() =>
+    (consent() || (consent() !== false && keptId())) && window.genlookArm(clientId)) || null;
 
   attempt(() => {
     const api = window.genlook = {

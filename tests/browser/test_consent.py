@@ -125,7 +125,9 @@ def test_an_id_that_the_tracker_made_goes_with_a_no(shop, open_page):
 GRANTED = f'<script src="{SCRIPT}" data-consent="granted"></script>'
 SIGNAL = "<script>Object.defineProperty(navigator, 'globalPrivacyControl', {value: true})</script>"
 REFUSED = "<script>document.cookie = 'answer=no'</script>" + ASKED
-OLD_NO = "<script>window.Shopify = {customerPrivacy: {analyticsProcessingAllowed: () => false}}</script>"
+OLD_NO = (
+    "<script>window.Shopify = {customerPrivacy: {analyticsProcessingAllowed: () => false}}</script>"
+)
 LOADING = "<script>window.Shopify = {loadFeatures: () => {}}</script>"
 
 

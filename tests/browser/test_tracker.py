@@ -9,6 +9,7 @@ from tests.browser.conftest import AGREED, CLASSIC, ENDPOINT, SCRIPT, YES, track
 from tests.calls import PATH
 from tests.processes.running import wait_until
 
+
 def stored_properties(database):
     rows = database.execute("SELECT event, properties FROM tracked_events ORDER BY event")
     return dict(rows.fetchall())
@@ -100,8 +101,8 @@ def test_two_tabs_lose_nothing_while_nobody_answers(shop, open_page):
     "script",
     [
         f'<script type="module" src="{SCRIPT}"></script>',
-        f"<main data-endpoint='{PATH}'></main><script>fetch('{SCRIPT}').then((reply) => reply.text()).then((text) => (0, eval)(text))"
-        "</script>",
+        f"<main data-endpoint='{PATH}'></main><script>fetch('{SCRIPT}')"
+        ".then((reply) => reply.text()).then((text) => (0, eval)(text))</script>",
         f"<script>Object.defineProperty(window, 'crypto', {{value: undefined}})</script>{CLASSIC}",
     ],
 )

@@ -1,31 +1,55 @@
 """Only real visits: prerendered pages, robots, the theme editor, and where one page view ends."""
 
+import subprocess
+import time
+from types import SimpleNamespace
+
 import pytest
 from playwright.sync_api import sync_playwright
 
 from app.dev import storefront as shop_server
 from tests.browser.conftest import AGREED, ARGUMENTS, CHROMIUM, CLASSIC, EMBED, track
+from tests.processes.running import wait_until
 
-RULES = """<script type="speculationrules">
+# Prerenders two pages, and opens the first of them when the test has put up a page /go.
+START = """<script type="speculationrules">
 {"prerender": [{"source": "list", "urls": ["/next", "/never"], "eagerness": "immediate"}]}
+</script><script>
+setInterval(() => fetch("/go").then((reply) => { if (reply.ok) location.href = "/next"; }), 200);
 </script>"""
 
 
 @pytest.fixture
 def pages(monkeypatch):
-    """Pages by path, served over the network: what is prerendered cannot be intercepted."""
-    pages = {}
-    found = shop_server.page
-    monkeypatch.setattr(
-        shop_server, "page",
-        lambda path, **given: pages[path].encode() if path in pages else found(path, **given),
-    )  # fmt: skip
-    return pages
+    """Pages by path, served over the network; `asked`: the paths that were."""
+    pages, asked, found = {}, [], shop_server.page
+
+    def page(path, **given):
+        asked.append(path)
+        return pages[path].encode() if path in pages else found(path, **given)
+
+    monkeypatch.setattr(shop_server, "page", page)
+    return SimpleNamespace(put=pages.update, asked=asked)
+
+
+@pytest.fixture
+def undriven(tmp_path):
+    """Opens a page in a Chromium that nobody drives: one that is driven prerenders nothing."""
+    running = []
+
+    def undriven(url):
+        arguments = ["--headless=new", f"--user-data-dir={tmp_path}", *ARGUMENTS, url]
+        running.append(subprocess.Popen([CHROMIUM, *arguments], stderr=subprocess.DEVNULL))
+
+    yield undriven
+    for process in running:
+        process.terminate()
+        process.wait(20)
 
 
 @pytest.fixture
 def whole_browser():
-    """Chromium with what Playwright turns off: prerendering, and the back/forward cache."""
+    """Chromium with the back/forward cache, which Playwright turns off."""
     with sync_playwright() as running:
         browser = running.chromium.launch(
             executable_path=CHROMIUM, args=ARGUMENTS,
@@ -35,29 +59,39 @@ def whole_browser():
         browser.close()
 
 
-def test_a_prerendered_page_sends_and_keeps_nothing_until_it_is_opened(
-    shop, pages, whole_browser, database
-):
-    early = "<script>(window.genlook = []).push(['track', 'widget:early', {prerendering: document.prerendering}])</script>"
-    pages["/start"] = RULES
-    pages["/next"] = pages["/never"] = AGREED + early + EMBED
-    page = whole_browser
-    page.goto(shop.url + "/start")
-    page.wait_for_timeout(3_000)
+def test_a_prerendered_page_sends_nothing_until_it_is_opened(shop, pages, undriven, database):
+    early = (
+        "<script>(window.genlook = []).push(['track', 'widget:early',"
+        " {prerendering: document.prerendering}])</script>"
+    )
+    late = """<script>
+    document.onprerenderingchange = () => setTimeout(() => {
+      const {activationStart} = performance.getEntriesByType("navigation")[0];
+      genlook.track("widget:late", {keys: window.keys, started: activationStart > 0});
+    });
+    setTimeout(() => window.keys = Object.keys(localStorage), 1500);
+    </script>"""
+    page = AGREED + early + EMBED + late
+    pages.put({"/start": START, "/next": page, "/never": page})
+    undriven(shop.url + "/start")
+    wait_until(lambda: {"/next", "/never"} <= set(pages.asked))
+    time.sleep(2.5)  # s; a tracker that did not wait would have sent after one
     assert shop.events() == []
-    assert page.evaluate("Object.keys(localStorage)") == []
-    page.evaluate("location.href = '/next'")
-    assert shop.wait_for(1, page) == ["widget:early"]
-    assert page.evaluate("performance.getEntriesByType('navigation')[0].activationStart") > 0
+    pages.put({"/go": "go"})
+    assert sorted(shop.wait_for(2)) == ["widget:early", "widget:late"]
+    time.sleep(1.5)
     assert database.execute(
-        "SELECT current_url, properties FROM tracked_events"
-    ).fetchall() == [(shop.url + "/next", {"prerendering": True})]  # fmt: skip
+        "SELECT current_url, properties FROM tracked_events ORDER BY event"
+    ).fetchall() == [
+        (shop.url + "/next", {"prerendering": True}),
+        (shop.url + "/next", {"keys": [], "started": True}),
+    ]
 
 
 def test_a_page_view_ends_with_its_path_and_with_a_return_from_the_cache(
     shop, pages, whole_browser, database
 ):
-    pages["/one"] = pages["/two"] = AGREED + EMBED
+    pages.put({"/one": AGREED + EMBED, "/two": AGREED + EMBED})
     page = whole_browser
     page.goto(shop.url + "/one")
     track(page, "widget:a", "widget:b")
@@ -67,8 +101,8 @@ def test_a_page_view_ends_with_its_path_and_with_a_return_from_the_cache(
     track(page, "widget:d")
     page.evaluate("window.before = true")
     page.goto(shop.url + "/two")
-    page.go_back()
-    assert page.evaluate("window.before")
+    page.evaluate("history.back()")
+    page.wait_for_function("window.before")
     track(page, "widget:e")
     assert len(shop.wait_for(5, page)) == 5
     ids = dict(database.execute("SELECT event, pageview_id FROM tracked_events").fetchall())
@@ -83,7 +117,8 @@ def test_robots_and_the_theme_editor_say_so_and_nobody_else(shop, open_page, dat
         track(open_page(AGREED + html + CLASSIC), f"widget:{name}")
     assert len(shop.wait_for(3)) == 3
     rows = database.execute(
-        "SELECT event, context->'webdriver', context->'designMode' FROM tracked_events ORDER BY event"
+        "SELECT event, context->'webdriver', context->'designMode' FROM tracked_events"
+        " ORDER BY event"
     ).fetchall()
     assert rows == [
         ("widget:editor", None, True), ("widget:robot", True, None), ("widget:shopper", None, None),

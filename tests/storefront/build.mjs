@@ -1,5 +1,5 @@
 // Minifies app/tracker/tracker.js into the theme app extension's asset, which is also what the app
-// proxy serves, and notes the hashes of both. `--print` writes to standard output instead.
+// proxy serves; and notes the hashes of both. `--print` writes to standard output instead.
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { minify } from "terser";
