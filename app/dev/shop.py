@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader
 
 from app.dev import DEV_API_KEY, documented_call, events_path
+from app.dev.theme import app_embed
 from app.shopify.session_token import make_token
 
 TOKEN_LIFETIME = 24 * 60 * 60  # s; Shopify's own live for a minute
@@ -31,14 +32,14 @@ def page(path: str, *, shop: str, url: str) -> bytes | None:
     handle = path.removeprefix("/products/") if path.startswith("/products/") else ""
     if path != "/" and handle not in PRODUCTS:
         return None
-    tracker = events_path().removesuffix("tracking/events") + "tracker.js"
+    number = PRODUCTS[handle][0] if handle else ""
     return (
         _pages.get_template("shop.html")
         .render(
             shop=shop,
             products=PRODUCTS,
             handle=handle,
-            tracker=tracker,
+            embed=app_embed(events_path().removesuffix("/public/tracking/events"), number),
             call=documented_call(url + events_path()),
         )
         .encode()

@@ -23,6 +23,7 @@ from app.dev import (
     signing_secret,
 )
 from app.dev.shop import merchant_address, page
+from app.dev.theme import asset
 
 PROXIED = ("/apps/", "/a/", "/community/", "/tools/")  # the prefixes a Shopify app may choose from
 TARGET_TIMEOUT = 30.0  # s
@@ -86,6 +87,8 @@ class Visit(BaseHTTPRequestHandler):
                 status = self._forward(path, url.query, body)
             elif self.command in ("GET", "HEAD") and path == "/admin":
                 status = self._redirect(self._merchant_address(url.query))
+            elif self.command in ("GET", "HEAD") and (script := asset(path)):
+                status = self._reply(200, "text/javascript; charset=utf-8", script)
             elif self.command in ("GET", "HEAD") and (found := self._page(path)):
                 status = self._reply(200, "text/html; charset=utf-8", found)
             else:

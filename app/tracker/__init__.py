@@ -7,11 +7,14 @@ from pathlib import Path
 
 from flask import Blueprint, Flask, Response, current_app, request
 
+import config
 from app.replies import Refusal
 from app.shopify.app_proxy import verify
 from config.settings import Settings
 
-SCRIPT = Path(__file__).with_name("tracker.js").read_bytes()
+# The theme app extension's own asset, minified from tracker.js beside this file.
+MINIFIED = Path(config.__file__).parent / "extensions" / "genlook-tracker" / "assets" / "tracker.js"
+SCRIPT = MINIFIED.read_bytes()
 _COMPRESSED = gzip.compress(SCRIPT, mtime=0)
 _ETAG = hashlib.sha256(SCRIPT).hexdigest()[:20]
 _MAX_AGE = 60 * 60  # s; a release reaches every shopper within it

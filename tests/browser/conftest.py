@@ -1,5 +1,6 @@
 """A real browser, a demo shop, and all processes behind it."""
 
+import re
 import shutil
 import threading
 from contextlib import suppress
@@ -9,16 +10,24 @@ from playwright.sync_api import sync_playwright
 
 from app.dev import DEV_API_KEY
 from app.dev.storefront import Storefront
+from app.dev.theme import app_embed
 from tests.calls import SECRET, SHOP
 from tests.processes.conftest import start, start_web, start_worker  # noqa: F401
 from tests.processes.running import ROOT, wait_until
 
+# A shopper's browser: what is driven from outside says so, and does not count as a visitor.
 ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--disable-blink-features=AutomationControlled", "--no-sandbox", "--disable-gpu",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 PICTURES = ROOT / ".dev" / "browser"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SCRIPT = "/apps/proxy_genlook-x/public/tracker.js"
+CLASSIC = f'<script src="{SCRIPT}"></script>'
+YES = "{analyticsProcessingAllowed: () => true}"
+AGREED = f"<script>window.Shopify = {{customerPrivacy: {YES}}}</script>"
+EMBED = app_embed("/apps/proxy_genlook-x")  # from the CDN, as themes load it
+ENDPOINT = re.compile("tracking/events")
 NO_CHROMIUM = "no Chromium on this machine: apt-get install chromium"
 
 
@@ -37,6 +46,7 @@ def pytest_collection_modifyitems(items):
 def chromium():
     with sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser.user_agent = "Mozilla/5.0 (X11; Linux x86_64) Chrome/" + browser.version
         yield browser
         browser.close()
 
@@ -96,7 +106,11 @@ def shop(storefront, start_worker, database):  # noqa: F811
             )
         return events()
 
-    storefront.events, storefront.wait_for = events, wait_for
+    def answers(yes):
+        """Whether the app answers what the shop's pages send; what they load, they load."""
+        storefront.target = storefront.web.url if yes else "http://127.0.0.1:1"
+
+    storefront.events, storefront.wait_for, storefront.answers = events, wait_for, answers
     return storefront
 
 
@@ -106,9 +120,38 @@ def visitor(chromium, storefront):
     contexts = []
 
     def visitor(**options):
-        contexts.append(chromium.new_context(**options))
+        contexts.append(chromium.new_context(**{"user_agent": chromium.user_agent, **options}))
         return Tab(contexts[-1], storefront.url)
 
     yield visitor
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_page(shop, visitor):
+    """A page of one's own making in the shop; `beside`: in the same browser as that page."""
+
+    def open_page(html, *, beside=None, path="/bare", **options):
+        context = beside.context if beside else visitor(**options).page.context
+        page = context.new_page()
+        page.complaints = []
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.route("**/bare*", lambda route: route.fulfill(body=html, content_type="text/html"))
+        page.goto(shop.url + path)
+        return page
+
+    return open_page
+
+
+def track(page, *names):
+    page.evaluate("names => names.forEach((name) => genlook.track(name))", list(names))
+
+
+def kept(page):
+    """The names of what waits in the browser's storage."""
+    return page.evaluate(
+        "Object.keys(localStorage).filter(key => key.startsWith('genlook:q:'))"
+        ".flatMap(key => JSON.parse(localStorage[key]).batches).flatMap(one => one.events)"
+        ".map(event => event.event)"
+    )

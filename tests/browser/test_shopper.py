@@ -3,6 +3,8 @@
 import json
 import re
 
+from tests.browser.conftest import kept
+
 PRODUCT = "/products/linen-shirt"
 TRY_ON = [
     "product_page:page_view", "widget:button_click", "widget:image_upload",
@@ -15,14 +17,6 @@ def try_on(page):
     for button in ("#try", "#upload", "#generate", "#add"):
         page.click(button)
     page.wait_for_function("document.getElementById('cart-state').textContent === 'In the cart.'")
-
-
-def kept(page):
-    """What waits in the browser's storage."""
-    return page.evaluate(
-        "Object.keys(localStorage).filter(key => key.startsWith('genlook:q:'))"
-        ".flatMap(key => JSON.parse(localStorage[key]).batches).flatMap(one => one.events).length"
-    )
 
 
 def test_a_visit_becomes_rows_and_the_merchants_numbers(shop, visitor, database):
@@ -55,7 +49,7 @@ def test_offline_and_back(shop, visitor):
     page.click("#try")
     page.click("#upload")
     page.wait_for_timeout(1500)
-    assert kept(page) == 2
+    assert kept(page) == TRY_ON[1:3]
     page.context.set_offline(False)
     assert shop.wait_for(3) == TRY_ON[:3]
     page.wait_for_function("!Object.keys(localStorage).some(key => key.startsWith('genlook:q:'))")
@@ -111,14 +105,15 @@ def size(request):
 
 def test_nothing_is_sent_or_kept_before_the_shopper_has_agreed(shop, visitor):
     page = visitor().open("/")
-    page.uncheck("#consent")
+    page.evaluate("localStorage.clear()")
+    page.select_option("#consent", "")
     page.reload()
     page.goto(shop.url + PRODUCT)
     page.click("#try")
     page.wait_for_timeout(1500)
     assert page.evaluate("Object.keys(localStorage)") == ["demo-consent"]
     assert shop.events() == []
-    page.check("#consent")
+    page.select_option("#consent", "yes")
     assert shop.wait_for(2) == TRY_ON[:2]
 
 
