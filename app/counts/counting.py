@@ -9,8 +9,9 @@ from app.batch.news import News, unpack
 from app.counts import calendar, journeys
 from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
+from app.counts.experiments import Experiments
 from app.counts.journeys import Journey, Visitor
-from app.counts.measures import KINDS, LATE, OTHER_KIND, Event
+from app.counts.measures import KIND_OF, Event
 from app.counts.period import Preferences, read_preferences
 from app.counts.stored import Numbering, Texts
 from app.counts.tally import Tally
@@ -30,10 +31,7 @@ _TAKE = """
     )
     DELETE FROM report_news USING taken
     WHERE report_news.shop_id = taken.shop_id AND report_news.id = taken.id
-    RETURNING report_news.shop_id, packed"""
-
-_KINDS: dict[str | None, int] = {None: LATE}
-_KINDS.update(KINDS)
+    RETURNING report_news.shop_id, packed, by_session"""
 
 # Events with the same values, which have no numbers yet: the values, times and kinds.
 _Raw = tuple[Texts, list[int], list[int]]
@@ -49,14 +47,18 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     rows = connection.execute(_TAKE.encode(), [list(shop_ids), most], binary=True).fetchall()
     if not rows:
         return False
-    preferences = read_preferences(connection, {shop_id for shop_id, _ in rows})
+    preferences = read_preferences(connection, {shop_id for shop_id, *_ in rows})
+    experiments = Experiments(connection, preferences)
     raw: _RawEvents = defaultdict(list)
     times: defaultdict[int, list[int]] = defaultdict(list)
-    for shop_id, packed in rows:
-        for news in unpack(packed):
+    for shop_id, packed, by_session in rows:
+        for place, news in enumerate(unpack(packed)):
             times[shop_id] += news.times
             if news.visitor:
-                raw[shop_id, visitor_key(news.visitor)] += _raw(news)
+                visitor = shop_id, visitor_key(news.visitor)
+                raw[visitor] += _raw(news)
+                if experiments.has_any(shop_id) and place not in by_session:
+                    experiments.name(visitor, news.visitor)
     tally = Tally()
     days = {}
     for shop_id, of_shop in times.items():
@@ -65,7 +67,8 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     numbering = Numbering(connection)
     for visitors in _parts(raw):
         for known in journeys.read(connection, visitors):
-            _merge(connection, numbering, tally, known, raw, days, preferences)
+            merged = _merge(connection, numbering, tally, known, raw, days, preferences)
+            experiments.count(merged, only_grown=True)
             if tally.is_large():
                 add_cells(connection, tally.cells())
     add_cells(connection, tally.cells())
@@ -87,7 +90,7 @@ def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
 
 
 def _raw(news: News) -> Iterable[_Raw]:
-    kinds = [_KINDS.get(name, OTHER_KIND) for name in news.names]
+    kinds = [KIND_OF[name] for name in news.names]
     rest = news.version, news.device, news.language
     if isinstance(news.product, str):
         return (((news.product, *rest), news.times, kinds),)
@@ -105,8 +108,9 @@ def _merge(
     raw: _RawEvents,
     days: Mapping[int, Mapping[int, int]],
     preferences: Mapping[int, Preferences],
-) -> None:
-    """Put the new events into their visitors' journeys, and the difference into the tally."""
+) -> dict[Visitor, Journey]:
+    """Put the new events into their visitors' journeys, and the difference into the tally; returns
+    the journeys."""
     merged: dict[Visitor, Journey] = {}
     growing: list[tuple[Visitor, Sequence[Event]]] = []
     for visitor, old in known:
@@ -132,3 +136,4 @@ def _merge(
         tally.change(shop_id, old, everything, new, window)
         merged[visitor] = everything
     journeys.write(connection, merged, {visitor for visitor, old in known if old != ()})
+    return merged

@@ -25,6 +25,19 @@ CART_ADD = "product_page:cart_add"
 KINDS = {name: kind for kind, name in enumerate((*STEPS, CART_ADD, *SIDE_STEPS))}
 OTHER_KIND = 255  # any other name's
 LATE = 254  # of whatever counts as an event only, because it came too late
+OTHER_WIDGET = 253  # any other name's that begins with widget:
+
+CART_KINDS = frozenset({KINDS[STEPS[-1]], KINDS[CART_ADD]})
+WIDGET_KINDS = frozenset({*(KINDS[name] for name in (*STEPS[1:], *SIDE_STEPS)), OTHER_WIDGET})
+
+
+class _Kinds(dict[str | None, int]):
+    def __missing__(self, name: str) -> int:
+        return OTHER_WIDGET if name.startswith("widget:") else OTHER_KIND
+
+
+KIND_OF = _Kinds(KINDS)  # of any name; of None where it came too late
+KIND_OF[None] = LATE
 
 
 class Dimension(IntEnum):

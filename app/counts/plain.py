@@ -4,11 +4,14 @@ Slow, and short enough to be believed. `flask report check` and the tests compar
 with these.
 """
 
-from datetime import date
+from collections import defaultdict
+from datetime import date, datetime
+from operator import add
 from typing import Any
 
 from psycopg import Connection
 
+from app.batch.arm import is_held_back
 from app.counts import journeys
 from app.counts.measures import CART_ADD, STEPS
 
@@ -17,7 +20,7 @@ _CARTS = (STEPS[-1], CART_ADD)
 _TRACKED = """
     SELECT CASE WHEN {visitor} <> ALL(%(robots)s::text[])
             AND occurred_at >= received_at - interval '1461 days' THEN {visitor} END AS visitor,
-        event,
+        event, client_id,
         occurred_at AS at, (occurred_at AT TIME ZONE %(zone)s)::date AS day,
         ((occurred_at - %(window)s) AT TIME ZONE %(zone)s)::date AS earliest
     FROM tracked_events WHERE shop_domain = %(shop)s AND ({where})
@@ -108,6 +111,34 @@ class Plain:
             f" ({self._tracked}) AS tracked WHERE day BETWEEN %(first)s AND %(last)s"
             " GROUP BY day ORDER BY day"
         )
+
+    def experiment(
+        self, salt: str, share: int, start: datetime, end: datetime | None, now: datetime
+    ) -> list[tuple[int, bool, int, int, int, int]]:
+        """By day and arm: visitors, those who are still within their window, of the others those
+        who added, and of all those with events of the widget during the experiment."""
+        during = "at >= %(start)s AND at < coalesce(%(end)s, 'infinity'::timestamptz)"
+        visitors = self._all(
+            f"WITH tracked AS MATERIALIZED ({self._tracked}), seen AS (SELECT visitor,"
+            f" min(at) AS first FROM tracked WHERE event = '{STEPS[0]}' AND {during}"
+            " AND visitor IN (SELECT visitor FROM tracked WHERE visitor = client_id)"
+            " GROUP BY visitor)"
+            " SELECT visitor, (first AT TIME ZONE %(zone)s)::date - date '1970-01-01',"
+            " first + %(window)s > %(now)s, EXISTS (SELECT FROM tracked AS t WHERE event = ANY"
+            "  (%(carts)s) AND t.visitor = seen.visitor"
+            "  AND at BETWEEN first AND first + %(window)s),"
+            " EXISTS (SELECT FROM tracked AS t WHERE event LIKE 'widget:%%'"
+            f"  AND t.visitor = seen.visitor AND at >= first AND {during})"
+            " FROM seen WHERE visitor IS NOT NULL",
+            start=start, end=end, now=now, carts=list(_CARTS),
+        )  # fmt: skip
+        sums: defaultdict[tuple[int, bool], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        for visitor, day, waits, added, saw in visitors:
+            arm = is_held_back(salt, share, visitor)
+            if arm is not None:
+                parts = (1, waits, added and not waits, saw)
+                sums[day, arm] = list(map(add, sums[day, arm], parts))
+        return [(*key, *numbers) for key, numbers in sorted(sums.items())]  # type: ignore[misc]
 
     def _attempts(self, steps: list[tuple[str, ...]]) -> str:
         """A visitor's attempts of one day, with the times t1, t2 … at which each step was reached.
