@@ -47,8 +47,9 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     rows = connection.execute(_TAKE.encode(), [list(shop_ids), most], binary=True).fetchall()
     if not rows:
         return False
-    preferences = read_preferences(connection, {shop_id for shop_id, *_ in rows})
-    experiments = Experiments(connection, preferences)
+    shops = {shop_id for shop_id, *_ in rows}
+    preferences = read_preferences(connection, shops)
+    experiments = Experiments(connection, shops)
     raw: _RawEvents = defaultdict(list)
     times: defaultdict[int, list[int]] = defaultdict(list)
     for shop_id, packed, by_session in rows:

@@ -17,7 +17,7 @@ from app.counts.arrays import uuids
 from app.counts.dimensions import visitor_key
 from app.counts.journeys import Journey, Visitor
 from app.counts.measures import CART_KINDS, KINDS, STEPS, WIDGET_KINDS, Event
-from app.counts.period import Preferences
+from app.counts.period import Preferences, read_preferences
 
 _PAGE = KINDS[STEPS[0]]
 _AT_ONCE = 2_000  # visitors
@@ -86,18 +86,21 @@ class Part(NamedTuple):
 class Experiments:
     """Those of some shops, in a transaction that has the shops' locks."""
 
-    def __init__(self, connection: Connection, preferences: Mapping[int, Preferences]) -> None:
-        """By shop. What was started or stopped since the last time is counted with it."""
+    def __init__(self, connection: Connection, shop_ids: Collection[int]) -> None:
+        """What was started or stopped since the last time is counted with it."""
         self._connection = connection
-        self._windows = {shop_id: chosen.window for shop_id, chosen in preferences.items()}
+        self._shop_ids = list(shop_ids)
         self._clients: dict[Visitor, str] = {}
         self._by_shop: defaultdict[int, list[Experiment]] = defaultdict(list)
         changed = []
-        for *columns, is_new, has_changed in connection.execute(_READ, [list(self._windows)]):
+        for *columns, is_new, has_changed in connection.execute(_READ, [self._shop_ids]):
             experiment = Experiment(*columns)
             self._by_shop[experiment.shop_id].append(experiment)
             if has_changed:
                 changed.append((experiment, is_new))
+        self._preferences: Mapping[int, Preferences] = {}
+        if self._by_shop:
+            self._preferences = read_preferences(connection, self._by_shop)
         for experiment, is_new in changed:
             self._catch_up(experiment, is_new=is_new)
 
@@ -120,7 +123,7 @@ class Experiments:
 
     def recount(self) -> None:
         """All that is stored of these shops, whose journeys have just been made anew."""
-        for shop_id in self._windows:
+        for shop_id in self._shop_ids:
             for table in ("experiment_visitors", "experiment_days"):
                 self._connection.execute(
                     f"DELETE FROM {table} WHERE shop_id = %s".encode(), [shop_id]
@@ -162,7 +165,7 @@ class Experiments:
                 _STORED, [experiment.id, uuids(changed)], binary=True
             )
         }
-        window = self._windows[experiment.shop_id]
+        window = self._preferences[experiment.shop_id].window
         now: dict[str, Part] = {}
         for visitor, events in changed.items():
             arm = before[visitor].is_held_back if visitor in before else None

@@ -46,8 +46,7 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
                   "report_cells", "report_journeys"):  # fmt: skip
         connection.execute(f"DELETE FROM {table} WHERE shop_id = %s".encode(), [shop_id])
     connection.execute("SET LOCAL work_mem = '64MB'")  # to sort all of a shop's events
-    preferences = read_preferences(connection, [shop_id])
-    window = preferences[shop_id].window
+    window = read_preferences(connection, [shop_id])[shop_id].window
     tally = Tally()
     merged: dict[Visitor, Journey] = {}
     in_memory = 0
@@ -71,7 +70,7 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
                 _flush(connection, tally, merged)
                 in_memory = 0
     _flush(connection, tally, merged)
-    Experiments(connection, preferences).recount()
+    Experiments(connection, [shop_id]).recount()
 
 
 def _flush(connection: Connection, tally: Tally, merged: dict[Visitor, Journey]) -> None:
@@ -82,8 +81,7 @@ def _flush(connection: Connection, tally: Tally, merged: dict[Visitor, Journey])
 
 def _recount_visitors(connection: Connection, shop_id: int, visitors: Sequence[str]) -> bool:
     """False, and nothing done, where a robot is among them: what of it was counted is not known."""
-    preferences = read_preferences(connection, [shop_id])
-    window = preferences[shop_id].window
+    window = read_preferences(connection, [shop_id])[shop_id].window
     tally = Tally()
     for known in journeys.read(connection, [(shop_id, visitor) for visitor in visitors]):
         for _, old in known:
@@ -99,7 +97,7 @@ def _recount_visitors(connection: Connection, shop_id: int, visitors: Sequence[s
     kept = {visitor: journeys.kept(events) for visitor, events in remaining.items()}
     journeys.write(connection, kept, known=())
     gone = {(shop_id, visitor): () for visitor in visitors}
-    Experiments(connection, preferences).count({**gone, **kept})
+    Experiments(connection, [shop_id]).count({**gone, **kept})
     connection.execute(
         "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = ANY(%s::uuid[])",
         [shop_id, uuids(visitors)],

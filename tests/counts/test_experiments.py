@@ -110,6 +110,8 @@ def test_it_is_equal_after_any_history(module_database, acts, chosen, origin, be
                 ids.append(begin(database, name, origin + act[1], share=act[2]))
             elif act[0] == "stop":
                 stop(database, name, origin + act[1])
+            elif act[0] == "count":
+                settle(database)
             elif act[0] == "zone":
                 choose(database, name, *act[1])
             else:
@@ -120,14 +122,21 @@ def test_it_is_equal_after_any_history(module_database, acts, chosen, origin, be
             assert counted == plain
 
 
-@pytest.fixture
-def counted(database):
+@pytest.fixture(params=["begun before", "begun when all was counted"])
+def counted(database, request):
     """The sums of both arms of an experiment from NOON on: without, with the widget."""
 
     def counted(*batches, now=LONG_AFTER, **options):
-        store(database, *batches)
-        id_ = begin(database, SHOP, **options)
-        count_all(database)
+        database.execute("INSERT INTO shops (domain) VALUES (%s)", [SHOP])
+        if request.param == "begun before":
+            id_ = begin(database, SHOP, **options)
+            count_all(database)
+        for one in batches:  # each on top of what is counted
+            store(database, one)
+            count_all(database)
+        if request.param != "begun before":
+            id_ = begin(database, SHOP, **options)
+            count_all(database)
         found, plain = both_ways(database, SHOP, id_, now)
         assert found == plain
         sums = {True: [0] * 4, False: [0] * 4}
@@ -159,6 +168,20 @@ def test_what_was_before_the_start_or_after_the_end_is_not_in_it(counted):
         end=NOON + timedelta(minutes=60),
     )
     assert (without, with_it) == ([1, 0, 1, 0], [0, 0, 0, 0])
+
+
+def test_who_came_after_the_end_leaves_when_it_is_stopped(database, counted):
+    counted(
+        batch(HELD_BACK[0], (PAGE, 0), (BUTTON, 61)),
+        batch(HELD_BACK[1], (PAGE, 60)),
+        batch(OTHERS[0], (PAGE, 59), (CART_ADD, 70)),
+    )
+    stop(database, SHOP, NOON + timedelta(minutes=60))
+    count_all(database)
+    [(id_,)] = database.execute("SELECT id FROM experiments")
+    found, plain = both_ways(database, SHOP, id_)
+    assert found == plain
+    assert [day[1:] for day in found] == [(False, 1, 0, 1, 0), (True, 1, 0, 0, 0)]
 
 
 def test_who_is_still_within_the_window_waits(counted):
