@@ -11,7 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
-from app.batch.visitor import NOBODYS, WIDGET, is_nobodys, visitor_of
+from app.batch.visitor import NOBODYS, WIDGET, is_nobodys, named, visitor_of
 
 # Of what is counted of an event, and who a visitor is. With another one each shop is counted again
 # (app.counts.rollups), which takes a migration such as 0031.
@@ -43,6 +43,7 @@ _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 class Pack(NamedTuple):
     batches: int
     packed: bytes
+    by_session: list[int]  # places of the batches that name a session and no client
 
 
 class News(NamedTuple):
@@ -63,15 +64,18 @@ def pack(batches: Iterable[tuple[Batch, Sequence[bytes]]]) -> Iterator[Pack]:
     """Batches with those lines of their events that were stored. One pack or several. ValueError
     where a line is none that this system has rendered."""
     some: list[tuple[object, ...]] = []
+    by_session: list[int] = []
     events = 0
     for batch, lines in batches:
+        if not _has_client(batch.line):
+            by_session.append(len(some))
         some.append(tuple(_news(batch.line, lines)))
         events += len(lines)
         if events >= _MOST_EVENTS:
-            yield Pack(len(some), orjson.dumps(some))
-            some, events = [], 0
+            yield Pack(len(some), orjson.dumps(some), by_session)
+            some, by_session, events = [], [], 0
     if some:
-        yield Pack(len(some), orjson.dumps(some))
+        yield Pack(len(some), orjson.dumps(some), by_session)
 
 
 def unpack(packed: bytes) -> Iterator[News]:
@@ -140,6 +144,10 @@ def _news(line: bytes, lines: Sequence[bytes]) -> News:
         times,
         names,
     )
+
+
+def _has_client(line: bytes) -> bool:
+    return named(_text(line.split(b"\t", _CLIENT + 1)[_CLIENT].decode())) is not None
 
 
 def _text(cell: str) -> str:

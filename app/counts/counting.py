@@ -9,6 +9,7 @@ from app.batch.news import DEFINITION, News, unpack
 from app.counts import calendar, journeys
 from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
+from app.counts.experiments import Experiments
 from app.counts.journeys import Journey, Visitor
 from app.counts.measures import Event, kind_of
 from app.counts.period import Preferences, read_preferences
@@ -30,7 +31,7 @@ _TAKE = """
     )
     DELETE FROM report_news USING taken
     WHERE report_news.shop_id = taken.shop_id AND report_news.id = taken.id
-    RETURNING report_news.shop_id, packed, definition"""
+    RETURNING report_news.shop_id, packed, by_session, definition"""
 # Announced by a release with another definition: counted for now, and again from what is stored.
 _OUTDATE = """
     INSERT INTO report_outdated (shop_id) SELECT unnest(%s::integer[]) ON CONFLICT DO NOTHING"""
@@ -49,16 +50,21 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     rows = connection.execute(_TAKE.encode(), [list(shop_ids), most], binary=True).fetchall()
     if not rows:
         return False
-    preferences = read_preferences(connection, {shop_id for shop_id, *_ in rows})
-    if outdated := {shop_id for shop_id, _, definition in rows if definition != DEFINITION}:
+    shops = {shop_id for shop_id, *_ in rows}
+    if outdated := {shop_id for shop_id, *_, definition in rows if definition != DEFINITION}:
         connection.execute(_OUTDATE.encode(), [sorted(outdated)])
+    preferences = read_preferences(connection, shops)
+    experiments = Experiments(connection, shops)
     raw: _RawEvents = defaultdict(list)
     times: defaultdict[int, list[int]] = defaultdict(list)
-    for shop_id, packed, _ in rows:
-        for news in unpack(packed):
+    for shop_id, packed, by_session, _ in rows:
+        for place, news in enumerate(unpack(packed)):
             times[shop_id] += news.times
             if news.visitor:
-                raw[shop_id, visitor_key(news.visitor)] += _raw(news)
+                visitor = shop_id, visitor_key(news.visitor)
+                raw[visitor] += _raw(news)
+                if experiments.has_any(shop_id) and place not in by_session:
+                    experiments.name(visitor, news.visitor)
     tally = Tally()
     days = {}
     for shop_id, of_shop in times.items():
@@ -67,7 +73,8 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     numbering = Numbering(connection)
     for visitors in _parts(raw):
         for known in journeys.read(connection, visitors):
-            _merge(connection, numbering, tally, known, raw, days, preferences)
+            merged = _merge(connection, numbering, tally, known, raw, days, preferences)
+            experiments.count(merged, only_grown=True)
             if tally.is_large():
                 add_cells(connection, tally.cells())
     add_cells(connection, tally.cells())
@@ -107,8 +114,9 @@ def _merge(
     raw: _RawEvents,
     days: Mapping[int, Mapping[int, int]],
     preferences: Mapping[int, Preferences],
-) -> None:
-    """Put the new events into their visitors' journeys, and the difference into the tally."""
+) -> dict[Visitor, Journey]:
+    """Put the new events into their visitors' journeys, and the difference into the tally; returns
+    the journeys."""
     merged: dict[Visitor, Journey] = {}
     growing: list[tuple[Visitor, Sequence[Event]]] = []
     for visitor, old in known:
@@ -134,3 +142,4 @@ def _merge(
         tally.change(shop_id, old, everything, new, window)
         merged[visitor] = everything
     journeys.write(connection, merged, {visitor for visitor, old in known if old != ()})
+    return merged

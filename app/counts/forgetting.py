@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from psycopg import Connection
 
-from app.counts import dimensions, journeys
+from app.counts import dimensions, experiments, journeys
 from app.counts.period import LONGEST
 
 # Numbers of days stay as long as a report that ends today can compare with them.
@@ -42,6 +42,7 @@ def forget_before(connection: Connection, shop_id: int, partitions_begin: dateti
             if len(remaining) < len(events or ()):
                 kept[visitor] = remaining
         journeys.write(connection, kept, known=kept)
+        experiments.forget(connection, kept)
         forgotten += len(kept)
     if forgotten:
         connection.execute(_KEEP_DAYS.encode(), {"shop": shop_id, "before": partitions_begin})

@@ -29,9 +29,16 @@ KINDS = {name: kind for kind, name in enumerate((*STEPS, CART_ADD, *SIDE_STEPS))
 OTHER_KIND = 255  # any other name's
 # Of whatever counts as an event only: it came too late, or nobody who shops did it.
 EVENT_ONLY = 254
-# The catalogue's where the page had no widget: they count as events only, but in an experiment.
+OTHER_WIDGET = 253  # any other name's that begins with widget:
+# Where the page had no widget they count as events only, but in an experiment.
 _WITHOUT_WIDGET_KINDS = 64
-NOT_SHOWN = frozenset({EVENT_ONLY, *(_WITHOUT_WIDGET_KINDS + kind for kind in KINDS.values())})
+_OTHER_WITHOUT_WIDGET = 252
+_IN_EXPERIMENT = {_WITHOUT_WIDGET_KINDS + kind: kind for kind in KINDS.values()}
+_IN_EXPERIMENT[_OTHER_WITHOUT_WIDGET] = OTHER_WIDGET
+NOT_SHOWN = frozenset({EVENT_ONLY, *_IN_EXPERIMENT})
+
+CART_KINDS = frozenset({KINDS[STEPS[-1]], KINDS[CART_ADD]})
+WIDGET_KINDS = frozenset({*(KINDS[name] for name in (*STEPS[1:], *SIDE_STEPS)), OTHER_WIDGET})
 
 _KINDS: dict[str | None, int] = {None: EVENT_ONLY} | KINDS
 _KINDS |= {f"{WITHOUT_WIDGET}{name}": _WITHOUT_WIDGET_KINDS + kind for name, kind in KINDS.items()}
@@ -40,14 +47,18 @@ _KINDS |= {f"{WITHOUT_WIDGET}{name}": _WITHOUT_WIDGET_KINDS + kind for name, kin
 def kind_of(name: str | None) -> int:
     """Of a name as it is announced (app.batch.news)."""
     kind = _KINDS.get(name)
-    if kind is None:
-        kind = EVENT_ONLY if name and name.startswith(WITHOUT_WIDGET) else OTHER_KIND
-    return kind
+    if kind is not None or name is None:
+        return EVENT_ONLY if kind is None else kind
+    if name.startswith("widget:"):
+        return OTHER_WIDGET
+    if name.startswith(f"{WITHOUT_WIDGET}widget:"):
+        return _OTHER_WITHOUT_WIDGET
+    return EVENT_ONLY if name.startswith(WITHOUT_WIDGET) else OTHER_KIND
 
 
 def in_experiment(kind: int) -> int:
     """The kind, whether or not the page had a widget: who is held back from it counts as well."""
-    return kind - _WITHOUT_WIDGET_KINDS if kind in NOT_SHOWN - {EVENT_ONLY} else kind
+    return _IN_EXPERIMENT.get(kind, kind)
 
 
 class Dimension(IntEnum):

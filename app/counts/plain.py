@@ -4,11 +4,14 @@ Slow, and short enough to be believed. `flask report check` and the tests compar
 with these. app.counts.visitor says what the numbers mean.
 """
 
+from collections import defaultdict
 from datetime import date, datetime
+from operator import add
 from typing import Any
 
 from psycopg import Connection
 
+from app.batch.arm import is_held_back
 from app.counts import journeys
 from app.counts.measures import CART_ADD, STEPS
 
@@ -28,17 +31,17 @@ _STORED = """
             OR coalesce(b.context->'webdriver', 'false') = 'true'
             OR coalesce(e.properties->'designMode', 'false') = 'true'
             OR coalesce(e.properties->'webdriver', 'false') = 'true'
-            OR coalesce(b.context->'genlook_widget_enabled', 'true') = 'false'
             OR e.occurred_at < b.received_at - interval '1461 days' AS is_event_only,
-        e.event, e.occurred_at, e.occurred_at AS at, b.lib_version, b.product_id,
+        coalesce(b.context->'genlook_widget_enabled', 'true') = 'false' AS is_without_widget,
+        b.client_id, e.event, e.occurred_at, e.occurred_at AS at, b.lib_version, b.product_id,
         regexp_replace(left(coalesce(nullif(b.product_id, ''), e.properties->>'product_id', ''),
             200), '^([0-9]{1,20})$', 'gid://shopify/Product/\\1') AS product
     FROM events e JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
     JOIN shops s ON s.id = e.shop_id WHERE s.domain = %(shop)s"""
 _TRACKED = """
-    SELECT CASE WHEN visitor <> ALL(%(robots)s::text[]) AND NOT is_event_only THEN visitor END
+    SELECT CASE WHEN visitor <> ALL(%(robots)s::text[]) AND NOT ({event_only}) THEN visitor END
             AS visitor,
-        event, at, product, (at AT TIME ZONE %(zone)s)::date AS day,
+        event, client_id, at, product, (at AT TIME ZONE %(zone)s)::date AS day,
         ((at - %(window)s) AT TIME ZONE %(zone)s)::date AS earliest
     FROM ({stored}) AS stored WHERE ({where})
     AND at >= %(first)s::timestamp AT TIME ZONE %(zone)s - {margin}
@@ -114,7 +117,9 @@ class Plain:
         """From `first` to `last`, both included; `where` is a condition on what is stored. What
         began after `began_by` is left out of the funnel and the comparison."""
         self._connection = connection
-        self._tracked = _TRACKED.format(stored=_STORED, where=where, margin=_MARGIN)
+        parts = {"stored": _STORED, "where": where, "margin": _MARGIN}
+        self._tracked = _TRACKED.format(event_only="is_event_only OR is_without_widget", **parts)
+        self._with_held_back = _TRACKED.format(event_only="is_event_only", **parts)
         self._values = {
             "shop": shop,
             "zone": time_zone,
@@ -175,6 +180,34 @@ class Plain:
             f" ({self._tracked}) AS tracked WHERE day BETWEEN %(first)s AND %(last)s"
             " GROUP BY day ORDER BY day"
         )
+
+    def experiment(
+        self, salt: str, share: int, start: datetime, end: datetime | None, now: datetime
+    ) -> list[tuple[int, bool, int, int, int, int]]:
+        """By day and arm: visitors, those who are still within their window, of the others those
+        who added, and of all those with events of the widget during the experiment."""
+        during = "at >= %(start)s AND at < coalesce(%(end)s, 'infinity'::timestamptz)"
+        visitors = self._all(
+            f"WITH tracked AS MATERIALIZED ({self._with_held_back}), seen AS (SELECT visitor,"
+            f" min(at) AS first FROM tracked WHERE event = '{STEPS[0]}' AND {during}"
+            " AND visitor IN (SELECT visitor FROM tracked WHERE visitor = client_id)"
+            " GROUP BY visitor)"
+            " SELECT visitor, (first AT TIME ZONE %(zone)s)::date - date '1970-01-01',"
+            " first + %(window)s > %(now)s, EXISTS (SELECT FROM tracked AS t WHERE event = ANY"
+            "  (%(carts)s) AND t.visitor = seen.visitor"
+            "  AND at BETWEEN first AND first + %(window)s),"
+            " EXISTS (SELECT FROM tracked AS t WHERE event LIKE 'widget:%%'"
+            f"  AND t.visitor = seen.visitor AND at >= first AND {during})"
+            " FROM seen WHERE visitor IS NOT NULL",
+            start=start, end=end, now=now, carts=list(_CARTS),
+        )  # fmt: skip
+        sums: defaultdict[tuple[int, bool], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        for visitor, day, waits, added, saw in visitors:
+            arm = is_held_back(salt, share, visitor)
+            if arm is not None:
+                parts = (1, waits, added and not waits, saw)
+                sums[day, arm] = list(map(add, sums[day, arm], parts))
+        return [(*key, *numbers) for key, numbers in sorted(sums.items())]  # type: ignore[misc]
 
     def _attempts(self) -> str:
         """A visitor's attempts of one day: for each step f1, f2 … when it was first reached (µs),

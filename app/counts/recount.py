@@ -9,6 +9,7 @@ from app.counts import dimensions, journeys
 from app.counts.arrays import uuids
 from app.counts.cells import add_cells
 from app.counts.counting import count_announced
+from app.counts.experiments import Experiments
 from app.counts.journeys import Journey, Visitor
 from app.counts.measures import Event
 from app.counts.period import read_preferences
@@ -80,6 +81,7 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
                 _flush(connection, tally, merged)
                 in_memory = 0
     _flush(connection, tally, merged)
+    Experiments(connection, [shop_id]).recount()
 
 
 def _first_counted(connection: Connection, shop_id: int) -> int:
@@ -113,6 +115,8 @@ def _recount_visitors(connection: Connection, shop_id: int, visitors: Sequence[s
         tally.add(shop_id, journeys.kept(events) or (), window)
     kept = {visitor: journeys.kept(events) for visitor, events in remaining.items()}
     journeys.write(connection, kept, known=())
+    gone = {(shop_id, visitor): () for visitor in visitors}
+    Experiments(connection, [shop_id]).count({**gone, **kept})
     connection.execute(
         "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = ANY(%s::uuid[])",
         [shop_id, uuids(visitors)],

@@ -17,8 +17,9 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from app.counts.measures import STEPS
 from app.counts.period import Shop, find_shop
 from app.health.status import Status
-from app.merchant import access, charts, preferences, tables, words
+from app.merchant import access, charts, experiments, preferences, tables, words
 from app.merchant.database import Busy, Database
+from app.merchant.experiments import SHARES
 from app.merchant.ranges import PRESETS, read_by, read_period, refusal
 from app.merchant.reports import BREAKDOWNS, NAMES, freshness, is_empty, rejected, report
 from app.replies import SUCCESS, Refusal, Reply, envelope, refusal_reply
@@ -110,11 +111,7 @@ def api_events() -> Response:
 
 @bp.put("/api/settings", provide_automatic_options=False)
 def api_settings() -> Response:
-    sent = request.get_json(force=True, silent=True)
-    if not isinstance(sent, dict):
-        raise Refusal(
-            400, "MALFORMED_JSON", "The body must be a JSON object with time_zone and window_hours."
-        )
+    sent = _sent("time_zone and window_hours")
     with _database().writing() as connection:
         preferences.change(
             connection,
@@ -123,6 +120,43 @@ def api_settings() -> Response:
             window_hours=sent.get("window_hours"),
         )
     return json_response(SUCCESS)
+
+
+@bp.get("/api/experiment", provide_automatic_options=False)
+def api_experiment() -> Response:
+    share = request.args.get("share")
+    if share is not None and not (share.isascii() and share.isdigit() and int(share) in SHARES):
+        raise refusal("share", "must be a whole number of percent, 1 to 50")
+    return _json(_experiments(share=int(share) if share else None))
+
+
+@bp.put("/api/experiment", provide_automatic_options=False)
+def api_start_experiment() -> Response:
+    sent = _sent("share")
+    with _database().writing() as connection:
+        experiments.start(
+            connection,
+            g.shop,
+            share=sent.get("share"),
+            begins=sent.get("start"),
+            ends=sent.get("end"),
+            salt=sent.get("salt"),
+        )
+    return json_response(SUCCESS)
+
+
+@bp.delete("/api/experiment", provide_automatic_options=False)
+def api_stop_experiment() -> Response:
+    """Also where none runs."""
+    with _database().writing() as connection:
+        experiments.stop(connection, g.shop)
+    return json_response(SUCCESS)
+
+
+@bp.get("/api/experiment.csv", provide_automatic_options=False)
+def api_experiment_days() -> Response:
+    rows = experiments.days(_experiments())
+    return _download(tables.as_csv(rows), "text/csv", "experiment.csv")
 
 
 @bp.errorhandler(Busy)
@@ -156,11 +190,20 @@ def _shown() -> dict[str, Any]:
             "freshness": freshness(connection, shop, oldest_waiting=status.oldest_seconds),
             "rejected": rejected(connection, shop),
             "is_empty": is_empty(connection, shop),
+            "experiment": experiments.show(connection, shop),
         }
 
     shown = _database().read(read)
     shown["freshness"]["stream_waiting"] = status.backlog and status.backlog.batches
     return shown
+
+
+def _experiments(share: int | None = None) -> dict[str, Any]:
+    def read(connection: Connection) -> dict[str, Any]:
+        shop = find_shop(connection, g.shop) or _unknown_shop()
+        return experiments.show(connection, shop, share=share)
+
+    return _database().read(read)
 
 
 def _link(**changes: str) -> str:
@@ -169,6 +212,13 @@ def _link(**changes: str) -> str:
     if "range" in changes:
         kept = {name: value for name, value in kept.items() if name not in ("from", "to")}
     return f"{access.PAGE}?{urlencode(kept | changes)}"
+
+
+def _sent(fields: str) -> dict[str, Any]:
+    sent = request.get_json(force=True, silent=True)
+    if not isinstance(sent, dict):
+        raise Refusal(400, "MALFORMED_JSON", f"The body must be a JSON object with {fields}.")
+    return sent
 
 
 def _unknown_shop() -> Shop:

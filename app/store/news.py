@@ -20,16 +20,17 @@ def write_news(
             by_shop[shop_id].append((batch, lines))
     try:
         rows = [
-            f"{shop_id}\t{batches}\t{len(packed)}\t\\\\x{packed.hex()}\t{DEFINITION}\n"
+            f"{shop_id}\t{batches}\t{len(packed)}\t\\\\x{packed.hex()}"
+            f"\t{{{','.join(map(str, by_session))}}}\t{DEFINITION}\n"
             for shop_id, of_shop in by_shop.items()
-            for batches, packed in pack(of_shop)
+            for batches, packed, by_session in pack(of_shop)
         ]
     except ValueError as error:
         raise DataError(f"cannot be counted: {error}") from error
     with (
         connection.cursor() as cursor,
         cursor.copy(
-            "COPY report_news (shop_id, batches, size, packed, definition) FROM STDIN"
+            "COPY report_news (shop_id, batches, size, packed, by_session, definition) FROM STDIN"
         ) as copy,
     ):
         copy.write("".join(rows))

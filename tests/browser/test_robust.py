@@ -80,7 +80,8 @@ def test_of_what_a_full_storage_cannot_hold_the_newest_is_kept(shop, open_page):
     page.evaluate(
         "() => { let text = 'x'.repeat(1 << 22); while (text.length > 2000) { try {"
         " localStorage.fill = (localStorage.fill || '') + text; } catch (_) {"
-        " text = text.slice(text.length / 2); } } localStorage.fill = localStorage.fill.slice(9000); }"
+        " text = text.slice(text.length / 2); } }"
+        " localStorage.fill = localStorage.fill.slice(9000); }"
     )
     page.evaluate(
         "for (let n = 0; n < 60; n++) genlook.track('widget:b', {n, pad: 'x'.repeat(500)})"

@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.counts.measures import EVENT_ONLY, KINDS, OTHER_KIND, SIDE_STEPS, Dimension, Measure
+from app.counts.measures import (
+    EVENT_ONLY,
+    KINDS,
+    OTHER_KIND,
+    OTHER_WIDGET,
+    SIDE_STEPS,
+    Dimension,
+    Measure,
+)
 from app.counts.times import BUCKETS, bucket_of, part, rounded
 
 LONGEST = 700_000  # s, more than the longest window
@@ -16,7 +24,7 @@ def test_the_numbers_that_counts_are_stored_under_do_not_change():
     assert [*map(int, Dimension)] == [*range(8)]
     assert KINDS["product_page:cart_add"] == 7
     assert [KINDS[name] for name in SIDE_STEPS] == [8, 9, 10]
-    assert (EVENT_ONLY, OTHER_KIND) == (254, 255)
+    assert (OTHER_WIDGET, EVENT_ONLY, OTHER_KIND) == (253, 254, 255)
     assert part(3, 17) == 3 * 64 + 17
 
 

@@ -35,10 +35,11 @@
 
   const show = (page) => {
     const old = document.getElementById("main");
-    const isOpen = old.querySelector("details").open;
+    const open = new Set([...old.querySelectorAll("details[open] > summary")].map((s) => s.textContent));
     const focused = old.contains(document.activeElement) && selectorOf(document.activeElement);
     old.replaceWith(page.getElementById("main"));
-    document.querySelector("details").open = isOpen;
+    for (const summary of document.querySelectorAll("details > summary"))
+      if (open.has(summary.textContent)) summary.parentElement.open = true;
     prepare();
     if (focused) document.querySelector(focused)?.focus();
   };
@@ -84,6 +85,12 @@
     await swap(location.href, { keep: false });
   };
 
+  const experiment = async (form) => {
+    const sent = form.share && JSON.stringify({ share: Number(form.share.value) });
+    await ask("/app/api/experiment", sent ? { method: "PUT", body: sent } : { method: "DELETE" });
+    await swap(location.href, { keep: false });
+  };
+
   const prepare = () => {
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     const field = document.querySelector("#settings [name=time_zone]");
@@ -107,6 +114,10 @@
     const form = event.target;
     if (form.id === "settings") {
       save(form).catch((error) => complain(error.message));
+      return;
+    }
+    if (form.id === "experiment") {
+      experiment(form).catch((error) => complain(error.message));
       return;
     }
     const url = new URL(location.href);

@@ -1,0 +1,287 @@
+"""What each visitor counts for in an experiment, and the sums of it, kept up to date as the other
+counts are (app.counts.rollups): within the same transactions, from the same journeys.
+
+A visitor's part is stored (`experiment_visitors`), so that a change is the difference to it,
+whatever has changed: new events, erased ones, the end of the experiment, the shop's window.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from psycopg import Connection
+
+from app.batch.arm import is_held_back
+from app.counts import journeys
+from app.counts.arrays import uuids
+from app.counts.dimensions import visitor_key
+from app.counts.journeys import Journey, Visitor
+from app.counts.measures import CART_KINDS, KINDS, STEPS, WIDGET_KINDS, Event, in_experiment
+from app.counts.period import Preferences, read_preferences
+
+_PAGE = KINDS[STEPS[0]]
+_AT_ONCE = 2_000  # visitors
+_EPOCH = "timestamptz 'epoch'"
+
+# "-infinity" and the like are no datetimes of Python's: an end that is not there is null in both.
+_READ = """
+    SELECT id, shop_id, share, salt, (extract(epoch FROM starts_at) * 1000000)::bigint,
+        (extract(epoch FROM ends_at) * 1000000)::bigint,
+        counted_end IS NULL, counted_end IS DISTINCT FROM coalesce(ends_at, 'infinity')
+    FROM experiments WHERE shop_id = ANY(%s) ORDER BY id"""
+
+_STORED = """
+    SELECT replace(visitor::text, '-', ''), is_held_back,
+        (extract(epoch FROM first_at) * 1000000)::bigint, day, has_added, saw_widget
+    FROM experiment_visitors WHERE experiment_id = %s AND visitor = ANY(%s::uuid[])"""
+
+_STORE = f"""
+    INSERT INTO experiment_visitors
+        (experiment_id, visitor, shop_id, is_held_back, first_at, day, has_added, saw_widget)
+    SELECT %s, visitor, %s, is_held_back, {_EPOCH} + first * interval '1 microsecond', day,
+        has_added, saw_widget
+    FROM unnest(%s::uuid[], %s::boolean[], %s::bigint[], %s::integer[], %s::boolean[],
+        %s::boolean[]) AS part (visitor, is_held_back, first, day, has_added, saw_widget)
+    ON CONFLICT (experiment_id, visitor) DO UPDATE SET first_at = excluded.first_at,
+        day = excluded.day, has_added = excluded.has_added, saw_widget = excluded.saw_widget"""
+
+_ADD_UP = """
+    INSERT INTO experiment_days AS sums
+        (experiment_id, shop_id, day, is_held_back, visitors, added, saw_widget)
+    SELECT %s, %s, * FROM unnest(%s::integer[], %s::boolean[], %s::integer[], %s::integer[],
+        %s::integer[])
+    ON CONFLICT (experiment_id, day, is_held_back) DO UPDATE SET
+        visitors = sums.visitors + excluded.visitors, added = sums.added + excluded.added,
+        saw_widget = sums.saw_widget + excluded.saw_widget"""
+
+_CLIENTS = f"""
+    SELECT DISTINCT b.client_id FROM events e
+    JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
+    WHERE e.shop_id = %s AND e.occurred_at >= {_EPOCH} + %s * interval '1 microsecond'
+    AND b.client_id <> ''"""
+
+
+class Experiment(NamedTuple):
+    """`share` in percent; times in microseconds of Unix time, no `end` until it is known."""
+
+    id: int
+    shop_id: int
+    share: int
+    salt: str
+    start: int
+    end: int | None
+
+
+class Part(NamedTuple):
+    """What a visitor counts for: `first` is when they first saw a product page, in microseconds of
+    Unix time, `day` that day in the shop's zone."""
+
+    is_held_back: bool
+    first: int
+    day: int
+    has_added: bool
+    saw_widget: bool
+
+
+class Experiments:
+    """Those of some shops, in a transaction that has the shops' locks."""
+
+    def __init__(self, connection: Connection, shop_ids: Collection[int]) -> None:
+        """What was started or stopped since the last time is counted with it."""
+        self._connection = connection
+        self._shop_ids = list(shop_ids)
+        self._clients: dict[Visitor, str] = {}
+        self._by_shop: defaultdict[int, list[Experiment]] = defaultdict(list)
+        changed = []
+        for *columns, is_new, has_changed in connection.execute(_READ, [self._shop_ids]):
+            experiment = Experiment(*columns)
+            self._by_shop[experiment.shop_id].append(experiment)
+            if has_changed:
+                changed.append((experiment, is_new))
+        self._preferences: Mapping[int, Preferences] = {}
+        if self._by_shop:
+            self._preferences = read_preferences(connection, self._by_shop)
+        for experiment, is_new in changed:
+            self._catch_up(experiment, is_new=is_new)
+
+    def has_any(self, shop_id: int) -> bool:
+        return shop_id in self._by_shop
+
+    def name(self, visitor: Visitor, client_id: str) -> None:
+        """Tell a visitor's genlook_client_id, without which nobody new has an arm."""
+        self._clients[visitor] = client_id
+
+    def count(self, changed: Mapping[Visitor, Journey], *, only_grown: bool = False) -> None:
+        """Visitors of any shops whose journeys are now these."""
+        by_shop: defaultdict[int, dict[str, Journey]] = defaultdict(dict)
+        for (shop_id, visitor), events in changed.items() if self._by_shop else ():
+            if shop_id in self._by_shop:
+                by_shop[shop_id][visitor] = events
+        for shop_id, of_shop in by_shop.items():
+            for experiment in self._by_shop[shop_id]:
+                self._count(experiment, of_shop, only_grown)
+
+    def recount(self) -> None:
+        """All that is stored of these shops, whose journeys have just been made anew."""
+        for shop_id in self._shop_ids:
+            for table in ("experiment_visitors", "experiment_days"):
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE shop_id = %s".encode(), [shop_id]
+                )
+        for experiments in self._by_shop.values():
+            for experiment in experiments:
+                self._catch_up(experiment, is_new=True)
+
+    def _catch_up(self, experiment: Experiment, *, is_new: bool) -> None:
+        """With whoever did something since it began, or since the end that it has now."""
+        since = experiment.start if is_new or experiment.end is None else experiment.end
+        with self._connection.cursor(name="clients", binary=True) as cursor:
+            cursor.execute(_CLIENTS.encode(), [experiment.shop_id, since])
+            while rows := cursor.fetchmany(_AT_ONCE):
+                some = {
+                    (experiment.shop_id, visitor_key(client_id)): client_id for (client_id,) in rows
+                }
+                self._clients |= some
+                for known in journeys.read(self._connection, some):
+                    self._count(experiment, {visitor: kept for (_, visitor), kept in known})
+                for visitor in some:
+                    del self._clients[visitor]
+        self._connection.execute(
+            "UPDATE experiments SET counted_end = coalesce("
+            f"{_EPOCH} + %s::bigint * interval '1 microsecond', 'infinity') WHERE id = %s".encode(),
+            [experiment.end, experiment.id],
+        )
+
+    def _count(
+        self, experiment: Experiment, changed: Mapping[str, Journey], only_grown: bool = False
+    ) -> None:
+        if only_grown:
+            changed = {v: events for v, events in changed.items() if _may_be_in(experiment, events)}
+        if not changed:
+            return
+        before: dict[str, Part] = {
+            visitor: Part(*columns)
+            for visitor, *columns in self._connection.execute(
+                _STORED, [experiment.id, uuids(changed)], binary=True
+            )
+        }
+        window = self._preferences[experiment.shop_id].window
+        now: dict[str, Part] = {}
+        for visitor, events in changed.items():
+            arm = before[visitor].is_held_back if visitor in before else None
+            if arm is None:
+                client_id = self._clients.get((experiment.shop_id, visitor))
+                arm = is_held_back(experiment.salt, experiment.share, client_id)
+            if arm is not None and (part := part_of(events or (), experiment, window, arm)):
+                now[visitor] = part
+        self._write(experiment, before, now)
+
+    def _write(
+        self, experiment: Experiment, before: Mapping[str, Part], now: Mapping[str, Part]
+    ) -> None:
+        changed = {visitor: part for visitor, part in now.items() if part != before.get(visitor)}
+        gone = before.keys() - now.keys()
+        if changed:
+            visitors = uuids(changed)
+            columns = map(list, zip(*changed.values(), strict=True))
+            self._connection.execute(
+                _STORE.encode(), [experiment.id, experiment.shop_id, visitors, *columns]
+            )
+        if gone:
+            self._connection.execute(
+                "DELETE FROM experiment_visitors WHERE experiment_id = %s"
+                " AND visitor = ANY(%s::uuid[])",
+                [experiment.id, uuids(gone)],
+            )
+        taken = [before[visitor] for visitor in changed if visitor in before]
+        taken += [before[visitor] for visitor in gone]
+        self._add_up(experiment, changed.values(), taken)
+
+    def _add_up(self, experiment: Experiment, added: Iterable[Part], taken: Iterable[Part]) -> None:
+        sums: defaultdict[tuple[int, bool], list[int]] = defaultdict(lambda: [0, 0, 0])
+        for parts, by in ((added, 1), (taken, -1)):
+            for part in parts:
+                numbers = sums[part.day, part.is_held_back]
+                numbers[0] += by
+                numbers[1] += by * part.has_added
+                numbers[2] += by * part.saw_widget
+        rows = [(*key, *numbers) for key, numbers in sorted(sums.items()) if any(numbers)]
+        if rows:
+            columns = map(list, zip(*rows, strict=True))
+            self._connection.execute(
+                _ADD_UP.encode(), [experiment.id, experiment.shop_id, *columns]
+            )
+            self._connection.execute(
+                "DELETE FROM experiment_days WHERE experiment_id = %s AND visitors = 0",
+                [experiment.id],
+            )
+
+
+def part_of(events: Sequence[Event], experiment: Experiment, window: int, arm: bool) -> Part | None:
+    """Of a visitor with these events in the order of time; None where they are not in it. `window`
+    in microseconds."""
+    first: Event | None = None
+    has_added = saw_widget = False
+    for event in events:
+        is_during = experiment.start <= event.at and (
+            experiment.end is None or event.at < experiment.end
+        )
+        kind = in_experiment(event.kind)
+        if first is None:
+            if not is_during or kind != _PAGE:
+                continue
+            first = event
+        has_added = has_added or (kind in CART_KINDS and event.at - first.at <= window)
+        saw_widget = saw_widget or (kind in WIDGET_KINDS and is_during)
+    return first and Part(arm, first.at, first.day, has_added, saw_widget)
+
+
+def forget(connection: Connection, visitors: Collection[Visitor]) -> None:
+    """What is kept of single visitors; the days' sums stay."""
+    for shop_id in {shop_id for shop_id, _ in visitors}:
+        connection.execute(
+            "DELETE FROM experiment_visitors WHERE shop_id = %s AND visitor = ANY(%s::uuid[])",
+            [shop_id, uuids(visitor for shop, visitor in visitors if shop == shop_id)],
+        )
+
+
+def _may_be_in(experiment: Experiment, events: Journey) -> bool:
+    """Or may have been in it: of a robot nothing is known."""
+    if events is None:
+        return True
+    return bool(events) and events[-1].at >= experiment.start and (
+        experiment.end is None or events[0].at < experiment.end
+    )  # fmt: skip
+
+
+class Day(NamedTuple):
+    """Of one arm: visitors who first saw a product page on it, those of them who are still within
+    their window, and of the others how many added; `saw_widget` is of all. `day` from 1970-01-01
+    in the shop's zone."""
+
+    day: int
+    is_held_back: bool
+    visitors: int
+    waiting: int
+    added: int
+    saw_widget: int
+
+
+def days(
+    connection: Connection, experiment_id: int, window_hours: int, now: object = None
+) -> Iterator[Day]:
+    """In order. `now`: a datetime, else the database's."""
+    rows = connection.execute(
+        "SELECT day, is_held_back, visitors, coalesce(waiting, 0)::int,"
+        " added - coalesce(waiting_added, 0)::int, saw_widget"
+        " FROM experiment_days LEFT JOIN ("
+        "  SELECT day, is_held_back, count(*) AS waiting,"
+        "   count(*) FILTER (WHERE has_added) AS waiting_added FROM experiment_visitors"
+        "  WHERE experiment_id = %(id)s AND first_at >"
+        "   coalesce(%(now)s::timestamptz, now()) - make_interval(hours => %(hours)s)"
+        "  GROUP BY day, is_held_back"
+        " ) AS open USING (day, is_held_back) WHERE experiment_id = %(id)s"
+        " ORDER BY day, is_held_back",
+        {"id": experiment_id, "hours": window_hours, "now": now},
+    )
+    return (Day(*row) for row in rows.fetchall())

@@ -1,0 +1,1 @@
+"""Experiments drawn by chance, to see that what the statistics promise holds."""
