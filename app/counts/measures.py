@@ -30,24 +30,23 @@ OTHER_KIND = 255  # any other name's
 # Of whatever counts as an event only: it came too late, or nobody who shops did it.
 EVENT_ONLY = 254
 # The catalogue's where the page had no widget: they count as events only, but in an experiment.
-_WITHOUT_WIDGET_KINDS = 64
-NOT_SHOWN = frozenset({EVENT_ONLY, *(_WITHOUT_WIDGET_KINDS + kind for kind in KINDS.values())})
-
-_KINDS: dict[str | None, int] = {None: EVENT_ONLY} | KINDS
-_KINDS |= {f"{WITHOUT_WIDGET}{name}": _WITHOUT_WIDGET_KINDS + kind for name, kind in KINDS.items()}
+_WITHOUT_WIDGET = 64
+NOT_SHOWN = frozenset({EVENT_ONLY, *(_WITHOUT_WIDGET + kind for kind in KINDS.values())})
 
 
-def kind_of(name: str | None) -> int:
-    """Of a name as it is announced (app.batch.news)."""
-    kind = _KINDS.get(name)
-    if kind is None:
-        kind = EVENT_ONLY if name and name.startswith(WITHOUT_WIDGET) else OTHER_KIND
-    return kind
+class _Kinds(dict[str | None, int]):
+    def __missing__(self, name: str) -> int:
+        return EVENT_ONLY if name.startswith(WITHOUT_WIDGET) else OTHER_KIND
+
+
+KIND_OF = _Kinds(KINDS)  # of any name as it is announced (app.batch.news)
+KIND_OF |= {f"{WITHOUT_WIDGET}{name}": _WITHOUT_WIDGET + kind for name, kind in KINDS.items()}
+KIND_OF[None] = EVENT_ONLY
 
 
 def in_experiment(kind: int) -> int:
     """The kind, whether or not the page had a widget: who is held back from it counts as well."""
-    return kind - _WITHOUT_WIDGET_KINDS if kind in NOT_SHOWN - {EVENT_ONLY} else kind
+    return kind % _WITHOUT_WIDGET if kind in NOT_SHOWN and kind != EVENT_ONLY else kind
 
 
 class Dimension(IntEnum):
