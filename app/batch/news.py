@@ -34,7 +34,8 @@ _AT, _NAME, _PROPERTIES = map(EVENT_COLUMNS.index, ("occurred_at", "event", "pro
 _LANGUAGE = '"$browser_language"'
 _NUMBER = re.compile(r"\d{1,20}", re.ASCII)
 _FIRST_PART = re.compile(r"[^-_.@]*")
-_MARKS = tuple(f'"{name}"'.encode() for name in NOBODYS)
+_EDITOR, _DRIVEN = (f'"{name}"' for name in NOBODYS)
+_EDITOR_IN_LINE, _DRIVEN_IN_LINE = _EDITOR.encode(), _DRIVEN.encode()
 _IS_WITHOUT_WIDGET = f'"{WIDGET}":false'
 _ESCAPED = re.compile(r"\\(.)")
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
@@ -101,7 +102,12 @@ def product_of(value: object) -> str:
         value = int(value)
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return ""
-    text = str(value)[:_MOST_TEXT]
+    return _product_of_text(str(value))
+
+
+@lru_cache(1000)
+def _product_of_text(text: str) -> str:
+    text = text[:_MOST_TEXT]
     return f"gid://shopify/Product/{text}" if _NUMBER.fullmatch(text) else text
 
 
@@ -115,8 +121,8 @@ def language_of(text: str) -> str:
     return _FIRST_PART.match(text.lower())[0][:_MOST_LANGUAGE]  # type: ignore[index]
 
 
-def _news(line: bytes, lines: Sequence[bytes]) -> News:
-    cells = line.decode().split("\t")
+def _news(header: bytes, lines: Sequence[bytes]) -> News:
+    cells = header.decode().split("\t")
     events = [event.split(b"\t", _NAME + 1) for event in lines]
     names: list[str | None] = [event[_NAME].decode() for event in events]
     times = [microseconds(event[_AT].decode()) for event in events]
@@ -128,13 +134,12 @@ def _news(line: bytes, lines: Sequence[bytes]) -> News:
     device, context = _text(cells[_DEVICE]), cells[_CONTEXT]
     if device == "bot" or _is_nobodys(context):
         names = [None] * len(names)
-    names = [
-        None if _is_marked(event[-1]) and _is_nobodys(_properties(event[-1])) else name
-        for name, event in zip(names, events, strict=True)
-    ]
+    for number, line in enumerate(lines):
+        if _EDITOR_IN_LINE in line or _DRIVEN_IN_LINE in line:  # hardly ever
+            names[number] = None if _is_nobodys(_properties(events[number][-1])) else names[number]
     if _IS_WITHOUT_WIDGET in context and orjson.loads(_unescaped(context)).get(WIDGET) is False:
         names = [name and WITHOUT_WIDGET + name for name in names]
-    product: str | list[str] = product_of(_text(cells[_PRODUCT]))
+    product: str | list[str] = _product_of_text(_text(cells[_PRODUCT]))
     return News(
         visitor_of(_text(cells[_CLIENT]), _text(cells[_SESSION])) or "",
         version_of(_text(cells[_VERSION])),
@@ -170,13 +175,10 @@ def _language(context: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_marked(cells: bytes) -> bool:
-    return _MARKS[0] in cells or _MARKS[1] in cells
-
-
 def _is_nobodys(cell: str) -> bool:
     """Of a context or of properties."""
-    return _is_marked(cell.encode()) and is_nobodys(orjson.loads(_unescaped(cell)))
+    is_marked = _EDITOR in cell or _DRIVEN in cell
+    return is_marked and is_nobodys(orjson.loads(_unescaped(cell)))
 
 
 def _properties(cells: bytes) -> str:

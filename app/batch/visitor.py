@@ -16,6 +16,8 @@ WIDGET = "genlook_widget_enabled"
 def named(sent: str | None) -> str | None:
     """The genlook_client_id or $session_id as sent; None where it names nobody: what JavaScript
     and others write for a missing value, a blank, the nil UUID, also in JSON's quotes."""
+    if sent and len(sent) == len(_NIL) and sent[8] == "-":  # a UUID, as nearly all are
+        return None if sent == _NIL else sent
     if not sent or sent.strip(_BLANKS).strip('"').strip(_BLANKS) in _MISSING:
         return None
     return sent

@@ -11,7 +11,7 @@ from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
 from app.counts.experiments import Experiments
 from app.counts.journeys import Journey, Visitor
-from app.counts.measures import Event, kind_of
+from app.counts.measures import KIND_OF, Event
 from app.counts.period import Preferences, read_preferences
 from app.counts.stored import Numbering, Texts
 from app.counts.tally import Tally
@@ -96,7 +96,7 @@ def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
 
 
 def _raw(news: News) -> Iterable[_Raw]:
-    kinds = [kind_of(name) for name in news.names]
+    kinds = [KIND_OF[name] for name in news.names]
     rest = news.version, news.device, news.language
     if isinstance(news.product, str):
         return (((news.product, *rest), news.times, kinds),)

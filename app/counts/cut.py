@@ -1,27 +1,36 @@
 """Numbers up to a moment within a day, where the counts know only whole days: what the visitors of
 the rest of that day add is worked out from their journeys, and taken away."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from threading import Lock
 
 from psycopg import Connection
 
 from app.counts import dimensions, journeys
 from app.counts.measures import NOT_SHOWN, Event
 from app.counts.period import EPOCH, Shop
-from app.counts.visitor import days_and_times, in_range
+from app.counts.visitor import EVER, Days, days_and_times, in_range
 
-_Days = dict[int, frozenset[int]]
 _HOUR = 60 * 60 * 1_000_000  # µs
+_MANY = 2_000  # visitors, whose difference is remembered
+_REMEMBERED = 10 * 60.0  # s; so long, too, may what comes late for a past day be missing from it
+_MOST_REMEMBERED = 1_000
+
+# What a visitor did, within a window in microseconds, without what lies after a moment in
+# microseconds of Unix time.
+_Cut = Callable[[Sequence[Event], int, int], Days]
 
 # A midnight may come twice where clocks go back. Who is found in vain changes nothing.
 _FIND = f"""
     SELECT DISTINCT {dimensions.VISITOR_KEY} FROM events e
     JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
     WHERE e.shop_id = %(shop)s AND e.occurred_at > %(after)s
-    AND e.occurred_at < greatest((%(day)s + 1)::timestamp AT TIME ZONE %(zone)s,
-        %(day)s::timestamp AT TIME ZONE %(zone)s + %(window)s) + interval '3 hours'"""
+    AND e.occurred_at <= coalesce(%(upto)s::timestamptz,
+        greatest((%(day)s + 1)::timestamp AT TIME ZONE %(zone)s,
+            %(day)s::timestamp AT TIME ZONE %(zone)s + %(window)s) + interval '3 hours')"""
 _COUNT = """
     SELECT count(*) FROM events WHERE shop_id = %(shop)s AND occurred_at > %(after)s
     AND occurred_at < (%(day)s + 1)::timestamp AT TIME ZONE %(zone)s + interval '3 hours'
@@ -33,13 +42,7 @@ def of_visitors_until(
 ) -> Counter[int]:
     """By measure, what the visitors of `first` to `day` are more where nothing counts that was done
     after `until`, a moment of `day`."""
-    end = _microseconds(until)
-
-    def cut(events: Sequence[Event], window: int) -> _Days:
-        events = [event for event in events if event.at <= end]
-        return days_and_times(events, window)[0] if events else {}
-
-    return _differences(connection, shop, first, day, until, cut)
+    return _difference(connection, shop, first, day, until, _done_by)
 
 
 def of_visitors_over(
@@ -47,12 +50,7 @@ def of_visitors_over(
 ) -> Counter[int]:
     """The same, where nothing counts that began after a moment of `day`: a view of the product page
     in the funnel, and of a result, too, in the comparison."""
-    end = _microseconds(began_by)
-
-    def cut(events: Sequence[Event], window: int) -> _Days:
-        return days_and_times(events, window, began_by=end)[0]
-
-    return _differences(connection, shop, first, day, began_by, cut)
+    return _difference(connection, shop, first, day, began_by, _begun_by)
 
 
 def events_after(connection: Connection, shop: Shop, day: date, after: datetime) -> int:
@@ -61,27 +59,62 @@ def events_after(connection: Connection, shop: Shop, day: date, after: datetime)
     return int(row[0]) if row else 0
 
 
-def _differences(
-    connection: Connection,
-    shop: Shop,
-    first: date,
-    day: date,
-    after: datetime,
-    cut: Callable[[Sequence[Event], int], _Days],
+def _done_by(events: Sequence[Event], window: int, end: int) -> Days:
+    events = [event for event in events if event.at <= end]
+    return days_and_times(events, window)[0] if events else {}
+
+
+def _begun_by(events: Sequence[Event], window: int, end: int) -> Days:
+    return days_and_times(events, window, began_by=end)[0]
+
+
+_known: dict[tuple[object, ...], tuple[datetime, Counter[int], float]] = {}
+_lock = Lock()
+
+
+def _difference(
+    connection: Connection, shop: Shop, first: date, day: date, moment: datetime, cut: _Cut
 ) -> Counter[int]:
-    window = shop.window_hours * _HOUR
-    bounds = (first - EPOCH).days, (day - EPOCH).days + 1
-    found = connection.execute(_FIND.encode(), _values(shop, day, after)).fetchall()
+    """Of many visitors it is remembered for a while; then only those are looked at who did
+    something between that moment and this one."""
+    key = (shop.id, shop.time_zone, shop.window_hours, first, day, cut)
+    known = _known.get(key)
+    if known and (known[0] > moment or time.monotonic() - known[2] > _REMEMBERED):
+        known = None
+    since, difference = (known[0], Counter(known[1])) if known else (moment, Counter())
+    values = _values(shop, day, since) | {"upto": moment if known else None}
+    found = connection.execute(_FIND.encode(), values).fetchall()
     visitors = [(shop.id, visitor.hex) for (visitor,) in found if visitor is not None]
-    differences: Counter[int] = Counter()
+    begin, end = (first - EPOCH).days, (day - EPOCH).days + 1
+    window = shop.window_hours * _HOUR
+    # Without a remembered moment it is the difference to all that they did.
+    before, now = _microseconds(since) if known else EVER, _microseconds(moment)
     for some in journeys.read(connection, visitors):
         for _, journey in some:
-            events = [event for event in journey or () if event.kind not in NOT_SHOWN]
-            if events:
-                whole = days_and_times(events, window)[0]
-                differences.subtract(in_range(whole, *bounds))
-                differences.update(in_range(cut(events, window), *bounds))
-    return differences
+            if events := _that_matter(journey or (), begin, end, window):
+                difference.subtract(in_range(cut(events, window, before), begin, end))
+                difference.update(in_range(cut(events, window, now), begin, end))
+    if len(visitors) > _MANY:
+        _remember(key, moment, difference)
+    return difference
+
+
+def _remember(key: tuple[object, ...], moment: datetime, difference: Counter[int]) -> None:
+    with _lock:
+        if len(_known) > _MOST_REMEMBERED:
+            _known.clear()
+        _known[key] = moment, Counter(difference), time.monotonic()
+
+
+def _that_matter(events: Sequence[Event], begin: int, end: int, window: int) -> list[Event]:
+    """What can have been done in attempts that began on the days from `begin` to before `end`."""
+    within = [number for number, event in enumerate(events) if begin <= event.day < end]
+    if not within:
+        return []
+    until = events[within[-1]].at + window
+    return [
+        event for event in events[within[0] :] if event.at <= until and event.kind not in NOT_SHOWN
+    ]
 
 
 def _values(shop: Shop, day: date, after: datetime) -> dict[str, object]:

@@ -31,29 +31,27 @@ OTHER_KIND = 255  # any other name's
 EVENT_ONLY = 254
 OTHER_WIDGET = 253  # any other name's that begins with widget:
 # Where the page had no widget they count as events only, but in an experiment.
-_WITHOUT_WIDGET_KINDS = 64
+_WITHOUT_WIDGET = 64
 _OTHER_WITHOUT_WIDGET = 252
-_IN_EXPERIMENT = {_WITHOUT_WIDGET_KINDS + kind: kind for kind in KINDS.values()}
+_IN_EXPERIMENT = {_WITHOUT_WIDGET + kind: kind for kind in KINDS.values()}
 _IN_EXPERIMENT[_OTHER_WITHOUT_WIDGET] = OTHER_WIDGET
 NOT_SHOWN = frozenset({EVENT_ONLY, *_IN_EXPERIMENT})
 
 CART_KINDS = frozenset({KINDS[STEPS[-1]], KINDS[CART_ADD]})
 WIDGET_KINDS = frozenset({*(KINDS[name] for name in (*STEPS[1:], *SIDE_STEPS)), OTHER_WIDGET})
 
-_KINDS: dict[str | None, int] = {None: EVENT_ONLY} | KINDS
-_KINDS |= {f"{WITHOUT_WIDGET}{name}": _WITHOUT_WIDGET_KINDS + kind for name, kind in KINDS.items()}
+
+class _Kinds(dict[str | None, int]):
+    def __missing__(self, name: str) -> int:
+        if name.startswith(WITHOUT_WIDGET):
+            is_widgets = name.startswith(f"{WITHOUT_WIDGET}widget:")
+            return _OTHER_WITHOUT_WIDGET if is_widgets else EVENT_ONLY
+        return OTHER_WIDGET if name.startswith("widget:") else OTHER_KIND
 
 
-def kind_of(name: str | None) -> int:
-    """Of a name as it is announced (app.batch.news)."""
-    kind = _KINDS.get(name)
-    if kind is not None or name is None:
-        return EVENT_ONLY if kind is None else kind
-    if name.startswith("widget:"):
-        return OTHER_WIDGET
-    if name.startswith(f"{WITHOUT_WIDGET}widget:"):
-        return _OTHER_WITHOUT_WIDGET
-    return EVENT_ONLY if name.startswith(WITHOUT_WIDGET) else OTHER_KIND
+KIND_OF = _Kinds(KINDS)  # of any name as it is announced (app.batch.news)
+KIND_OF |= {f"{WITHOUT_WIDGET}{name}": _WITHOUT_WIDGET + kind for name, kind in KINDS.items()}
+KIND_OF[None] = EVENT_ONLY
 
 
 def in_experiment(kind: int) -> int:

@@ -6,7 +6,7 @@ from psycopg import Connection, Cursor, ServerCursor
 
 from app.batch.news import language_of, product_of, version_of
 from app.counts import dimensions
-from app.counts.measures import Dimension, Event, kind_of
+from app.counts.measures import KIND_OF, Dimension, Event
 from app.counts.values import Key, numbers
 
 STORED = f"""
@@ -65,7 +65,7 @@ def read_events(
         texts = [_texts(*row[4:]) for row in some]
         numbering.learn({(shop_id, one) for one in texts})
         for (visitor, at, name, day, *_), of_event in zip(some, texts, strict=True):
-            event = Event(at, kind_of(name), day, *numbering.of(shop_id, of_event))
+            event = Event(at, KIND_OF[name], day, *numbering.of(shop_id, of_event))
             yield visitor and visitor.hex, event
 
 

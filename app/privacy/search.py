@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from psycopg import Connection, sql
 
 from app.batch.addresses import in_value
+from app.batch.visitor import named
 from app.privacy.subject import Fingerprints, Subject
 from app.store import walks
 from app.store.walks import Progress, batch_windows, event_windows, partitions
@@ -82,7 +83,7 @@ def find_late(
     for id_, customer_id, client_id in candidates:
         if fingerprints.owns(customer_id, client_id):
             found.batch_ids.add(id_)
-            if client_id and fingerprints.owns(customer_id, None):
+            if named(client_id) and fingerprints.owns(customer_id, None):
                 found.browsers.add(client_id)
     others = [id_ for id_, _, _ in candidates if id_ not in found.batch_ids]
     if others and fingerprints.emails:
@@ -171,7 +172,7 @@ def _senders(
 
 def _add(found: Found, rows: Sequence[tuple[int, str | None]]) -> None:
     found.batch_ids.update(id_ for id_, _ in rows)
-    found.browsers.update(client for _, client in rows if client)
+    found.browsers.update(client for _, client in rows if client and named(client))
 
 
 def _add_email_event(found: Found, row: tuple[Any, ...], fingerprints: Fingerprints) -> None:

@@ -155,8 +155,8 @@ def _drop_all(connection: Connection, schema: str) -> None:
 def _drop_functions(connection: Connection, schema: str) -> None:
     """Those of our triggers, which stay behind when the tables go."""
     for (name,) in connection.execute(
-        "SELECT proname FROM pg_proc WHERE proname IN ('report_old_batches', 'report_old_marks')"
-        " AND pronargs = 0"
+        "SELECT proname FROM pg_proc WHERE pronargs = 0"
+        " AND proname IN ('report_old_batches', 'report_old_marks', 'report_outdated')"
         " AND pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)",
         [schema],
     ).fetchall():

@@ -6,7 +6,8 @@ from app.batch.news import language_of, product_of
 from app.batch.visitor import VISITOR, named, visitor_of
 from tests.cases import CASES
 
-REAL = ["550e8400-e29b-41d4-a716-446655440000", "nullable", "NAN", "0", "none", '"real"', " x "]
+REAL = ["550e8400-e29b-41d4-a716-446655440000", "nullable", "NAN", "0", "none", '"real"', " x ",
+        "null    -                           "]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [*CASES["no_visitor"], None, ' "null" ', '" "', "\u00a0", "\t\n"])

@@ -158,7 +158,7 @@ def test_a_printed_page_shows_all_days(year, visitor):
 
 def test_tables_and_events_are_downloaded(year, visitor):
     page = visitor(accept_downloads=True).open("/admin")
-    for link, start in (("a:has-text('CSV of the funnel')", "step,event,name"),
+    for link, start in (("a:has-text('CSV of the funnel')", '\ufeff"step","event","name"'),
                         ("a:text-is('NDJSON')", '{"shop_domain"')):  # fmt: skip
         with page.expect_download() as download:
             page.click(link)

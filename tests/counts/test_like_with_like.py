@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from app.counts import cut
 from app.counts.period import Period, find_shop
 from app.merchant.commands import numbers_of, plain_numbers
 from app.merchant.reports import report
@@ -169,3 +170,23 @@ def test_the_hours_are_those_of_the_shops_clock_where_it_was_put_forward(databas
         shop = replace(find_shop(database, SHOP), now=now, today=date(2026, 3, 29))
         shown = report(database, shop, Period(shop.today, shop.today), "product")
         assert shown["visitors"]["before"] == before
+
+
+def test_many_visitors_are_looked_at_once_and_only_the_newest_again(counted, monkeypatch):
+    monkeypatch.setattr(cut, "_MANY", 3)
+    monkeypatch.setattr(cut, "_known", {})
+    evening = [visit(f"v{n}", n % 7 + 1, minutes=yesterday(n)) for n in range(1, 30)]
+    both = [visit(f"v{n}", 7, minutes=yesterday(-24 * HOURS)) for n in range(10)]
+    shown = counted(*evening, *both, visit("a", 1, minutes=-5), now=1, first=TODAY)
+    assert shown["visitors"]["before"] == 1
+    asked = []
+    read = cut.journeys.read
+    monkeypatch.setattr(
+        cut.journeys, "read", lambda _, wanted: asked.append(len(wanted)) or read(_, wanted)
+    )
+    for now, before in ((6, 6), (12, 12), (1, 1)):
+        shown = counted(now=now)
+        assert shown["visitors"]["before"] == before
+    *later, earlier = asked
+    assert max(later) < 10
+    assert earlier == 29  # before the moment that is remembered

@@ -5,12 +5,15 @@ from hypothesis import strategies as st
 
 from app.counts.measures import (
     EVENT_ONLY,
+    KIND_OF,
     KINDS,
+    NOT_SHOWN,
     OTHER_KIND,
     OTHER_WIDGET,
     SIDE_STEPS,
     Dimension,
     Measure,
+    in_experiment,
 )
 from app.counts.times import BUCKETS, bucket_of, part, rounded
 
@@ -26,6 +29,18 @@ def test_the_numbers_that_counts_are_stored_under_do_not_change():
     assert [KINDS[name] for name in SIDE_STEPS] == [8, 9, 10]
     assert (OTHER_WIDGET, EVENT_ONLY, OTHER_KIND) == (253, 254, 255)
     assert part(3, 17) == 3 * 64 + 17
+
+
+def test_an_experiment_counts_pages_without_the_widget_and_nothing_else_that_is_not_shown():
+    for name, kind in KINDS.items():
+        without = KIND_OF[f"-{name}"]
+        assert without in NOT_SHOWN
+        assert in_experiment(without) == in_experiment(kind) == kind
+    assert [KIND_OF[name] for name in (None, "-a:b", "a:b")] == [EVENT_ONLY, EVENT_ONLY, OTHER_KIND]
+    assert KIND_OF["-widget:own"] in NOT_SHOWN
+    assert in_experiment(KIND_OF["-widget:own"]) == KIND_OF["widget:own"] == OTHER_WIDGET
+    assert in_experiment(EVENT_ONLY) == EVENT_ONLY
+    assert in_experiment(OTHER_KIND) == OTHER_KIND
 
 
 @given(st.integers(0, LONGEST), st.integers(0, LONGEST))

@@ -168,8 +168,46 @@ def test_words_fit_the_numbers(merchant, history):
     save(merchant, time_zone="UTC", window_hours=1)
     page = merchant("/app").text
     assert "within 1 hour of" in page
-    assert "none in the period before" in page
+    assert "none in the same hours of the period before" in page
     assert "width:0.00%" not in page
+
+
+def text_of(page):
+    return " ".join(html.unescape(re.sub("<[^>]+>", " ", page.text)).split())
+
+
+def test_the_page_says_who_still_waits_and_what_it_compares_with(merchant, history):
+    text = text_of(merchant("/app", range="7"))
+    assert "2 visitors are still within their 24 hours, and in none of these rates." in text
+    assert "none in the same hours of the period before" in text
+    assert "Period before, same hours" in text
+    yesterday = (TODAY - timedelta(days=1)).isoformat()
+    past = text_of(merchant("/app", **{"from": yesterday, "to": yesterday}))
+    assert "same hours" not in past.partition("How it is counted")[0]
+    assert "still within" not in past
+
+
+def test_no_card_shows_two_rates_without_what_they_do_not_prove(merchant, history):
+    page = merchant("/app").text
+    caveat = merchant("/app/api/report").get_json()["report"]["uplift"]["caveat"]
+    for card in re.findall(r'<(?:section|div) class="card.*?</(?:section|div)>', page, re.DOTALL):
+        shows_both = "saw a product page but no result" in card or "who saw no result" in card
+        assert (caveat in card) is shows_both
+
+
+def test_one_word_is_one_number(merchant, history):
+    text = text_of(merchant("/app", range="7"))
+    assert "Added in the widget" in text
+    assert "Everyone who saw a result, however they came to it, is under “Saw a result”: 1." in text
+
+
+def test_the_page_says_before_what_saving_cannot_recalculate(merchant, history, database):
+    assert "have been deleted" not in merchant("/app").text
+    [shop_id] = database.execute("SELECT id FROM shops WHERE domain = %s", [SHOP]).fetchone()
+    database.execute("INSERT INTO report_kept VALUES (%s, 20000)", [shop_id])
+    text = text_of(merchant("/app"))
+    assert "Events of before 2024-10-04 have been deleted" in text
+    assert merchant("/app/api/report").get_json()["report"]["kept_before"] == "2024-10-04"
 
 
 def test_what_was_rejected_is_shown_with_its_reason_and_the_shops_time(merchant):

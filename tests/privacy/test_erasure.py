@@ -92,6 +92,14 @@ def test_in_a_shared_browser_what_is_nobodys_goes_and_anothers_stays(caller, red
     assert ids(caller) == {"his"}
 
 
+def test_an_id_that_names_nobody_is_no_browser_that_shoppers_share(caller, redact):
+    caller.post(by("undefined", event(insert_id="hers")), customer=ANN)
+    caller.post(by("undefined", event(insert_id="another's")))
+    caller.rows()
+    redact(int(ANN))
+    assert ids(caller) == {"another's"}
+
+
 @pytest.mark.parametrize(
     "sent", ["ann@example.com", " Ann@EXAMPLE.com\t", "ANN@EXAMPLE.COM", "<ann@example.com>"]
 )
