@@ -33,12 +33,10 @@
     if (value instanceof Date) value = iso(value);
     if (!value || typeof value !== "object") return JSON.stringify(value);
     if (above.includes(value) || above[DEEPEST]) return undefined;
-    const isList = Array.isArray(value);
-    const parts = Object.keys(value).map((key) => {
-      const part = attempt(() => json(value[key], [...above, value]));
-      return isList ? part || "null" : part && JSON.stringify(key) + ":" + part;
-    }).filter(Boolean).join();
-    return isList ? `[${parts}]` : `{${parts}}`;
+    const part = (one) => attempt(() => json(one(), [...above, value]));
+    if (Array.isArray(value)) return `[${[...value].map((one) => part(() => one) || "null").join()}]`;
+    return `{${Object.keys(value).map((key) => [key, part(() => value[key])]).filter(([, text]) => text)
+      .map(([key, text]) => JSON.stringify(key) + ":" + text).join()}}`;
   };
   const read = quietly((key) => JSON.parse(localStorage.getItem(key)));
   const save = quietly((key, text) => { localStorage.setItem(key, text); return true; });
