@@ -74,7 +74,10 @@
   // {id, at} of the session, the client id `made` here, `until` when the server asked to wait, `since`
   // when nothing has succeeded
   const state = () => read(STATE) || memory;
-  const note = (changes) => { save(STATE, json(memory = { ...state(), ...changes })); };
+  const note = (changes) => {
+    memory = { ...state(), ...changes };
+    if (open) save(STATE, json(memory)); // a reply may come after a no
+  };
   const paused = () => { // ms, or false
     const wait = state().until - now();
     return wait > 0 && wait < DAY && wait;
