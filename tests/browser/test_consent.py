@@ -187,7 +187,7 @@ def test_the_shops_own_no_drops_what_waits_and_what_follows(shop, open_page):
 def test_a_reply_that_comes_after_the_no_leaves_nothing_behind(open_page):
     page = open_page(ASKED + EMBED)
     held = []
-    page.route(ENDPOINT, held.append)
+    page.route(ENDPOINT, lambda route: held.append(route))
     page.evaluate("say('yes')")
     for _ in range(2):
         track(page, "widget:a")
