@@ -60,10 +60,14 @@ END $$
 def pytest_terminal_summary(terminalreporter):
     """Here, because with several processes the one that reports knows no other conftest."""
     skipped = terminalreporter.stats.get("skipped", [])
-    left_out = [report for report in skipped if "no Chromium" in str(report.longrepr)]
-    if left_out:
-        terminalreporter.section("the browser's tests were left out")
-        terminalreporter.line(f"{len(left_out)} tests: {left_out[0].longrepr[2]}")
+    for title, reason in (
+        ("the browser's tests were left out", "no Chromium"),
+        ("tests of the theme app extension were left out", "npm's tools"),
+    ):
+        left_out = [report for report in skipped if reason in str(report.longrepr)]
+        if left_out:
+            terminalreporter.section(title)
+            terminalreporter.line(f"{len(left_out)} tests: {left_out[0].longrepr[2]}")
 
 
 @pytest.fixture(autouse=True)

@@ -21,24 +21,24 @@
   const PREFIX = "genlook:q:", CLIENT = "genlook_client_id", STATE = "genlook_session";
 
   const attempt = (action) => {
-    try { return action(); } catch (_) { return undefined; }
+    try { return action(); } catch { /* the page goes on, and the value is undefined */ }
   };
   const quietly = (action) => (...given) => attempt(() => action(...given));
   const now = () => Date.now();
   // Spelled out, for pages with a toISOString of their own
-  const iso = (date) => ["FullYear", "Month", "Date", "Hours", "Minutes", "Seconds", "Milliseconds"].map((part, n) =>
-    `${date["getUTC" + part]() + (n === 1)}`.padStart(n > 5 ? 3 : 2, 0) + "--T::.Z"[n]).join("");
+  const iso = (date) => "FullYear-Month-Date Hours:Minutes:Seconds.Milliseconds".replace(/\w+/g, (part) =>
+    `${date["getUTC" + part]() + (part === "Month")}`.padStart(part[2] === "l" ? 3 : 2, 0)).replace(" ", "T") + "Z";
   // JSON that no page's toJSON can bend. What has no place in it (BigInt, a circle) is left out.
   const json = (value, above = []) => {
     if (value instanceof Date) value = iso(value);
     if (!value || typeof value !== "object") return JSON.stringify(value);
     if (above.includes(value) || above[DEEPEST]) return undefined;
-    const isList = Array.isArray(value);
-    const parts = Object.keys(value).map((key) => {
-      const part = attempt(() => json(value[key], [...above, value]));
-      return isList ? part || "null" : part && JSON.stringify(key) + ":" + part;
-    }).filter(Boolean).join();
-    return isList ? `[${parts}]` : `{${parts}}`;
+    const part = (one) => attempt(() => json(one(), [...above, value]));
+    if (Array.isArray(value)) return `[${[...value].map((one) => part(() => one) || "null").join()}]`;
+    return `{${Object.keys(value).flatMap((key) => {
+      const text = part(() => value[key]);
+      return text ? JSON.stringify(key) + ":" + text : [];
+    }).join()}}`;
   };
   const read = quietly((key) => JSON.parse(localStorage.getItem(key)));
   const save = quietly((key, text) => { localStorage.setItem(key, text); return true; });
@@ -64,7 +64,7 @@
   const own = PREFIX + uuid();
   let memory = {}; // the state, where there is no storage
   let early = []; // what to do at the shopper's yes
-  let queue = []; // [context, event], oldest first, as the JSON that is sent
+  let queue = []; // [context, event, the event's bytes], oldest first, as the JSON that is sent
   let pageview, path; // another id for each path
   let said, open; // consent: genlook.consent(), whether the last answer was yes
   let timer, due = Infinity, failures = 0, resting = 0, most = MAX_EVENTS, sending, changed;
@@ -74,10 +74,13 @@
   // {id, at} of the session, the client id `made` here, `until` when the server asked to wait, `since`
   // when nothing has succeeded
   const state = () => read(STATE) || memory;
-  const note = (changes) => { save(STATE, json(memory = { ...state(), ...changes })); };
-  const paused = () => { // ms
+  const note = (changes) => {
+    memory = { ...state(), ...changes };
+    if (open) save(STATE, json(memory)); // a reply may come after a no
+  };
+  const paused = () => { // ms, or false
     const wait = state().until - now();
-    return wait > 0 && wait < DAY ? wait : 0;
+    return wait > 0 && wait < DAY && wait;
   };
   const blocked = () => now() - state().since > BLOCKED;
 
@@ -110,7 +113,7 @@
   };
 
   // Secrets in addresses: by the parameter's name, and e-mail addresses, UUIDs, tokens
-  const SECRET = /(pass|pwd|token|secret|auth|sess|sig|hmac|mail|phone|key|code)[^=&]*(=|%3d)|@|%40|[\da-f]{8}-[\da-f]{4}-|(?=[a-z_]*\d)\w{16}/i;
+  const SECRET = /(pass|pwd|token|secret|auth|sess|sig|mail|phone|key|code)[^=&]*(=|%3d)|@|%40|[\da-f]{8}-[\da-f]{4}-|(?=[a-z_]*\d)\w{16}/i;
   const clean = (text) => ("keepUrl" in data ? text
     : text.replace(/#.*/, "").replace(/\/\/[^/?]*@/, "//").replace(/^\w+:\/\/[^/?]*|[^/?&]+=[^&]*|[^/?&]+/g, (part) =>
       !/^(\w+:\/|utm_\w+=|variant=)/.test(part) && SECRET.test(part) ? part.replace(/(.*?=|).*/, "$1redacted") : part)
@@ -132,10 +135,10 @@
       $viewport_width: innerWidth,
       $viewport_height: innerHeight,
       $pageview_id: pageview,
-      genlook_product_id: page.product_id,
-      genlook_variant_id: page.variant_id,
+      genlook_product_id: page.product_id ?? undefined,
+      genlook_variant_id: page.variant_id ?? undefined,
       genlook_lib_version: page.lib_version,
-      genlook_widget_enabled: page.widget_enabled,
+      genlook_widget_enabled: page.widget_enabled ?? undefined,
       webdriver: navigator.webdriver || undefined,
       designMode: shop().designMode || undefined,
     };
@@ -144,8 +147,8 @@
   // Of what waits, the newest that fits. What does not makes way for what does.
   const fitting = (room, count) => {
     const contexts = new Set();
-    return [...queue].reverse().filter(([context, event]) => {
-      const cost = size(event) + (contexts.has(context) ? 1 : size(context) + 30);
+    return [...queue].reverse().filter(([context, event, bytes]) => {
+      const cost = bytes + (contexts.has(context) ? 1 : size(context) + 30);
       if (!count || cost > room || now() - Date.parse(event.slice(14, 38)) > OLDEST) return false;
       count--;
       room -= cost;
@@ -179,7 +182,7 @@
   };
   const add = (event, where) => {
     back();
-    queue.push([json({ ...where, $session_id: sessionId(), genlook_client_id: clientId() }), event]);
+    queue.push([json({ ...where, $session_id: sessionId(), genlook_client_id: clientId() }), event, size(event)]);
     keep();
     plan(queue.length < MAX_EVENTS ? PAUSE : 0);
   };
@@ -195,9 +198,9 @@
         return note({ until: now() + (wait > 0 ? Math.min(wait, DAY) : MINUTE) });
       }
       const text = await reply.text();
-      if (status === 400 || status === 413) return text.includes("VALIDATION_FAILED") || HALVE;
+      if ([400, 413].includes(status)) return text.includes("VALIDATION_FAILED") || HALVE;
       return JSON.parse(text).success === true || LATER;
-    } catch (_) { // offline, late, blocked, or not our reply
+    } catch { // offline, late, blocked, or not our reply
       return LATER;
     }
   };
@@ -258,7 +261,10 @@
       if (key === own || (!entry.left && Math.abs(now() - entry.at) < ABANDONED)) continue;
       remove(key);
       attempt(() => entry.batches.reverse().forEach(({ context, events }) => {
-        queue.unshift(...events.filter((event) => context && event.$insert_id).map((event) => [json(context), json({ timestamp: event.timestamp, ...event })]));
+        queue.unshift(...events.filter((event) => context && event.$insert_id).map((event) => {
+          const text = json({ timestamp: event.timestamp, ...event }); // the timestamp first
+          return [json(context), text, size(text)];
+        }));
       }));
     }
     if (queue.length) { keep(); plan(0); }
@@ -320,9 +326,8 @@
     on(document, "visibilitychange", () => hidden() ? leave() : back());
     on(window, "pagehide", leave);
     on(window, "pageshow", (event) => { if (event.persisted) path = 0; back(); });
-    on(window, "storage", yielded);
+    on(window, "storage", (event) => event.key === own && yielded());
     on(window, "online", () => { resting = 0; back(); plan(0); });
-    on(window, "load", () => onceSeen(ask));
     setInterval(() => { if (!left && open && decide()) inherit(); }, MINUTE);
     calls?.forEach?.(api.push);
     onceSeen(ask);

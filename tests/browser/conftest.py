@@ -18,8 +18,8 @@ from tests.processes.running import ROOT, wait_until
 # A shopper's browser: what is driven from outside says so, and does not count as a visitor.
 ARGUMENTS = [
     "--disable-blink-features=AutomationControlled", "--no-sandbox", "--disable-gpu",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run",
+    "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 PICTURES = ROOT / ".dev" / "browser"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import AGREED, CLASSIC, EMBED, SCRIPT, kept, track
+from tests.browser.conftest import AGREED, CLASSIC, EMBED, ENDPOINT, SCRIPT, kept, track
 
 # Shopify's customer privacy API, with the answer in a cookie as Shopify keeps it.
 ASKED = """<script>
@@ -182,3 +182,20 @@ def test_the_shops_own_no_drops_what_waits_and_what_follows(shop, open_page):
     page.evaluate("genlook.consent(true)")
     track(page, "widget:d")
     assert shop.wait_for(1, page) == ["widget:d"]
+
+
+def test_a_reply_that_comes_after_the_no_leaves_nothing_behind(open_page):
+    page = open_page(ASKED + EMBED)
+    held = []
+    page.route(ENDPOINT, lambda route: held.append(route))
+    page.evaluate("say('yes')")
+    for _ in range(2):
+        track(page, "widget:a")
+        page.wait_for_timeout(1_200)
+        page.evaluate("say('no')")
+        status = 503 if len(held) == 1 else 429
+        held[-1].fulfill(status=status)
+        page.wait_for_timeout(200)
+        assert page.evaluate(KEYS) == []
+        page.evaluate("say('yes')")
+    assert len(held) == 2

@@ -5,7 +5,6 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from app.dev import storefront as shop_server
 from tests.browser.conftest import AGREED, ARGUMENTS, CHROMIUM, CLASSIC, EMBED, track
@@ -48,15 +47,14 @@ def undriven(tmp_path):
 
 
 @pytest.fixture
-def whole_browser():
+def whole_browser(chromium):
     """Chromium with the back/forward cache, which Playwright turns off."""
-    with sync_playwright() as running:
-        browser = running.chromium.launch(
-            executable_path=CHROMIUM, args=ARGUMENTS,
-            ignore_default_args=["--disable-back-forward-cache"],
-        )  # fmt: skip
-        yield browser.new_page()
-        browser.close()
+    browser = chromium.browser_type.launch(
+        executable_path=CHROMIUM, args=ARGUMENTS,
+        ignore_default_args=["--disable-back-forward-cache"],
+    )  # fmt: skip
+    yield browser.new_page()
+    browser.close()
 
 
 def test_a_prerendered_page_sends_nothing_until_it_is_opened(shop, pages, undriven, database):

@@ -36,6 +36,11 @@ def test_the_committed_tracker_is_what_the_source_minifies_to():
     assert done.stdout == MINIFIED.read_text(), "npm run build --prefix tests/storefront"
 
 
+def test_the_tracker_is_under_3_kib_as_shopifys_cdn_compresses_it():
+    script = "console.log(zlib.brotliCompressSync(fs.readFileSync(process.argv[1])).length)"
+    assert int(run("node", "-e", script, str(MINIFIED)).stdout) < 3 * 1024
+
+
 def test_the_extension_passes_theme_check():
     assert offenses(EXTENSION) == []
 
