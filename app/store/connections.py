@@ -18,6 +18,7 @@ REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
 REQUEST_TIME = 0.6  # s a request may use the connection, in all
 REQUEST_STATEMENT_TIMEOUT = 2_000  # ms; ends on the server what no request waits for
 WORKER_STATEMENT_TIMEOUT = 60_000  # ms
+WORKER_TIME = 65.0  # s for a transaction, where the server does not keep its own limit
 
 _T = TypeVar("_T")
 
@@ -28,6 +29,7 @@ _READING: dict[str, Any] = {
     "keepalives_idle": 30,  # s; a server that is gone without a word is noticed within a minute
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 5_000,  # ms; the same where something was sent to it
 }
 # A demoted primary answers, but cannot store. Of several addresses, the one that can.
 _OPTIONS = _READING | {"target_session_attrs": "read-write"}
@@ -73,6 +75,7 @@ def _check(connection: BoundedConnection) -> None:
 def _check_primary(connection: Connection) -> None:
     ConnectionPool.check_connection(connection)
     if any(connection.info.parameter_status(name) == "on" for name in _READ_ONLY):
+        connection.close()  # else the pool would keep it
         raise OperationalError("the server takes no writes any more")
 
 
@@ -80,11 +83,11 @@ def _reset(connection: BoundedConnection) -> None:
     connection.deadline = None
 
 
-def connect(database_url: str, name: str, *, for_reading: bool = False) -> Connection:
+def connect(database_url: str, name: str, *, for_reading: bool = False) -> BoundedConnection:
     """One connection; `name` is what pg_stat_activity shows. It may be to a replica where it is for
     reading."""
     options = _READING if for_reading else _OPTIONS
-    return Connection.connect(database_url, application_name=f"genlook {name}", **options)
+    return BoundedConnection.connect(database_url, application_name=f"genlook {name}", **options)
 
 
 def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:

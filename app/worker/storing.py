@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable
 
-from psycopg import Connection
-
 from app.batch.batch import Batch
+from app.store.connections import WORKER_TIME, BoundedConnection
 from app.store.salvage import read_or_reject, write_isolating
 from app.store.writer import Writer
 from app.worker.consumer import Entry
@@ -16,7 +15,7 @@ class Storing:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Callable[[], BoundedConnection],
         writer: Writer,
         on_stored: Callable[[float, int], None] = lambda seconds, events: None,
     ) -> None:
@@ -24,7 +23,7 @@ class Storing:
         self._on_stored = on_stored
         self._connect = connect
         self._writer = writer
-        self._idle: list[Connection] = []
+        self._idle: list[BoundedConnection] = []
 
     def store(self, batches: list[Batch]) -> None:
         """Returns when all is committed. psycopg.Error: Postgres is away, call again later."""
@@ -35,6 +34,7 @@ class Storing:
             connection = self._idle.pop()
         except IndexError:
             connection = self._connect()
+        connection.deadline = time.monotonic() + WORKER_TIME
         try:
             write_isolating(lambda part: self._writer.write(connection, part), batches)
         except BaseException:
