@@ -1,13 +1,16 @@
 """The two Redis clients: one for requests, which must not wait, and one for the worker."""
 
 import logging
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from redis import ConnectionPool, Redis
+from redis import ConnectionPool, Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.intake.places import places_of
-from app.intake.roles import EncryptedPrimaryConnection, PrimaryConnection
+from app.intake.places import Fixed, Places, places_of
+from app.intake.roles import EncryptedPrimaryConnection, NotPrimary, PrimaryConnection
+from config.causes import cause
 from config.redis_url import read_redis_url
 from config.settings import Settings
 
@@ -15,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT = 0.25  # s, for a connection and for a reply
 CONNECT_TIMEOUT = 1.0  # s at most, for a connection and for each reply before it is used
+PRIMARY = "is the primary"
 WORKER_TIMEOUT = 2.0  # s, must be longer than the worker's XREADGROUP blocks
 
 
@@ -48,6 +52,32 @@ def client_of(redis_url: str, timeout: float, *, cert_reqs: str = "required") ->
     }
     connection = EncryptedPrimaryConnection if url.is_encrypted else PrimaryConnection
     return Redis(connection_pool=ConnectionPool(connection, most, places=places, **options))
+
+
+class Seen(NamedTuple):
+    """A server, and what it is."""
+
+    name: str  # host:port
+    role: str
+
+
+def roles(settings: Settings) -> Iterator[Seen]:
+    """Of each of several addresses, or of what Sentinel names. redis.RedisError where no Sentinel
+    answers."""
+    client = worker_client(settings)
+    pool = client.connection_pool
+    places: Places = pool.connection_kwargs["places"]
+    for host, port in places.known():
+        options = {**pool.connection_kwargs, "places": Fixed([(host, port)])}
+        with Redis(connection_pool=ConnectionPool(pool.connection_class, **options)) as one:
+            try:
+                one.ping()
+            except RedisError as error:
+                is_known = isinstance(error, NotPrimary)
+                role = str(error) if is_known else f"does not answer: {cause(error)}"
+                yield Seen(f"{host}:{port}", role)
+            else:
+                yield Seen(f"{host}:{port}", PRIMARY)
 
 
 def warn_about_eviction(client: Redis) -> None:

@@ -1,17 +1,22 @@
 """Connections to Postgres, all made alike."""
 
 import time
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import orjson
 from psycopg import Connection, OperationalError
 from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
+
+from config.causes import cause
 
 # As the bodies are read: an integer beyond 64 bits is a double, and can be written again.
 set_json_loads(orjson.loads)
 
+PRIMARY = "is the primary"
 REQUEST_POOL_SIZE = 3  # connections of each web process
 REPORT_POOL_SIZE = 2
 REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
@@ -88,6 +93,31 @@ def connect(database_url: str, name: str, *, for_reading: bool = False) -> Bound
     reading."""
     options = _READING if for_reading else _OPTIONS
     return BoundedConnection.connect(database_url, application_name=f"genlook {name}", **options)
+
+
+def roles(database_url: str) -> Iterator[tuple[str, str]]:
+    """Of each of the address's servers, as host:port, what it is."""
+    told = conninfo_to_dict(database_url)
+    hosts = str(told.pop("host", "")).split(",")
+    ports = str(told.pop("port", "5432")).split(",")
+    told.pop("hostaddr", None)
+    for number, host in enumerate(hosts):
+        port = ports[number] if len(ports) > 1 else ports[0]
+        one = make_conninfo("", **told, host=host, port=port or "5432", target_session_attrs="any")
+        try:
+            with connect(one, "check", for_reading=True) as connection:
+                role = _role(connection)
+        except OperationalError as error:
+            role = f"does not answer: {cause(error)}"
+        yield f"{host}:{port}", role
+
+
+def _role(connection: Connection) -> str:
+    row = connection.execute(
+        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+    ).fetchone()
+    is_standby, is_read_only = row or (False, False)
+    return "is a standby" if is_standby else "is read-only" if is_read_only else PRIMARY
 
 
 def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:
