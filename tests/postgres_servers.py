@@ -59,7 +59,8 @@ class Server:
             process.send_signal(number)
 
     def kill(self):
-        self.process.kill()
+        """It and all that it has forked, as a machine that stops."""
+        self._signal(signal.SIGKILL)
         self.process.wait()
 
     def stop(self):
@@ -67,6 +68,7 @@ class Server:
             self.process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
+                return
             self.kill()
 
 

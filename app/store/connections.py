@@ -23,7 +23,8 @@ REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
 REQUEST_TIME = 0.6  # s a request may use the connection, in all
 REQUEST_STATEMENT_TIMEOUT = 2_000  # ms; ends on the server what no request waits for
 WORKER_STATEMENT_TIMEOUT = 60_000  # ms
-WORKER_TIME = 65.0  # s for a transaction, where the server does not keep its own limit
+# s for a transaction, where the server does not keep its own limit: at first, and at most.
+WORKER_FIRST_TIME, WORKER_TIME = 2.0, 65.0
 
 _T = TypeVar("_T")
 

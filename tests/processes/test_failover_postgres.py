@@ -35,10 +35,17 @@ def both(servers):
     return f"postgresql://postgres@{','.join(one.address for one in servers)}/postgres"
 
 
-@pytest.mark.parametrize("intake", ["auto", "store"])
-@pytest.mark.parametrize("is_synchronous", [False, True], ids=["asynchronous", "synchronous"])
+@pytest.mark.parametrize(
+    ("harm", "intake", "is_synchronous"),
+    [
+        ("kill", "auto", False),
+        ("kill", "auto", True),
+        ("kill", "store", True),
+        ("freeze", "auto", True),
+    ],
+)
 def test_after_a_promotion_under_load_web_and_worker_go_on_at_the_new_primary(
-    servers, start_web, start_worker, intake, is_synchronous, record_property
+    servers, start_web, start_worker, redis_client, intake, is_synchronous, harm, record_property
 ):
     primary, standby = servers
     if is_synchronous:
@@ -50,7 +57,7 @@ def test_after_a_promotion_under_load_web_and_worker_go_on_at_the_new_primary(
     ledger = Ledger(web.port, seed=7)
     ledger.start(4)
     time.sleep(3)
-    primary.kill()
+    getattr(primary, harm)()
     standby.promote()
     promoted = time.monotonic()
     with psycopg.connect(standby.url, autocommit=True) as connection:
@@ -61,7 +68,10 @@ def test_after_a_promotion_under_load_web_and_worker_go_on_at_the_new_primary(
         ledger.stop()
         with suppress(AssertionError):  # what is lost never comes
             wait_until(lambda: ledger.acknowledged <= {*connection.execute(ROWS)}, 15)
-        report = ledger.report(connection.execute(ROWS).fetchall()) | {"back": round(back, 1)}
+        report = ledger.report(connection.execute(ROWS).fetchall()) | {
+            "back": round(back, 1),
+            "waiting": redis_client.xlen("{t0}:stream"),
+        }
     record_property("report", report)
     print(report)  # noqa: T201
     assert report["acknowledged"] > 200, report
