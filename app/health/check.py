@@ -21,6 +21,7 @@ from app.store import connections, migrate
 from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE, connect
 from app.store.figures import connections_allowed, seconds_behind_primary
 from config.causes import cause
+from config.redis_url import read_redis_url
 from config.settings import Settings
 
 OK, WARN, FIX = "ok", "warn", "fix"
@@ -110,10 +111,10 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "settings", "a client secret is shorter than Shopify's: copy it again")
     if not settings.shopify_api_key:
         yield Finding(WARN, "settings", "no SHOPIFY_API_KEY: the merchants' page rejects everyone")
-    if settings.redis_url.startswith("rediss:") and settings.redis_ssl_cert_reqs == "none":
-        yield Finding(
-            WARN, "settings", "REDIS_SSL_CERT_REQS=none: Redis's certificate is not checked"
-        )
+    redis_url = read_redis_url(settings.redis_url)
+    checked = redis_url.options.get("ssl_cert_reqs", settings.redis_ssl_cert_reqs)
+    if redis_url.is_encrypted and checked == "none":
+        yield Finding(WARN, "settings", "ssl_cert_reqs is none: Redis's certificate is not checked")
     if settings.hash_emails and len(settings.email_hash_key) < 16:
         yield Finding(WARN, "settings", "EMAIL_HASH_KEY is short: take 32 random characters")
 

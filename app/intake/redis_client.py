@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from redis import ConnectionPool, Redis, RedisError
 from redis.backoff import NoBackoff
@@ -18,7 +17,6 @@ logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT = 0.25  # s, for a connection and for a reply
 CONNECT_TIMEOUT = 1.0  # s at most, for a connection and for each reply before it is used
-PRIMARY = "is the primary"
 WORKER_TIMEOUT = 2.0  # s, must be longer than the worker's XREADGROUP blocks
 
 
@@ -54,16 +52,9 @@ def client_of(redis_url: str, timeout: float, *, cert_reqs: str = "required") ->
     return Redis(connection_pool=ConnectionPool(connection, most, places=places, **options))
 
 
-class Seen(NamedTuple):
-    """A server, and what it is."""
-
-    name: str  # host:port
-    role: str
-
-
-def roles(settings: Settings) -> Iterator[Seen]:
-    """Of each of several addresses, or of what Sentinel names. redis.RedisError where no Sentinel
-    answers."""
+def roles(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Of each of the address's servers, or of those that Sentinel knows, as host:port, what it is.
+    redis.RedisError where no Sentinel answers."""
     client = worker_client(settings)
     pool = client.connection_pool
     places: Places = pool.connection_kwargs["places"]
@@ -75,9 +66,9 @@ def roles(settings: Settings) -> Iterator[Seen]:
             except RedisError as error:
                 is_known = isinstance(error, NotPrimary)
                 role = str(error) if is_known else f"does not answer: {cause(error)}"
-                yield Seen(f"{host}:{port}", role)
             else:
-                yield Seen(f"{host}:{port}", PRIMARY)
+                role = "is the primary"
+            yield f"{host}:{port}", role
 
 
 def warn_about_eviction(client: Redis) -> None:

@@ -16,7 +16,6 @@ from config.causes import cause
 # As the bodies are read: an integer beyond 64 bits is a double, and can be written again.
 set_json_loads(orjson.loads)
 
-PRIMARY = "is the primary"
 REQUEST_POOL_SIZE = 3  # connections of each web process
 REPORT_POOL_SIZE = 2
 REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
@@ -118,7 +117,7 @@ def _role(connection: Connection) -> str:
         "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
     ).fetchone()
     is_standby, is_read_only = row or (False, False)
-    return "is a standby" if is_standby else "is read-only" if is_read_only else PRIMARY
+    return "is a standby" if is_standby else "is read-only" if is_read_only else "is the primary"
 
 
 def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:
