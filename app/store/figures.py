@@ -35,6 +35,15 @@ def connections_allowed(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+def privacy_requests(connection: Connection) -> Mapping[str, int]:
+    """Those that are not closed, by state."""
+    return dict(
+        connection.execute(
+            "SELECT state, count(*) FROM privacy_requests WHERE due_at IS NOT NULL GROUP BY state"
+        ).fetchall()
+    )
+
+
 def seconds_behind_primary(connection: Connection) -> float:
     """By how much a replica lags; 0 on the primary, and where all that came is replayed. Where
     nothing comes any more, what the primary did since is not known: the age of the last change."""
