@@ -3,11 +3,13 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from app.dev.servers import PSQL
@@ -44,8 +46,21 @@ class Server:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("SELECT pg_promote()")
 
+    def freeze(self):
+        """It and all that it has forked."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number):
+        family = psutil.Process(self.process.pid)
+        for process in [family, *family.children(recursive=True)]:
+            process.send_signal(number)
+
     def kill(self):
-        self.process.kill()
+        """It and all that it has forked, as a machine that stops."""
+        self._signal(signal.SIGKILL)
         self.process.wait()
 
     def stop(self):
@@ -53,6 +68,7 @@ class Server:
             self.process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
+                return
             self.kill()
 
 

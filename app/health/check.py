@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from psycopg import Connection
 from redis import Redis, RedisError
 
 from app.health.status import gather
+from app.intake import redis_client
 from app.intake.redis_client import worker_client
+from app.intake.roles import NotPrimary
 from app.intake.spool import Spool
-from app.store import migrate
+from app.store import connections, migrate
 from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE, connect
-from app.store.figures import connections_allowed
+from app.store.figures import connections_allowed, seconds_behind_primary
 from config.causes import cause
+from config.redis_url import read_redis_url
 from config.settings import Settings
 
 OK, WARN, FIX = "ok", "warn", "fix"
@@ -26,6 +29,7 @@ OK, WARN, FIX = "ok", "warn", "fix"
 _LEAST_POSTGRES = 150_000
 _LEAST_REDIS = (7, 0)
 _MOST_CLOCK_SKEW = 5.0  # s
+_MOST_REPLICA_LAG = 30.0  # s
 _WORKER_SILENCE = 60.0  # s
 _WORKER_CONNECTIONS = 5  # three for storing, housekeeping, reporting
 _COMMAND_CONNECTIONS = 2  # a release, and one that an operator runs
@@ -45,6 +49,7 @@ class Finding:
 def check(settings: Settings) -> Iterator[Finding]:
     """In the order in which to go through them. Nothing is changed."""
     yield from _settings(settings)
+    yield from _roles("postgres", connections.roles(settings.database_url))
     try:
         with connect(settings.database_url, "check") as connection:
             yield from _postgres(connection, settings)
@@ -54,14 +59,49 @@ def check(settings: Settings) -> Iterator[Finding]:
     except psycopg.Error as error:
         reason = cause(error)
         yield Finding(FIX, "postgres", f"refuses: {reason}: give the role a schema of its own")
+    if settings.reports_database_url:
+        yield from _replica(settings.reports_database_url)
     with worker_client(settings) as redis:
         try:
+            yield from _roles("redis", redis_client.roles(settings))
             yield from _redis(redis, settings)
             yield from _worker(redis, settings)
+        except NotPrimary as error:
+            yield Finding(FIX, "redis", f"{error}: name the server that takes writes")
         except RedisError as error:
             reason = cause(error).rstrip(".")
             yield Finding(FIX, "redis", f"does not answer at REDIS_URL: {reason}: {_AWAY}")
     yield from _spool(settings)
+
+
+def _roles(subject: str, servers: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """Of one server the other findings tell."""
+    found = list(servers)
+    if len(found) > 1:
+        for name, role in found:
+            is_away = role.startswith("does not answer")
+            yield Finding(WARN if is_away else OK, subject, f"{name} {role}")
+
+
+def _replica(url: str) -> Iterator[Finding]:
+    try:
+        with connect(url, "check", for_reading=True) as connection:
+            behind = seconds_behind_primary(connection)
+            is_standby = _value(connection, "SELECT pg_is_in_recovery()")
+            feedback = _value(connection, "SELECT current_setting('hot_standby_feedback')")
+    except psycopg.Error as error:
+        text = f"REPORTS_DATABASE_URL does not answer, the primary is read: {cause(error)}"
+        yield Finding(WARN, "replica", text)
+        return
+    if not is_standby:
+        yield Finding(WARN, "replica", "REPORTS_DATABASE_URL is a primary, not a replica")
+    elif behind > _MOST_REPLICA_LAG:
+        yield Finding(WARN, "replica", f"is {behind:.0f} s behind: see its log and the network")
+    else:
+        yield Finding(OK, "replica", f"is {behind:.0f} s behind the primary")
+    if is_standby and feedback == "off":
+        text = "hot_standby_feedback is off: long reports are ended and read from the primary"
+        yield Finding(WARN, "replica", text)
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -70,10 +110,10 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "settings", "a client secret is shorter than Shopify's: copy it again")
     if not settings.shopify_api_key:
         yield Finding(WARN, "settings", "no SHOPIFY_API_KEY: the merchants' page rejects everyone")
-    if settings.redis_url.startswith("rediss:") and settings.redis_ssl_cert_reqs == "none":
-        yield Finding(
-            WARN, "settings", "REDIS_SSL_CERT_REQS=none: Redis's certificate is not checked"
-        )
+    redis_url = read_redis_url(settings.redis_url)
+    checked = redis_url.options.get("ssl_cert_reqs", settings.redis_ssl_cert_reqs)
+    if redis_url.is_encrypted and checked == "none":
+        yield Finding(WARN, "settings", "ssl_cert_reqs is none: Redis's certificate is not checked")
     if settings.hash_emails and len(settings.email_hash_key) < 16:
         yield Finding(WARN, "settings", "EMAIL_HASH_KEY is short: take 32 random characters")
 
@@ -133,8 +173,6 @@ def _redis(redis: Redis, settings: Settings) -> Iterator[Finding]:
     is_old = tuple(int(part) for part in version.split(".")[:2]) < _LEAST_REDIS
     text = f"{info.get('server_name', 'redis')} {info.get('valkey_version', version)}"
     yield Finding(FIX if is_old else OK, "redis", text + (": take 7.0 or later" if is_old else ""))
-    if info.get("role") == "slave":
-        yield Finding(FIX, "redis", "is a replica and takes no writes: name its primary")
     policy = info.get("maxmemory_policy", "unknown")
     if policy != "noeviction":
         text = f"may evict what it holds: set maxmemory-policy noeviction, not {policy}"

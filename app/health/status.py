@@ -11,6 +11,7 @@ from redis import Redis, RedisError, ResponseError
 from app.intake import keys
 from app.intake.memory import memory_of
 from app.intake.outcomes import with_received
+from app.intake.roles import NotPrimary
 from app.intake.spool import Spool
 from app.intake.trust import ask, risk_of
 from config.causes import cause
@@ -86,6 +87,8 @@ def gather(
     except RedisError as error:
         status.redis = cause(error)
         status.backlog = None
+        if isinstance(error, NotPrimary):
+            status.redis_risk = str(error)
     try:
         spooled = spool.backlog()
         status.spool = Waiting(spooled.batches, _age(spooled.oldest_at))

@@ -21,6 +21,9 @@ class Places(Protocol):
     def candidates(self) -> Iterable[Address]:
         """The likeliest first. redis.RedisError."""
 
+    def known(self) -> Iterable[Address]:
+        """All servers, the primary and its replicas. redis.RedisError."""
+
     def found(self, address: Address) -> None:
         """The primary is there."""
 
@@ -39,6 +42,9 @@ class Fixed:
 
     def candidates(self) -> tuple[Address, ...]:
         return self._addresses
+
+    def known(self) -> tuple[Address, ...]:
+        return tuple(sorted(self._addresses))
 
     def found(self, address: Address) -> None:
         if address != self._addresses[0]:
@@ -74,6 +80,10 @@ class BySentinel:
                     host, port = found
                     return ((str_if_bytes(host), int(port)),)
         raise failure
+
+    def known(self) -> tuple[Address, ...]:
+        replicas = self._sentinel.discover_slaves(self._service)  # type: ignore[no-untyped-call]
+        return (*self.candidates(), *replicas)
 
     def found(self, address: Address) -> None:
         pass  # Sentinel knows better

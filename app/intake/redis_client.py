@@ -1,13 +1,15 @@
 """The two Redis clients: one for requests, which must not wait, and one for the worker."""
 
 import logging
+from collections.abc import Iterator
 
-from redis import ConnectionPool, Redis
+from redis import ConnectionPool, Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.intake.places import places_of
-from app.intake.roles import EncryptedPrimaryConnection, PrimaryConnection
+from app.intake.places import Fixed, Places, places_of
+from app.intake.roles import EncryptedPrimaryConnection, NotPrimary, PrimaryConnection
+from config.causes import cause
 from config.redis_url import read_redis_url
 from config.settings import Settings
 
@@ -48,6 +50,25 @@ def client_of(redis_url: str, timeout: float, *, cert_reqs: str = "required") ->
     }
     connection = EncryptedPrimaryConnection if url.is_encrypted else PrimaryConnection
     return Redis(connection_pool=ConnectionPool(connection, most, places=places, **options))
+
+
+def roles(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Of each of the address's servers, or of those that Sentinel knows, as host:port, what it is.
+    redis.RedisError where no Sentinel answers."""
+    client = worker_client(settings)
+    pool = client.connection_pool
+    places: Places = pool.connection_kwargs["places"]
+    for host, port in places.known():
+        options = {**pool.connection_kwargs, "places": Fixed([(host, port)])}
+        with Redis(connection_pool=ConnectionPool(pool.connection_class, **options)) as one:
+            try:
+                one.ping()
+            except RedisError as error:
+                is_known = isinstance(error, NotPrimary)
+                role = str(error) if is_known else f"does not answer: {cause(error)}"
+            else:
+                role = "is the primary"
+            yield f"{host}:{port}", role
 
 
 def warn_about_eviction(client: Redis) -> None:

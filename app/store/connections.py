@@ -1,13 +1,17 @@
 """Connections to Postgres, all made alike."""
 
 import time
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import orjson
 from psycopg import Connection, OperationalError
 from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
+
+from config.causes import cause
 
 # As the bodies are read: an integer beyond 64 bits is a double, and can be written again.
 set_json_loads(orjson.loads)
@@ -18,6 +22,8 @@ REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
 REQUEST_TIME = 0.6  # s a request may use the connection, in all
 REQUEST_STATEMENT_TIMEOUT = 2_000  # ms; ends on the server what no request waits for
 WORKER_STATEMENT_TIMEOUT = 60_000  # ms
+# s for a transaction, where the server does not keep its own limit: at first, and at most.
+WORKER_FIRST_TIME, WORKER_TIME = 2.0, 65.0
 
 _T = TypeVar("_T")
 
@@ -28,6 +34,7 @@ _READING: dict[str, Any] = {
     "keepalives_idle": 30,  # s; a server that is gone without a word is noticed within a minute
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 5_000,  # ms; the same where something was sent to it
 }
 # A demoted primary answers, but cannot store. Of several addresses, the one that can.
 _OPTIONS = _READING | {"target_session_attrs": "read-write"}
@@ -73,6 +80,7 @@ def _check(connection: BoundedConnection) -> None:
 def _check_primary(connection: Connection) -> None:
     ConnectionPool.check_connection(connection)
     if any(connection.info.parameter_status(name) == "on" for name in _READ_ONLY):
+        connection.close()  # else the pool would keep it
         raise OperationalError("the server takes no writes any more")
 
 
@@ -80,11 +88,36 @@ def _reset(connection: BoundedConnection) -> None:
     connection.deadline = None
 
 
-def connect(database_url: str, name: str, *, for_reading: bool = False) -> Connection:
+def connect(database_url: str, name: str, *, for_reading: bool = False) -> BoundedConnection:
     """One connection; `name` is what pg_stat_activity shows. It may be to a replica where it is for
     reading."""
     options = _READING if for_reading else _OPTIONS
-    return Connection.connect(database_url, application_name=f"genlook {name}", **options)
+    return BoundedConnection.connect(database_url, application_name=f"genlook {name}", **options)
+
+
+def roles(database_url: str) -> Iterator[tuple[str, str]]:
+    """Of each of the address's servers, as host:port, what it is."""
+    told = conninfo_to_dict(database_url)
+    hosts = str(told.pop("host", "")).split(",")
+    ports = str(told.pop("port", "5432")).split(",")
+    told.pop("hostaddr", None)
+    for number, host in enumerate(hosts):
+        port = ports[number] if len(ports) > 1 else ports[0]
+        one = make_conninfo("", **told, host=host, port=port or "5432", target_session_attrs="any")
+        try:
+            with connect(one, "check", for_reading=True) as connection:
+                role = _role(connection)
+        except OperationalError as error:
+            role = f"does not answer: {cause(error)}"
+        yield f"{host}:{port}", role
+
+
+def _role(connection: Connection) -> str:
+    row = connection.execute(
+        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+    ).fetchone()
+    is_standby, is_read_only = row or (False, False)
+    return "is a standby" if is_standby else "is read-only" if is_read_only else "is the primary"
 
 
 def request_pool(database_url: str) -> ConnectionPool[BoundedConnection]:

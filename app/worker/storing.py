@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable
 
-from psycopg import Connection
+import psycopg
 
 from app.batch.batch import Batch
+from app.store.connections import WORKER_FIRST_TIME, WORKER_TIME, BoundedConnection
 from app.store.salvage import read_or_reject, write_isolating
 from app.store.writer import Writer
 from app.worker.consumer import Entry
@@ -16,7 +17,7 @@ class Storing:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Callable[[], BoundedConnection],
         writer: Writer,
         on_stored: Callable[[float, int], None] = lambda seconds, events: None,
     ) -> None:
@@ -24,7 +25,8 @@ class Storing:
         self._on_stored = on_stored
         self._connect = connect
         self._writer = writer
-        self._idle: list[Connection] = []
+        self._patience = WORKER_FIRST_TIME
+        self._idle: list[BoundedConnection] = []
 
     def store(self, batches: list[Batch]) -> None:
         """Returns when all is committed. psycopg.Error: Postgres is away, call again later."""
@@ -36,12 +38,24 @@ class Storing:
         except IndexError:
             connection = self._connect()
         try:
-            write_isolating(lambda part: self._writer.write(connection, part), batches)
+            write_isolating(lambda part: self._write(connection, part), batches)
         except BaseException:
             connection.close()  # the next one may lead to another server
             raise
         self._idle.append(connection)
         self._on_stored(time.perf_counter() - started, sum(len(batch.events) for batch in batches))
+
+    def _write(self, connection: BoundedConnection, batches: list[Batch]) -> int:
+        """A server that hangs is left after seconds; one that is slow has longer each time."""
+        connection.deadline = time.monotonic() + self._patience
+        try:
+            written = self._writer.write(connection, batches)
+        except psycopg.OperationalError:
+            if time.monotonic() >= connection.deadline:
+                self._patience = min(2 * self._patience, WORKER_TIME)
+            raise
+        self._patience = WORKER_FIRST_TIME
+        return written
 
     def close(self) -> None:
         for connection in self._idle:

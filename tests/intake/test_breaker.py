@@ -55,7 +55,7 @@ def test_the_pause_grows_with_each_failed_try_up_to_its_limit(breaker, clock):
             waited += 0.125
         lengths.append(waited)
         breaker.record_failure()
-    assert lengths == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    assert lengths == [0.25, 0.5, 1.0, 2.0, 3.0, 3.0, 3.0]
 
 
 def test_failures_of_those_already_on_their_way_do_not_prolong_it(breaker, clock):

@@ -18,7 +18,7 @@ from app.intake.shared_connection import SharedConnection
 from tests.processes.running import free_port, wait_until
 from tests.redis_servers import KEEPS, ON_BOTH, REDIS_7_0, VALKEY, redis_server
 
-TIMEOUT = 0.25  # s
+TIMEOUT = 0.25  # s, where a server hangs; elsewhere a slow machine has more time
 QUICK = {**KEEPS, "repl-diskless-sync-delay": 0}
 A, B, C = (("a", 1), ("b", 2), ("c", 3))
 
@@ -55,7 +55,7 @@ def address_of(*clients):
 class OnThread:
     """A pooled client, called as the shared connection is."""
 
-    def __init__(self, client):
+    def __init__(self, client, timeout):
         self.call = client.execute_command
 
     def close(self):
@@ -63,9 +63,9 @@ class OnThread:
 
 
 class OnLoop:
-    def __init__(self, client):
+    def __init__(self, client, timeout):
         self._loop = asyncio.new_event_loop()
-        self._shared = SharedConnection(client, timeout=TIMEOUT)
+        self._shared = SharedConnection(client, timeout=timeout)
 
     def call(self, *words):
         async def call():
@@ -83,8 +83,8 @@ WAYS = pytest.mark.parametrize("way", [OnThread, OnLoop])
 
 
 @contextmanager
-def connecting(way, url):
-    with client_of(url, TIMEOUT) as client, closing(way(client)) as connection:
+def connecting(way, url, timeout=2.0):
+    with client_of(url, timeout) as client, closing(way(client, timeout)) as connection:
         yield connection
 
 
@@ -127,10 +127,10 @@ def test_after_a_swap_of_roles_writes_go_to_the_new_primary(pair, way):
     with connecting(way, address_of(*pair)) as connection:
         assert writes(connection)
         swap(*pair)
-        wait_until(lambda: writes(connection), 2)
+        wait_until(lambda: writes(connection), 5)
         assert port_that_answers(connection) == port_of(pair[1])
         swap(*reversed(pair))
-        wait_until(lambda: writes(connection), 2)
+        wait_until(lambda: writes(connection), 5)
         assert port_that_answers(connection) == port_of(pair[0])
 
 
@@ -141,25 +141,25 @@ def test_a_primary_that_is_killed_is_followed_by_the_one_that_takes_its_place(pa
         assert writes(connection)
         os.kill(primary.pid, signal.SIGKILL)
         replica.replicaof("NO", "ONE")
-        wait_until(lambda: writes(connection), 2)
+        wait_until(lambda: writes(connection), 5)
 
 
 @WAYS
 def test_a_primary_that_hangs_is_left_and_not_gone_back_to(pair, way):
     primary, replica = pair
-    with connecting(way, address_of(*pair)) as connection:
+    with connecting(way, address_of(*pair), TIMEOUT) as connection:
         assert writes(connection)
         os.kill(primary.pid, signal.SIGSTOP)
         try:
             replica.replicaof("NO", "ONE")
-            wait_until(lambda: writes(connection), 2)
+            wait_until(lambda: writes(connection), 5)
         finally:
             os.kill(primary.pid, signal.SIGCONT)
         assert {port_that_answers(connection) for _ in range(20)} == {port_of(replica)}
 
 
 def test_what_only_reads_leaves_a_demoted_server_within_a_second(pair):
-    with client_of(address_of(*pair), TIMEOUT) as client:
+    with client_of(address_of(*pair), 2) as client:
         pool = client.connection_pool
         taken = [pool.get_connection() for _ in range(3)]
         for one in taken:
@@ -174,12 +174,15 @@ def test_what_only_reads_leaves_a_demoted_server_within_a_second(pair):
 
 
 def test_a_primary_is_asked_about_its_role_once_a_second_and_not_more(pair):
-    with client_of(address_of(pair[0]), TIMEOUT) as client:
+    with client_of(address_of(pair[0]), 2) as client:
         client.ping()
         before = pair[0].info("commandstats")["cmdstat_info"]["calls"]
+        began = time.monotonic()
         for _ in range(100):
             client.ping()
-        assert pair[0].info("commandstats")["cmdstat_info"]["calls"] == before + 1
+        own = 1  # the next line's
+        asked = pair[0].info("commandstats")["cmdstat_info"]["calls"] - before - own
+        assert asked <= time.monotonic() - began
 
 
 @WAYS
@@ -189,7 +192,7 @@ def test_a_primary_cut_off_from_its_replicas_is_left_for_another(pair, way):
         assert writes(connection)
         replica.replicaof("NO", "ONE")
         primary.config_set("min-replicas-to-write", 1)
-        wait_until(lambda: writes(connection), 2)
+        wait_until(lambda: writes(connection), 5)
         assert port_that_answers(connection) == port_of(replica)
 
 
@@ -237,7 +240,7 @@ def test_the_connections_bear_the_name_that_the_address_gives_them(pair, way):
 @WAYS
 def test_what_the_address_says_of_replies_and_waiting_changes_nothing(pair, way):
     options = "protocol=3&decode_responses=yes&socket_timeout=60&max_connections=5"
-    with connecting(way, f"{address_of(pair[0])}?{options}") as connection:
+    with connecting(way, f"{address_of(pair[0])}?{options}", TIMEOUT) as connection:
         assert connection.call("ECHO", "a") == b"a"
         began = time.monotonic()
         with pytest.raises(redis.TimeoutError):
@@ -297,7 +300,7 @@ def test_the_certificate_is_checked_as_the_address_says(
     encrypted, certificates, way, options, answer
 ):
     url = f"{encrypted.url}?{options.format(folder=certificates)}"
-    with client_of(url, 2) as client, closing(way(client)) as connection:
+    with connecting(way, url) as connection:
         if answer is redis.ConnectionError:
             with pytest.raises(redis.ConnectionError, match="certificate verify failed"):
                 connection.call("ECHO", "in")
@@ -312,8 +315,8 @@ def test_a_server_that_wants_a_certificate_is_shown_the_one_of_the_address(
     encrypted.config_set("tls-auth-clients", "yes")
     known = f"{encrypted.url}?ssl_ca_certs={certificates}/ca.pem"
     shown = f"{known}&ssl_certfile={certificates}/client.pem&ssl_keyfile={certificates}/client.key"
-    with client_of(shown, 2) as client, closing(way(client)) as connection:
+    with connecting(way, shown) as connection:
         assert connection.call("ECHO", "in") == b"in"
     is_refused = pytest.raises((redis.ConnectionError, ssl.SSLError))
-    with client_of(known, 2) as client, closing(way(client)) as connection, is_refused:
+    with connecting(way, known) as connection, is_refused:
         connection.call("ECHO", "in")

@@ -12,8 +12,11 @@ from app.store import migrate
 from app.store.connections import connect
 from app.store.figures import seconds_behind_primary
 from app.store.partitions import create_partitions
+from tests.calls import SHOP
+from tests.counts.histories import FUNNEL, batch, count_all, store
+from tests.merchant.test_page import KEY, token
 from tests.postgres_servers import caught_up, primary_and_standby
-from tests.processes.running import wait_until
+from tests.processes.running import flask, wait_until
 
 IS_REPLICA = "SELECT pg_is_in_recovery()"
 
@@ -122,3 +125,54 @@ def test_a_replica_that_stands_still_says_how_far_it_is_behind(servers, primary)
         finally:
             standby.execute("SELECT pg_wal_replay_resume()")
         wait_until(lambda: seconds_behind_primary(standby) == 0)
+
+
+@pytest.fixture
+def merchant(calling, servers):
+    caller = calling(
+        database_url=servers[0].url, reports_database_url=servers[1].url, shopify_api_key=KEY
+    )
+
+    def get(path, **query):
+        headers = {"Authorization": f"Bearer {token()}"}
+        return caller._client.get(path, query_string=query, headers=headers)
+
+    return get
+
+
+def test_page_api_and_exports_are_read_from_the_replica(servers, primary, merchant):
+    assert merchant("/app").status_code == 200  # marks the shop as installed, on the primary
+    assert primary.execute("SELECT count(*) FROM shops WHERE domain = %s", [SHOP]).fetchone() == (
+        1,
+    )
+    wait_until(lambda: caught_up(*servers))
+    with connect(servers[1].url, "tests", for_reading=True) as standby:
+        standby.execute("SELECT pg_wal_replay_pause()")
+        try:
+            moment = datetime.now(UTC)
+            store(primary, batch("a", (FUNNEL[0], moment)))
+            count_all(primary)
+            time.sleep(1.5)
+            for _ in range(2):
+                shown = merchant("/app/api/report", range="7").get_json()
+                assert shown["report"]["visitors"]["now"] == 0
+                assert datetime.fromisoformat(shown["freshness"]["until"]) < moment
+            assert merchant("/app/api/events", range="7", format="ndjson").text == ""
+        finally:
+            standby.execute("SELECT pg_wal_replay_resume()")
+    wait_until(lambda: caught_up(*servers))
+    assert merchant("/app/api/report", range="7").get_json()["report"]["visitors"]["now"] == 1
+    assert "a" in merchant("/app/api/events", range="7", format="ndjson").text
+
+
+def test_the_terminal_reads_from_the_replica_too(servers, merchant, settings):
+    merchant("/app")
+    wait_until(lambda: caught_up(*servers))
+    env = {"DATABASE_URL": servers[0].url, "REPORTS_DATABASE_URL": servers[1].url}
+    servers[0].freeze()
+    try:
+        shown = flask(settings, "report", "funnel", "--shop", SHOP, **env)
+    finally:
+        servers[0].go_on()
+    assert shown.returncode == 0, shown.stderr
+    assert "Product page viewed" in shown.stdout

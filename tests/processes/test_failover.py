@@ -16,13 +16,11 @@ import redis
 
 from tests.campaigns.ledger import Ledger
 from tests.processes.running import free_port, wait_until
-from tests.redis_servers import KEEPS, REDIS_7_0, redis_server
+from tests.redis_servers import KEEPS, REDIS_7_0, VALKEY, redis_server
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not REDIS_7_0.exists(), reason=f"there is no {REDIS_7_0}"),
-]
+pytestmark = pytest.mark.slow
 
+PROGRAM = REDIS_7_0 if REDIS_7_0.exists() else VALKEY
 SERVICE = "genlook"
 DOWN_AFTER = 1.0  # s of silence after which Sentinel gives a primary up
 BACK_WITHIN = 5.0  # s after a server was promoted
@@ -34,7 +32,7 @@ class Fleet:
     def __init__(self, folder, stack, **options):
         options = {**KEEPS, "repl-diskless-sync-delay": 0, "min-replicas-max-lag": 1, **options}
         self.servers = [
-            stack.enter_context(redis_server(REDIS_7_0, folder / name, **options))
+            stack.enter_context(redis_server(PROGRAM, folder / name, **options))
             for name in ("one", "two", "three")
         ]
         self.primary, *self.replicas = self.servers
@@ -61,7 +59,7 @@ class Fleet:
             f"sentinel failover-timeout {SERVICE} 5000\n"
         )
         with (self._folder / "sentinel.log").open("ab") as log:
-            process = subprocess.Popen([REDIS_7_0, file, "--sentinel"], stdout=log, stderr=log)
+            process = subprocess.Popen([PROGRAM, file, "--sentinel"], stdout=log, stderr=log)
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
         self._stack.callback(self.sentinel.close)
