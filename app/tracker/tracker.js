@@ -52,11 +52,11 @@
   // undefined while the consent API is not there yet
   const allowed = quietly(() => window.Shopify.customerPrivacy.analyticsProcessingAllowed());
 
+  const keptId = quietly(() => localStorage.getItem(CLIENT));
+  // Without storage nobody could be told apart, nor be in an arm: the session has to do.
   const clientId = () => {
-    const kept = quietly(() => localStorage.getItem(CLIENT))();
-    memory.client = kept || memory.client || uuid();
-    if (!kept) save(CLIENT, memory.client);
-    return memory.client;
+    const kept = keptId(), id = kept || uuid();
+    return kept || save(CLIENT, id) ? id : undefined;
   };
   const sessionId = () => {
     const at = Date.now();
@@ -232,7 +232,7 @@
     } else if (yes === false) {
       open = false;
       batches = [];
-      memory.client = memory.session = 0;
+      memory.session = 0;
       quietly(() => Object.keys(localStorage).forEach((key) =>
         (key === CLIENT || key === SESSION || key.startsWith(PREFIX)) && remove(key)))();
     }
@@ -267,7 +267,9 @@
     document.addEventListener("visibilitychange", quietly(() => hidden() ? leave() : back()));
     addEventListener("online", quietly(() => { resting = 0; back(); plan(0); }));
     addEventListener("load", ask);
-    window.genlook = { track, set: quietly((values) => Object.assign(page, copy(values))) };
+    // Shopify's API may come late: an id that is kept stands for the yes of before.
+    const arm = quietly(() => (allowed() || (allowed() !== false && keptId())) && window.genlookArm(clientId));
+    window.genlook = { track, arm: () => arm() || null, set: quietly((values) => Object.assign(page, copy(values))) };
     ask();
   })();
 })();
