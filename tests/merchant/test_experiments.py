@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from app.batch.arm import is_held_back
 from app.counts.period import find_shop
 from app.merchant import experiments
+from app.merchant.commands import report
 from app.merchant.experiment_commands import experiment as command
 from app.merchant.experiments import show, start, stop
 from app.merchant.statistics import Arm
@@ -240,27 +241,41 @@ def test_the_page_shows_the_plan_and_then_the_answer(merchant, database):  # noq
     assert "Stop the experiment" in page
 
 
-def test_a_terminal_does_the_same(settings, database, monkeypatch):
+@pytest.fixture
+def terminal(settings, database, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", as_url(settings.database_url))
     monkeypatch.setenv("REDIS_URL", settings.redis_url)
     monkeypatch.setenv("SHOPIFY_API_SECRET", SECRET)
+    return lambda group, *words: CliRunner().invoke(group, words)
 
-    def cli(_, *words):
-        return CliRunner().invoke(command, words)
 
-    assert "none has begun" in cli("experiment", "stop", "--shop", SHOP).output
-    started = cli("experiment", "start", "--shop", SHOP, "--share", "25")
+def test_a_terminal_does_the_same(terminal, database):
+    def cli(*words):
+        return terminal(command, *words)
+
+    assert "none has begun" in cli("stop", "--shop", SHOP).output
+    started = cli("start", "--shop", SHOP, "--share", "25")
     assert "25 % are held back" in started.output
-    reply = cli("experiment", "show", "--shop", SHOP)
+    reply = cli("show", "--shop", SHOP)
     assert "Too early to say" in reply.output
-    whole = json.loads(cli("experiment", "show", "--shop", SHOP, "--json").output)
+    whole = json.loads(cli("show", "--shop", SHOP, "--json").output)
     assert whole["experiment"]["share"] == 25
-    assert ": stopped." in cli("experiment", "stop", "--shop", SHOP).output
-    assert cli("experiment", "start", "--shop", SHOP, "--share", "60").exit_code == 1
-    assert cli("experiment", "show", "--shop", "nobody.myshopify.com").exit_code == 1
+    assert ": stopped." in cli("stop", "--shop", SHOP).output
+    assert cli("start", "--shop", SHOP, "--share", "60").exit_code == 1
+    assert cli("show", "--shop", "nobody.myshopify.com").exit_code == 1
 
 
 def test_its_columns_are_those_of_the_days(database):
     begin(database)
     [head, *rows] = experiments.days(shown(database))
     assert (head[0], rows) == ("day", [])
+
+
+def test_the_check_compares_it_with_a_plain_count(terminal, database):
+    begin(database, begins=ago(days=5))
+    store(database, *visits(5, 40, {True: 0.1, False: 0.1}))
+    count_all(database)
+    right = terminal(report, "check", "--shop", SHOP)
+    assert right.exit_code == 0, right.output
+    database.execute("UPDATE experiment_days SET added = added + 1")
+    assert "experiment 1: the report has" in terminal(report, "check", "--shop", SHOP).output
