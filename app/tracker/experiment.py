@@ -37,13 +37,15 @@ class Parts:
     """By shop. A page never waits for Postgres longer than a tracked event does: what was last
     known is served where it is away."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fresh: float = _FRESH) -> None:
+        """`fresh` in seconds."""
+        self._fresh = fresh
         self._known: dict[str, tuple[float, Part]] = {}
 
     def of(self, shop: str, connect: Connect) -> Part:
         asked_at, part = self._known.get(shop, (0.0, Part(b"", is_known=False)))
         now = time.monotonic()
-        if part.is_known and now - asked_at < _FRESH:
+        if part.is_known and now - asked_at < self._fresh:
             return part
         try:
             with connect() as connection:
