@@ -182,7 +182,8 @@ FORECAST = Forecast(0.009, date(2026, 12, 20))
         ({"holdout": Arm(850, 45)}, "out_of_proportion", "The arms are out of proportion: 850 of"),
         ({"saw_widget": 12}, "seen", "The widget was not held back: 12 of 1,000 held-back"),
         ({"days": timedelta(days=13, hours=23)}, "too_short",
-         "Too early to say: 13 of 14 days are over. At today's traffic a difference of 0.9 points"),
+         "Too early to say: 13 of 14 days are over. At today's traffic a difference of 0.9 points"
+         " would show by 20 December."),
         ({"widget": Arm(900, 60), "holdout": Arm(100, 19)}, "too_few",
          "Too few to say: 60 visitors"),
     ],
