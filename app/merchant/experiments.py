@@ -73,13 +73,14 @@ def start(
     if salt is not None and not (isinstance(salt, str) and _SALT.fullmatch(salt)):
         message = "must have 1 to 64 letters, digits, hyphens or underscores"
         details.append({"path": "salt", "message": message})
-    if details:
-        message = f"{details[0]['path']} {details[0]['message']}."
-        raise Refusal(400, "VALIDATION_FAILED", message, details=details)
+    _refuse(details)
     shop_id = _shop_id(connection, domain)
     running = next((one for one in read(connection, shop_id) if one.is_running(now)), None)
     if running and running.share == share and begins is ends is salt is None:
         return running
+    if running and running.start <= now and not running.start < first <= now:
+        message = "must be after that of the experiment that runs, and not in the future"
+        _refuse([{"path": "start", "message": message}])
     if running:
         _end(connection, running, first)
     row = connection.execute(
@@ -333,6 +334,12 @@ def _moment(name: str, sent: object, details: list[Detail]) -> datetime | None:
         )
         return None
     return moment
+
+
+def _refuse(details: list[Detail]) -> None:
+    if details:
+        message = f"{details[0]['path']} {details[0]['message']}."
+        raise Refusal(400, "VALIDATION_FAILED", message, details=details)
 
 
 def _shop_id(connection: Connection, domain: str) -> int:

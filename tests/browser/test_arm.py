@@ -7,6 +7,7 @@ import pytest
 from app.batch.arm import is_held_back
 from app.counts.period import find_shop
 from app.merchant.experiments import show, start
+from tests.batch.test_arm import ARM_JS, EXPERIMENTS, compare, many_ids
 from tests.browser.test_tracker import AGREED, CLASSIC, open_page  # noqa: F401
 from tests.calls import SHOP
 from tests.processes.running import wait_until
@@ -59,6 +60,18 @@ def test_there_is_no_arm_without_an_experiment_before_it_and_after_it(shop, open
     wait_until(lambda: page.evaluate(known))  # a process remembers a while that there was none
     assert [arm_after(days) for days in (0, 3.01)] == [None, None]
     assert arm_after(1.01) in ("widget", "holdout")
+
+
+def test_chromium_and_the_server_agree_on_100_000_ids(chromium):
+    ids = many_ids()
+    page = chromium.new_page()
+    arms = page.evaluate(
+        f"({{experiments, ids}}) => {{ {ARM_JS}"
+        " return experiments.map((one) => ids.map((id) => armOf(one, () => id, 1))) }",
+        {"experiments": EXPERIMENTS, "ids": ids},
+    )
+    page.close()
+    compare(ids, arms)
 
 
 @pytest.mark.parametrize("answer", ["false", "undefined"])

@@ -139,6 +139,16 @@ def test_what_cannot_be_is_refused_by_its_name(database, sent, path):
     assert refused.value.details[0]["path"] == path
 
 
+@pytest.mark.parametrize("begins", [NOW + timedelta(days=1), NOW - timedelta(days=9)])
+def test_another_begins_while_the_one_before_it_runs(database, begins):
+    begin(database, begins=ago(days=5))
+    with pytest.raises(Refusal) as refused:
+        start(database, SHOP, share=30, begins=begins.isoformat())
+    assert refused.value.details[0]["path"] == "start"
+    second = start(database, SHOP, share=30, begins=ago(days=2))
+    assert shown(database)["earlier"][0]["end"] == second.start.isoformat()
+
+
 def test_the_plan_tells_what_would_show_at_the_shops_own_traffic(database):
     assert show_plan(database) == {"visitors_per_day": None, "rate": None, "shares": []}
     store(database, *visits(10, 100, {True: 0.1, False: 0.1}, start_days_ago=10))
@@ -264,6 +274,8 @@ def test_a_terminal_does_the_same(terminal, database):
     assert ": stopped." in cli("stop", "--shop", SHOP).output
     assert cli("start", "--shop", SHOP, "--share", "60").exit_code == 1
     assert cli("show", "--shop", "nobody.myshopify.com").exit_code == 1
+    for name in ("start", "stop"):
+        assert "is no shop" in cli(name, "--shop", "a-shop").output
 
 
 def test_its_columns_are_those_of_the_days(database):
