@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from math import cos, pi
+from math import cos, pi, prod
 from typing import NamedTuple
 
 import orjson
@@ -52,7 +52,8 @@ _AFTER_RESULT = (
     ("widget:share_clicked", 0.07), ("widget:download_clicked", 0.11),
     ("widget:email_collected", 0.05),
 )  # fmt: skip
-_CART_ADD = 0.055  # with which probability a page is left for the cart, but by the widget
+_OPENED = 0.24  # with which probability the widget is opened
+_CART_ADD = 0.055  # with which a page without it is left for the cart
 
 
 class Trial(NamedTuple):
@@ -70,7 +71,8 @@ class Trial(NamedTuple):
 
 def trials(until: datetime) -> tuple[Trial, Trial]:
     """One without an effect, as many add without the widget; and one with, which still runs."""
-    as_many = _CART_ADD + 0.24 * (0.1955 - _CART_ADD)  # 0.1955: who opens it and adds there
+    in_widget = prod(probability for _, probability, _ in _WIDGET)
+    as_many = _OPENED * in_widget + (1 - _OPENED) * _CART_ADD
     return (
         Trial(
             "demo-without", 40, until - timedelta(days=200), until - timedelta(days=110), as_many
@@ -188,7 +190,7 @@ class Seed:
         if without_widget is not None:
             if draw.random() < without_widget:
                 then("product_page:cart_add", 50)
-        elif draw.random() < 0.24:
+        elif draw.random() < _OPENED:
             then("widget:button_click", 18)
             for name, probability, seconds in _WIDGET:
                 if draw.random() > probability:
