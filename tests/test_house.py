@@ -21,7 +21,7 @@ ROOMS = {
     "tracking": {"batch", "intake", "replies", "responses", "shopify", "config"},
     "tracing": {"batch", "intake", "replies", "shopify", "tracking", "config"},
     "responses": {"replies", "config"},
-    "tracker": {"replies", "responses", "shopify", "config"},
+    "tracker": {"counts", "replies", "responses", "shopify", "config"},
     "privacy": {"batch", "commands", "counts", "intake", "shopify", "store", "config"},
     "rejected": {"batch", "commands", "store", "tracking", "config"},
     "webhooks": {"batch", "privacy", "replies", "responses", "shopify", "store", "config"},

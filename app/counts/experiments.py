@@ -23,11 +23,12 @@ _PAGE = KINDS[STEPS[0]]
 _AT_ONCE = 2_000  # visitors
 _EPOCH = "timestamptz 'epoch'"
 
-# "-infinity" and the like are no datetimes of Python's: an end that is not there is null in both.
-_READ = """
-    SELECT id, shop_id, share, salt, (extract(epoch FROM starts_at) * 1000000)::bigint,
-        (extract(epoch FROM ends_at) * 1000000)::bigint,
-        counted_end IS NULL, counted_end IS DISTINCT FROM coalesce(ends_at, 'infinity')
+_COLUMNS = """
+    experiments.id, shop_id, share, salt, (extract(epoch FROM starts_at) * 1000000)::bigint,
+    (extract(epoch FROM ends_at) * 1000000)::bigint"""
+_READ = f"""
+    SELECT {_COLUMNS}, counted_end IS NULL,
+        counted_end IS DISTINCT FROM coalesce(ends_at, 'infinity')
     FROM experiments WHERE shop_id = ANY(%s) ORDER BY id"""
 
 _STORED = """
@@ -93,7 +94,7 @@ class Experiments:
         self._clients: dict[Visitor, str] = {}
         self._by_shop: defaultdict[int, list[Experiment]] = defaultdict(list)
         changed = []
-        for *columns, is_new, has_changed in connection.execute(_READ, [self._shop_ids]):
+        for *columns, is_new, has_changed in connection.execute(_READ.encode(), [self._shop_ids]):
             experiment = Experiment(*columns)
             self._by_shop[experiment.shop_id].append(experiment)
             if has_changed:
@@ -285,3 +286,13 @@ def days(
         {"id": experiment_id, "hours": window_hours, "now": now},
     )
     return (Day(*row) for row in rows.fetchall())
+
+
+def find_running(connection: Connection, domain: str) -> Experiment | None:
+    """The latest of a shop that has not ended; it may be yet to begin."""
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM experiments JOIN shops ON shops.id = shop_id WHERE domain = %s"
+        " AND coalesce(ends_at, 'infinity') > now() ORDER BY experiments.id DESC LIMIT 1".encode(),
+        [domain],
+    ).fetchone()
+    return Experiment(*row) if row else None

@@ -2,14 +2,16 @@
 
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from math import cos, pi
+from math import cos, pi, prod
+from typing import NamedTuple
 
 import orjson
 from psycopg import Connection
 
+from app.batch.arm import is_held_back
 from app.batch.batch import Batch, Context, Event
 from app.counts.rollups import count_new
 from app.store.writer import Writer
@@ -50,14 +52,48 @@ _AFTER_RESULT = (
     ("widget:share_clicked", 0.07), ("widget:download_clicked", 0.11),
     ("widget:email_collected", 0.05),
 )  # fmt: skip
+_OPENED = 0.24  # with which probability the widget is opened
+_CART_ADD = 0.055  # with which a page without it is left for the cart
+
+
+class Trial(NamedTuple):
+    """An experiment in the year: of those held back, who adds to a cart does so on the page."""
+
+    salt: str
+    share: int  # percent held back
+    start: datetime
+    end: datetime | None
+    cart_add: float  # with which probability, of those held back
+
+    def is_during(self, at: datetime) -> bool:
+        return self.start <= at and (self.end is None or at < self.end)
+
+
+def trials(until: datetime) -> tuple[Trial, Trial]:
+    """One without an effect, as many add without the widget; and one with, which still runs."""
+    in_widget = prod(probability for _, probability, _ in _WIDGET)
+    as_many = _OPENED * in_widget + (1 - _OPENED) * _CART_ADD
+    return (
+        Trial(
+            "demo-without", 40, until - timedelta(days=200), until - timedelta(days=110), as_many
+        ),
+        Trial("demo-with", 40, until - timedelta(days=100), None, 0.035),
+    )
 
 
 class Seed:
     """`number` makes another year."""
 
     def __init__(
-        self, shop: str, *, until: datetime, products: int = len(PRODUCTS), number: int = 20
+        self,
+        shop: str,
+        *,
+        until: datetime,
+        products: int = len(PRODUCTS),
+        number: int = 20,
+        trials: Sequence[Trial] = (),
     ) -> None:
+        self._trials = trials
         self._shop = shop
         self._first = (until - timedelta(days=DAYS - 1)).replace(hour=0, minute=0, second=0)
         self._until = until
@@ -109,7 +145,7 @@ class Seed:
         session = f"s{draw.getrandbits(64):016x}"
         version = next(name for since, name in reversed(_VERSIONS) if day >= since)
         for product in draw.choices(self._products, self._weights, k=1 + (draw.random() < 0.4)):
-            events = self._on_product_page(at)
+            events = self._on_product_page(at, self._without_widget(client, at))
             at = events[-1][1] + timedelta(seconds=draw.uniform(5, 60))
             if at > self._until:
                 return
@@ -134,7 +170,16 @@ class Seed:
                 rejected=[],
             )
 
-    def _on_product_page(self, at: datetime) -> list[tuple[str, datetime]]:
+    def _without_widget(self, client: str, at: datetime) -> float | None:
+        """The probability with which who is held back adds to the cart. None: they are not."""
+        for trial in self._trials:
+            if trial.is_during(at) and is_held_back(trial.salt, trial.share, client):
+                return trial.cart_add
+        return None
+
+    def _on_product_page(
+        self, at: datetime, without_widget: float | None
+    ) -> list[tuple[str, datetime]]:
         draw = self._random
         events = [("product_page:page_view", at)]
 
@@ -142,7 +187,10 @@ class Seed:
             pause = timedelta(seconds=draw.lognormvariate(0, 0.8) * seconds)
             events.append((name, events[-1][1] + pause))
 
-        if draw.random() < 0.24:
+        if without_widget is not None:
+            if draw.random() < without_widget:
+                then("product_page:cart_add", 50)
+        elif draw.random() < _OPENED:
             then("widget:button_click", 18)
             for name, probability, seconds in _WIDGET:
                 if draw.random() > probability:
@@ -152,7 +200,7 @@ class Seed:
                     for side, chance in _AFTER_RESULT:
                         if draw.random() < chance:
                             then(side, 12)
-        elif draw.random() < 0.055:
+        elif draw.random() < _CART_ADD:
             then("product_page:cart_add", 50)
         return events
 
@@ -162,8 +210,9 @@ class Seed:
 
 
 def seed(connection: Connection, shop: str, events: int, progress: Callable[[int], object]) -> int:
-    """Store about so many events of the last year, all or none; returns how many, 0 where the shop
-    has its year already. `progress` is called with the number of events that have come along."""
+    """Store about so many events of the last year and its experiments, all or none; returns how
+    many, 0 where the shop has its year already. `progress` is called with the number of events that
+    have come along."""
     if connection.execute(
         "SELECT 1 FROM events JOIN shops ON shops.id = shop_id"
         " WHERE domain = %s AND insert_id LIKE 'seed-%%' LIMIT 1",
@@ -171,9 +220,18 @@ def seed(connection: Connection, shop: str, events: int, progress: Callable[[int
     ).fetchone():
         return 0
     writer = Writer(statement_timeout=60_000)
-    year = Seed(shop, until=datetime.now(UTC)).batches(events)
+    now = datetime.now(UTC)
+    both = trials(now)
+    year = Seed(shop, until=now, trials=both).batches(events)
     stored = 0
     with connection.transaction():
+        connection.execute("INSERT INTO shops (domain) VALUES (%s) ON CONFLICT DO NOTHING", [shop])
+        for trial in both:
+            connection.execute(
+                "INSERT INTO experiments (shop_id, share, salt, starts_at, ends_at)"
+                " SELECT id, %s, %s, %s, %s FROM shops WHERE domain = %s",
+                [trial.share, trial.salt, trial.start, trial.end, shop],
+            )
         while together := list(islice(year, BATCHES_AT_ONCE)):
             new = writer.write(connection, together)
             progress(new)

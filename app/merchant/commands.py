@@ -21,6 +21,7 @@ from app.counts.plain import Plain
 from app.counts.rollups import is_dirty, rebuild, recount_next, try_lock
 from app.health.commands import look
 from app.health.status import Status
+from app.merchant import experiments
 from app.merchant.database import Database
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
 from app.merchant.reports import BREAKDOWNS, freshness
@@ -172,9 +173,11 @@ def _count_both_ways(
                 while count_announced(connection, [shop.id]):
                     pass
                 counted = numbers_of(read_report(connection, shop, period, "product"))
+                counted |= experiments.numbers(connection, shop)
         except SerializationFailure:
             return None
-        return counted, plain_numbers(connection, shop, period)
+        plain = plain_numbers(connection, shop, period)
+        return counted, plain | experiments.plain_numbers(connection, shop)
 
 
 def numbers_of(shown: Mapping[str, Any]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from app.counts.period import find_shop
 from app.merchant import experiments
 from app.merchant.words import percent
 from app.replies import Refusal
+from app.shopify.domain import is_shop
 from app.store.commands import database
 
 _SHOP = click.option("--shop", "domain", required=True, help="Such as your-store.myshopify.com.")
@@ -29,6 +30,7 @@ def experiment() -> None:
 @click.option("--salt", help="What visitors are drawn by. Default: a new one.")
 def start(domain: str, share: int, begins: str | None, ends: str | None, salt: str | None) -> None:
     """Start an experiment. What runs with another share ends where this one begins."""
+    _check(domain)
     with closing(database(commands.settings())) as connection, connection.transaction():
         try:
             started = experiments.start(
@@ -46,6 +48,7 @@ def start(domain: str, share: int, begins: str | None, ends: str | None, salt: s
 @_SHOP
 def stop(domain: str) -> None:
     """Stop the experiment that runs. Its numbers stay."""
+    _check(domain)
     with closing(database(commands.settings())) as connection, connection.transaction():
         stopped = experiments.stop(connection, domain)
     click.echo(f"{domain}: {'stopped' if stopped else 'none has begun'}.")
@@ -71,6 +74,11 @@ def show(domain: str, share: int | None, as_json: bool) -> None:
         click.echo("No experiment.")
     if share or not (latest and latest["is_running"]):
         _echo_plan(shown["plan"])
+
+
+def _check(domain: str) -> None:
+    if not is_shop(domain):
+        raise click.ClickException(f"{domain} is no shop such as your-store.myshopify.com.")
 
 
 def _echo_experiment(shown: dict[str, Any]) -> None:

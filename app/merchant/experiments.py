@@ -15,6 +15,7 @@ from app.counts import experiments as counts
 from app.counts import reading
 from app.counts.measures import Measure
 from app.counts.period import EPOCH, Period, Shop
+from app.counts.plain import Plain
 from app.counts.rollups import mark_dirty
 from app.merchant.statistics import Arm, detectable, difference_interval, ratio_interval
 from app.merchant.verdict import FEWEST_ADDS, Forecast, Numbers, checks, verdict
@@ -72,13 +73,14 @@ def start(
     if salt is not None and not (isinstance(salt, str) and _SALT.fullmatch(salt)):
         message = "must have 1 to 64 letters, digits, hyphens or underscores"
         details.append({"path": "salt", "message": message})
-    if details:
-        message = f"{details[0]['path']} {details[0]['message']}."
-        raise Refusal(400, "VALIDATION_FAILED", message, details=details)
+    _refuse(details)
     shop_id = _shop_id(connection, domain)
     running = next((one for one in read(connection, shop_id) if one.is_running(now)), None)
     if running and running.share == share and begins is ends is salt is None:
         return running
+    if running and running.start <= now and not running.start < first <= now:
+        message = "must be after that of the experiment that runs, and not in the future"
+        _refuse([{"path": "start", "message": message}])
     if running:
         _end(connection, running, first)
     row = connection.execute(
@@ -154,6 +156,34 @@ def days(shown: dict[str, Any]) -> Iterator[tuple[object, ...]]:
     yield columns
     for day in (shown["experiment"] or {"days": []})["days"]:
         yield tuple(day[column] for column in columns)
+
+
+def numbers(connection: Connection, shop: Shop) -> dict[str, object]:
+    """The days of each experiment, as `plain_numbers` has them."""
+    return {
+        _name(one): [tuple(day) for day in counts.days(connection, one.id, shop.window_hours)]
+        for one in read(connection, shop.id)
+    }
+
+
+def plain_numbers(connection: Connection, shop: Shop) -> dict[str, object]:
+    """The same counted the plain way. In the same transaction: both end at its time."""
+    [(now,)] = connection.execute("SELECT now()").fetchall()
+    return {
+        _name(one): Plain(
+            connection,
+            shop=shop.domain,
+            time_zone=shop.time_zone,
+            window_hours=shop.window_hours,
+            first=one.start.date() - timedelta(days=1),
+            last=shop.today + timedelta(days=1),
+        ).experiment(one.salt, one.share, one.start, one.end, now)
+        for one in read(connection, shop.id)
+    }
+
+
+def _name(experiment: Experiment) -> str:
+    return f"experiment {experiment.id}"
 
 
 def _shown(
@@ -304,6 +334,12 @@ def _moment(name: str, sent: object, details: list[Detail]) -> datetime | None:
         )
         return None
     return moment
+
+
+def _refuse(details: list[Detail]) -> None:
+    if details:
+        message = f"{details[0]['path']} {details[0]['message']}."
+        raise Refusal(400, "VALIDATION_FAILED", message, details=details)
 
 
 def _shop_id(connection: Connection, domain: str) -> int:

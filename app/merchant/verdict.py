@@ -61,7 +61,8 @@ def verdict(numbers: Numbers, forecast: Forecast | None, today: date) -> tuple[s
         if not check["ok"]:
             later = ""
             if check["name"] in (TOO_SHORT, TOO_FEW) and forecast and forecast.by:
-                later = f" {_would_show(forecast, today).capitalize()}."
+                words = _would_show(forecast, today)
+                later = f" {words[0].upper()}{words[1:]}."
             return check["name"], check["words"] + later
     low, high = difference_interval(numbers.widget, numbers.holdout) or (-1.0, 1.0)
     without, with_it = numbers.holdout.rate or 0.0, numbers.widget.rate or 0.0
@@ -85,7 +86,10 @@ def checks(numbers: Numbers) -> list[dict[str, Any]]:
     """All of them, the gravest first."""
     held_back, everybody = numbers.all_held_back, numbers.everybody
     widget, holdout = numbers.widget, numbers.holdout
-    days = numbers.days / timedelta(days=1)
+    days = numbers.days // timedelta(days=1)
+    length = f"{days} days are over, and {FEWEST_DAYS} are needed"
+    if days < FEWEST_DAYS:
+        length = f"{days} of {FEWEST_DAYS} days are over"
     enough_adds = min(widget.added, holdout.added) >= FEWEST_ADDS
     in_proportion = numbers.p_of_sizes >= _ALARM
     is_unseen = numbers.saw_widget <= _MOST_SEEN * held_back
@@ -109,7 +113,7 @@ def checks(numbers: Numbers) -> list[dict[str, Any]]:
         _check(
             TOO_SHORT,
             days >= FEWEST_DAYS,
-            f"{int(days)} of {FEWEST_DAYS} days are over",
+            length,
             "Too early to say: {}." if numbers.is_running else "It was too short to say: {}.",
         ),
         _check(

@@ -1,6 +1,8 @@
 import pytest
 
+from app.counts.period import find_shop
 from app.dev.seed import count, seed, uncounted
+from app.merchant.experiments import show
 from tests.calls import SHOP
 
 
@@ -35,3 +37,14 @@ def test_the_merchants_page_shows_it_at_once(database):
     count(database, come.append)
     assert sum(come) == before > 700
     assert uncounted(database) == 0
+
+
+def test_the_page_finds_the_effect_of_one_experiment_and_none_of_the_other(database):
+    seed(database, SHOP, 40_000, lambda _: None)
+    count(database, lambda _: None)
+    shown = show(database, find_shop(database, SHOP))
+    assert shown["experiment"]["verdict"] == "raises"
+    assert shown["experiment"]["is_running"]
+    assert [one["verdict"] for one in shown["earlier"]] == ["not_shown"]
+    for one in (shown["experiment"], *shown["earlier"]):
+        assert all(check["ok"] for check in one["checks"])

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from app.batch.arm import is_held_back
 from app.counts.period import find_shop
 from app.merchant import experiments
+from app.merchant.commands import report
 from app.merchant.experiment_commands import experiment as command
 from app.merchant.experiments import show, start, stop
 from app.merchant.statistics import Arm
@@ -138,6 +139,16 @@ def test_what_cannot_be_is_refused_by_its_name(database, sent, path):
     assert refused.value.details[0]["path"] == path
 
 
+@pytest.mark.parametrize("begins", [NOW + timedelta(days=1), NOW - timedelta(days=9)])
+def test_another_begins_while_the_one_before_it_runs(database, begins):
+    begin(database, begins=ago(days=5))
+    with pytest.raises(Refusal) as refused:
+        start(database, SHOP, share=30, begins=begins.isoformat())
+    assert refused.value.details[0]["path"] == "start"
+    second = start(database, SHOP, share=30, begins=ago(days=2))
+    assert shown(database)["earlier"][0]["end"] == second.start.isoformat()
+
+
 def test_the_plan_tells_what_would_show_at_the_shops_own_traffic(database):
     assert show_plan(database) == {"visitors_per_day": None, "rate": None, "shares": []}
     store(database, *visits(10, 100, {True: 0.1, False: 0.1}, start_days_ago=10))
@@ -181,7 +192,8 @@ FORECAST = Forecast(0.009, date(2026, 12, 20))
         ({"holdout": Arm(850, 45)}, "out_of_proportion", "The arms are out of proportion: 850 of"),
         ({"saw_widget": 12}, "seen", "The widget was not held back: 12 of 1,000 held-back"),
         ({"days": timedelta(days=13, hours=23)}, "too_short",
-         "Too early to say: 13 of 14 days are over. At today's traffic a difference of 0.9 points"),
+         "Too early to say: 13 of 14 days are over. At today's traffic a difference of 0.9 points"
+         " would show by 20 December."),
         ({"widget": Arm(900, 60), "holdout": Arm(100, 19)}, "too_few",
          "Too few to say: 60 visitors"),
     ],
@@ -240,27 +252,43 @@ def test_the_page_shows_the_plan_and_then_the_answer(merchant, database):  # noq
     assert "Stop the experiment" in page
 
 
-def test_a_terminal_does_the_same(settings, database, monkeypatch):
+@pytest.fixture
+def terminal(settings, database, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", as_url(settings.database_url))
     monkeypatch.setenv("REDIS_URL", settings.redis_url)
     monkeypatch.setenv("SHOPIFY_API_SECRET", SECRET)
+    return lambda group, *words: CliRunner().invoke(group, words)
 
-    def cli(_, *words):
-        return CliRunner().invoke(command, words)
 
-    assert "none has begun" in cli("experiment", "stop", "--shop", SHOP).output
-    started = cli("experiment", "start", "--shop", SHOP, "--share", "25")
+def test_a_terminal_does_the_same(terminal, database):
+    def cli(*words):
+        return terminal(command, *words)
+
+    assert "none has begun" in cli("stop", "--shop", SHOP).output
+    started = cli("start", "--shop", SHOP, "--share", "25")
     assert "25 % are held back" in started.output
-    reply = cli("experiment", "show", "--shop", SHOP)
+    reply = cli("show", "--shop", SHOP)
     assert "Too early to say" in reply.output
-    whole = json.loads(cli("experiment", "show", "--shop", SHOP, "--json").output)
+    whole = json.loads(cli("show", "--shop", SHOP, "--json").output)
     assert whole["experiment"]["share"] == 25
-    assert ": stopped." in cli("experiment", "stop", "--shop", SHOP).output
-    assert cli("experiment", "start", "--shop", SHOP, "--share", "60").exit_code == 1
-    assert cli("experiment", "show", "--shop", "nobody.myshopify.com").exit_code == 1
+    assert ": stopped." in cli("stop", "--shop", SHOP).output
+    assert cli("start", "--shop", SHOP, "--share", "60").exit_code == 1
+    assert cli("show", "--shop", "nobody.myshopify.com").exit_code == 1
+    for name in ("start", "stop"):
+        assert "is no shop" in cli(name, "--shop", "a-shop").output
 
 
 def test_its_columns_are_those_of_the_days(database):
     begin(database)
     [head, *rows] = experiments.days(shown(database))
     assert (head[0], rows) == ("day", [])
+
+
+def test_the_check_compares_it_with_a_plain_count(terminal, database):
+    begin(database, begins=ago(days=5))
+    store(database, *visits(5, 40, {True: 0.1, False: 0.1}))
+    count_all(database)
+    right = terminal(report, "check", "--shop", SHOP)
+    assert right.exit_code == 0, right.output
+    database.execute("UPDATE experiment_days SET added = added + 1")
+    assert "experiment 1: the report has" in terminal(report, "check", "--shop", SHOP).output

@@ -4,6 +4,7 @@ import pytest
 
 from app.counts.period import Period, find_shop
 from app.counts.rollups import count_new
+from app.merchant.experiments import start
 from app.merchant.reports import report
 from tests.calls import CONTEXT, SHOP, body, event
 from tests.privacy.bodies import redaction
@@ -58,6 +59,31 @@ def test_of_a_shop_that_is_erased_no_number_stays(caller, database, deliver, wor
     )  # fmt: skip
     for table in tables:
         assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+
+EXPERIMENT = ("experiments", "experiment_visitors", "experiment_days")
+
+
+def rows_of_experiments(database):
+    return [database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in EXPERIMENT]
+
+
+def test_an_experiment_forgets_whom_the_shop_erases_and_goes_with_the_shop(
+    caller, database, deliver, work
+):
+    start(database, SHOP, share=50, begins="2020-01-01T00:00:00Z")
+    post(caller, "hers", customer="1")
+    post(caller, "his", customer="2")
+    assert journeys(database) == 2
+    assert rows_of_experiments(database)[:2] == [1, 2]
+    deliver("customers/redact", redaction(1))
+    work()
+    assert journeys(database) == 1
+    assert rows_of_experiments(database) == [1, 1, 1]
+    deliver("shop/redact")
+    work()
+    assert journeys(database) == 0
+    assert rows_of_experiments(database) == [0, 0, 0]
 
 
 def test_of_what_arrives_after_a_shops_erasure_no_number_stays_either(

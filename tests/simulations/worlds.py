@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from app.merchant.statistics import MISTAKES, Arm, boundary, covers, sample_ratio
+from app.merchant.statistics import Arm, boundary, covers, sample_ratio
 
 DAYS = 90
 SHARES = (0.01, 0.1, 0.5)
@@ -101,4 +101,3 @@ WITH_EFFECT = [
     World(20_000, 0.5, 0.005, 0.0004),
     World(300, 0.2, 0.1, -0.018),
 ]
-__all__ = ["MISTAKES", "WITHOUT_EFFECT", "WITH_EFFECT", "World", "alarms"]
