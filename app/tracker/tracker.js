@@ -250,7 +250,7 @@
     yielded();
     left = false;
     keep();
-    if (queue.length) plan(0);
+    inherit(); // what the page in between could not send, for one
   };
 
   const queues = () => Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
