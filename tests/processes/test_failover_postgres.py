@@ -14,11 +14,19 @@ from app.store.partitions import create_partitions
 from tests.campaigns.ledger import Ledger
 from tests.postgres_servers import caught_up, primary_and_standby
 from tests.processes.running import flask, wait_until
+from tests.redis_servers import KEEPS, VALKEY, redis_server
 
 pytestmark = pytest.mark.slow
 
 BACK_WITHIN = 5.0  # s after the promotion
 ROWS = "SELECT shop_domain, insert_id FROM tracked_events"
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """Of this test alone, on a port that no other run's worker has heard of."""
+    with redis_server(VALKEY, tmp_path / "redis", **KEEPS) as client:
+        yield client
 
 
 @pytest.fixture
@@ -45,15 +53,15 @@ def both(servers):
     ],
 )
 def test_after_a_promotion_under_load_web_and_worker_go_on_at_the_new_primary(
-    servers, start_web, start_worker, redis_client, intake, is_synchronous, harm, record_property
+    servers, start_web, start_worker, redis, intake, is_synchronous, harm, record_property
 ):
     primary, standby = servers
     if is_synchronous:
         with psycopg.connect(primary.url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             connection.execute("SELECT pg_reload_conf()")
-    web = start_web(DATABASE_URL=both(servers), INTAKE=intake)
-    start_worker(DATABASE_URL=both(servers))
+    web = start_web(DATABASE_URL=both(servers), REDIS_URL=redis.url, INTAKE=intake)
+    start_worker(DATABASE_URL=both(servers), REDIS_URL=redis.url)
     ledger = Ledger(web.port, seed=7)
     ledger.start(4)
     time.sleep(3)
@@ -70,7 +78,7 @@ def test_after_a_promotion_under_load_web_and_worker_go_on_at_the_new_primary(
             wait_until(lambda: ledger.acknowledged <= {*connection.execute(ROWS)}, 15)
         report = ledger.report(connection.execute(ROWS).fetchall()) | {
             "back": round(back, 1),
-            "waiting": redis_client.xlen("{t0}:stream"),
+            "waiting": redis.xlen("{t0}:stream"),
         }
     record_property("report", report)
     print(report)  # noqa: T201

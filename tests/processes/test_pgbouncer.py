@@ -16,6 +16,7 @@ from app.store import writers
 from app.store.connections import connect, request_pool
 from tests.campaigns.ledger import SHOPS, Ledger
 from tests.processes.running import flask, free_port, wait_until
+from tests.redis_servers import KEEPS, VALKEY, redis_server
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
@@ -70,6 +71,13 @@ def answers(url):
     return False
 
 
+@pytest.fixture
+def redis(tmp_path):
+    """Of this test alone, on a port that no other run's worker has heard of."""
+    with redis_server(VALKEY, tmp_path / "redis", **KEEPS) as client:
+        yield client
+
+
 def connections_of(database):
     """By PgBouncer to Postgres, whoever uses them."""
     return database.execute(
@@ -102,12 +110,15 @@ def test_web_and_worker_store_each_event_once_and_reports_are_read(
     bouncer,
     database,
     settings,
+    redis,
     start_web,
     start_worker,
 ):
-    web = start_web(DATABASE_URL=bouncer, INTAKE="auto", WEB_CONCURRENCY="3")
-    direct = start_web(DATABASE_URL=bouncer, INTAKE="store", WEB_CONCURRENCY="3")
-    start_worker(DATABASE_URL=bouncer)
+    web = start_web(DATABASE_URL=bouncer, REDIS_URL=redis.url, INTAKE="auto", WEB_CONCURRENCY="3")
+    direct = start_web(
+        DATABASE_URL=bouncer, REDIS_URL=redis.url, INTAKE="store", WEB_CONCURRENCY="3"
+    )
+    start_worker(DATABASE_URL=bouncer, REDIS_URL=redis.url)
     ledgers = [Ledger(one.port, seed) for one, seed in ((web, 1), (direct, 2))]
     for ledger in ledgers:
         ledger.start(3)
@@ -123,7 +134,11 @@ def test_web_and_worker_store_each_event_once_and_reports_are_read(
     stored = database.execute(rows).fetchall()
     assert len(stored) == len(set(stored)) > 200
     assert 0 < most <= SIZE
-    with_bouncer = {"DATABASE_URL": bouncer, "REPORTS_DATABASE_URL": bouncer}
+    with_bouncer = {
+        "REDIS_URL": redis.url,
+        "DATABASE_URL": bouncer,
+        "REPORTS_DATABASE_URL": bouncer,
+    }
     for words in (
         ("db", "upgrade"), ("db", "maintain"), ("status",),
         ("report", "funnel", "--shop", SHOPS[0]), ("report", "rebuild", "--shop", SHOPS[0]),
