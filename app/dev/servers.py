@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,9 +79,7 @@ def valkey(folder: Path) -> Iterator[str]:
     folder = _make(folder)
     _stop_leftovers("valkey-server", folder, signal.SIGTERM)
     with _plain_path(folder) as path:
-        server = ValkeyServer(data_dir=folder, persist=True, config=VALKEY_CONFIG)
-        server.data_dir = path  # it resolves what it is given
-        _start_valkey(server, folder)
+        server = _start_valkey(folder, path)
         try:
             yield server.connection_url
         finally:
@@ -249,12 +248,19 @@ def _at_work(program: str, folder: Path) -> list[psutil.Process]:
     ]
 
 
-def _start_valkey(server: ValkeyServer, folder: Path) -> None:
-    """The library picks a free port, which somebody else may take first: then ours ends at once,
-    and what answers there, if anything, is theirs.
+def _start_valkey(folder: Path, path: Path) -> ValkeyServer:
+    """On a port that was free a moment ago; somebody else may take it first: then ours ends at
+    once, and what answers there, if anything, is theirs.
+
+    Not the library's choice, the first free one from 16379 on: a client of a server that has ended
+    would soon talk to another one.
     """
     fault: Exception | None = None
     for _ in range(VALKEY_STARTS):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        server = ValkeyServer(port=port, data_dir=folder, persist=True, config=VALKEY_CONFIG)
+        server.data_dir = path  # it resolves what it is given
         try:
             server.start()
         except (OSError, ValkeyServerError) as error:
@@ -262,7 +268,7 @@ def _start_valkey(server: ValkeyServer, folder: Path) -> None:
             continue
         with suppress(RedisError), Redis.from_url(server.connection_url) as client:
             if client.config_get("dir")["dir"] == str(folder):
-                return
+                return server
         server.stop()
     raise ServerError(f"Valkey does not start: {fault}")
 
