@@ -8,7 +8,7 @@ from app.batch.arm import is_held_back
 from app.counts.period import find_shop
 from app.merchant.experiments import show, start
 from tests.batch.test_arm import ARM_JS, EXPERIMENTS, compare, many_ids
-from tests.browser.test_tracker import AGREED, CLASSIC, open_page  # noqa: F401
+from tests.browser.conftest import AGREED, CLASSIC
 from tests.calls import SHOP
 from tests.processes.running import wait_until
 
@@ -28,7 +28,7 @@ def id_of(arm):
     return next(f"id-{n}" for n in range(100) if is_held_back(SALT, 30, f"id-{n}") is arm)
 
 
-def test_it_is_the_servers_arm(shop, open_page, database):  # noqa: F811
+def test_it_is_the_servers_arm(shop, open_page, database):
     begin(database)
     page = open_page(AGREED + CLASSIC)
     assert page.evaluate("genlook.arm()") in ("widget", "holdout")
@@ -42,7 +42,7 @@ def test_it_is_the_servers_arm(shop, open_page, database):  # noqa: F811
     assert page.complaints == []
 
 
-def test_there_is_no_arm_without_an_experiment_before_it_and_after_it(shop, open_page, database):  # noqa: F811
+def test_there_is_no_arm_without_an_experiment_before_it_and_after_it(shop, open_page, database):
     page = open_page(AGREED + CLASSIC)
     assert page.evaluate("genlook.arm()") is None
     page.evaluate("() => { window.genlookArm = () => { throw new Error() } }")
@@ -75,7 +75,7 @@ def test_chromium_and_the_server_agree_on_100_000_ids(chromium):
 
 
 @pytest.mark.parametrize("answer", ["false", "undefined"])
-def test_who_has_not_agreed_is_in_no_arm(shop, open_page, database, answer):  # noqa: F811
+def test_who_has_not_agreed_is_in_no_arm(shop, open_page, database, answer):
     begin(database)
     page = open_page(
         "<script>window.Shopify = {customerPrivacy:"
@@ -85,7 +85,7 @@ def test_who_has_not_agreed_is_in_no_arm(shop, open_page, database, answer):  # 
     assert page.evaluate("Object.keys(localStorage)") == []
 
 
-def test_who_agreed_on_a_page_before_is_in_an_arm_at_once(shop, open_page, database):  # noqa: F811
+def test_who_agreed_on_a_page_before_is_in_an_arm_at_once(shop, open_page, database):
     begin(database)
     page = open_page(AGREED + CLASSIC)
     arm = page.evaluate("genlook.arm()")
@@ -94,7 +94,7 @@ def test_who_agreed_on_a_page_before_is_in_an_arm_at_once(shop, open_page, datab
 
 
 def test_without_storage_nobody_is_in_an_arm_in_the_browser_and_on_the_server(
-    shop, open_page, database  # noqa: F811
+    shop, open_page, database
 ):  # fmt: skip
     begin(database)
     page = open_page(

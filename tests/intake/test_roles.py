@@ -198,7 +198,7 @@ def test_a_primary_cut_off_from_its_replicas_is_left_for_another(pair, way):
 
 @WAYS
 def test_a_cluster_is_refused_and_says_so(tmp_path, way):
-    options = {"cluster-enabled": "yes"}
+    options = {"cluster-enabled": "yes", "cluster-port": free_port()}
     is_told = pytest.raises(NotPrimary, match="Redis Cluster is not supported")
     with (
         redis_server(VALKEY, tmp_path / "valkey", **options) as server,
