@@ -1,6 +1,6 @@
 """New events into the counts (step 4 of app.counts.rollups)."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import Connection
@@ -9,8 +9,8 @@ from app.batch.news import News, unpack
 from app.counts import calendar, journeys
 from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
-from app.counts.journeys import Journey, Visitor
-from app.counts.measures import KINDS, LATE, OTHER_KIND, Event
+from app.counts.journeys import Journey, Visitor, pack_events
+from app.counts.measures import KINDS, LATE, OTHER_KIND
 from app.counts.period import Preferences, read_preferences
 from app.counts.stored import Numbering, Texts
 from app.counts.tally import Tally
@@ -39,8 +39,6 @@ _KINDS.update(KINDS)
 _Raw = tuple[Texts, list[int], list[int]]
 _RawEvents = dict[Visitor, list[_Raw]]
 
-_make = tuple.__new__  # half as dear as Event(...)
-
 
 def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     """Take some announcements of these shops away and count what they announce; whether there was
@@ -61,7 +59,7 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     days = {}
     for shop_id, of_shop in times.items():
         days[shop_id] = calendar.days(connection, preferences[shop_id].time_zone, set(of_shop))
-        tally.add_events(shop_id, map(days[shop_id].__getitem__, of_shop))
+        tally.add_events(shop_id, Counter(map(days[shop_id].__getitem__, of_shop)))
     numbering = Numbering(connection)
     for visitors in _parts(raw):
         for known in journeys.read(connection, visitors):
@@ -108,11 +106,12 @@ def _merge(
 ) -> None:
     """Put the new events into their visitors' journeys, and the difference into the tally."""
     merged: dict[Visitor, Journey] = {}
-    growing: list[tuple[Visitor, Sequence[Event]]] = []
+    growing: list[tuple[Visitor, bytes]] = []
     for visitor, old in known:
         if old is None:  # a robot's further events need nothing
             continue
-        if len(old) + sum([len(times) for _, times, _ in raw[visitor]]) > journeys.MOST_EVENTS:
+        new_events = sum([len(times) for _, times, _ in raw[visitor]])
+        if len(old) // journeys.SIZE + new_events > journeys.MOST_EVENTS:
             merged[visitor] = None
             tally.add(visitor[0], old, preferences[visitor[0]].window, by=-1)
         else:
@@ -120,15 +119,10 @@ def _merge(
     numbering.learn({(visitor[0], texts) for visitor, _ in growing for texts, _, _ in raw[visitor]})
     for visitor, old in growing:
         shop_id = visitor[0]
-        day_of, window = days[shop_id], preferences[shop_id].window
-        new: list[Event] = []
+        day_of = days[shop_id]
+        new: list[bytes] = []
         for texts, times, kinds in raw[visitor]:
-            ids = numbering.of(shop_id, texts)
-            new += [
-                _make(Event, (at, kind, day_of[at], *ids))
-                for at, kind in zip(times, kinds, strict=True)
-            ]
-        everything = sorted([*old, *new])
-        tally.change(shop_id, old, everything, new, window)
-        merged[visitor] = everything
-    journeys.write(connection, merged, {visitor for visitor, old in known if old != ()})
+            new += pack_events(times, kinds, day_of, numbering.of(shop_id, texts))
+        merged[visitor] = everything = journeys.with_new(old, new)
+        tally.change(shop_id, old, everything, new, preferences[shop_id].window)
+    journeys.write(connection, merged, {visitor for visitor, old in known if old != b""})

@@ -2,10 +2,12 @@
 that comes to in single numbers is worked out once for all of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
+from struct import Struct
 
 from app.counts.cells import Cells, Row, new_cells
+from app.counts.journeys import KIND, SIZE, unpack
 from app.counts.measures import ALL, LATE, STEP_MEASURES, Dimension, Event, Measure
 from app.counts.times import bucket_of, part, rounded
 from app.counts.visitor import MOST_SHORT, Days, Measures, Times, days_and_times, of_order
@@ -17,7 +19,8 @@ _VALUES_OF: list[Callable[[Event], int]] = [
     attrgetter(dimension.name.lower()) for dimension in _DIMENSIONS
 ]
 
-_Same = tuple[int, ...]  # what short visits have in common: the day, and the four values
+_Same = bytes  # what short visits have in common, as journeys pack it: the day, and the four values
+_DAY_AND_VALUES = Struct(">iiiii")
 _Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
 _LARGE = 200_000  # numbers, of some 200 bytes each
 _EVER, _NEVER = -(2**31), 2**31  # days
@@ -29,7 +32,7 @@ class Tally:
     def __init__(self) -> None:
         self._events: Counter[tuple[int, int]] = Counter()  # shop, day
         self._visits: Counter[tuple[int, Measures, _Same]] = Counter()
-        self._times: Counter[tuple[int, int, int, int]] = Counter()  # shop, day, step, seconds
+        self._times: Counter[tuple[int, _Same, int, int]] = Counter()  # …, step, seconds
         self._cells: Cells = new_cells()
         self._size = 0  # at most so many numbers are in the cells
 
@@ -39,39 +42,32 @@ class Tally:
             self._size = sum(map(len, self._cells.values()))
         return self._size > _LARGE
 
-    def add_events(self, shop_id: int, days: Iterable[int]) -> None:
-        """What counts whoever did it."""
-        for day, number in Counter(days).items():
-            self._events[shop_id, day] += number
+    def add_events(self, shop_id: int, numbers: Mapping[int, int], by: int = 1) -> None:
+        """What counts whoever did it: how many on each day. `by` -1 takes them away."""
+        for day, number in numbers.items():
+            self._events[shop_id, day] += by * number
 
-    def take_events(self, shop_id: int, days: Iterable[int]) -> None:
-        for day, number in Counter(days).items():
-            self._events[shop_id, day] -= number
-
-    def add(self, shop_id: int, events: Sequence[Event], window: int, by: int = 1) -> None:
-        """One visitor, in the order of time; not their events as such. `by` -1 takes them away."""
-        if not self._add_visit(shop_id, events, window, by):
-            groups, times = _outcome(events, window, None)
+    def add(self, shop_id: int, journey: bytes, window: int, by: int = 1) -> None:
+        """One visitor, not their events as such. `by` -1 takes them away."""
+        if not self._add_visit(shop_id, journey, window, by):
+            groups, times = _outcome(unpack(journey), window, None)
             for (dimension, value), days in groups.items():
                 self._add_days(shop_id, dimension, value, days, by, _EVER)
             self._add_times(shop_id, times, by, _EVER)
 
     def change(
-        self,
-        shop_id: int,
-        old: Sequence[Event],
-        everything: Sequence[Event],
-        new: Sequence[Event],
-        window: int,
+        self, shop_id: int, old: bytes, everything: bytes, new: Sequence[bytes], window: int
     ) -> None:
-        """One visitor who has done something new: the same as taking `old` away and adding
-        `everything`, without the groups and the days before which nothing has changed."""
+        """One visitor who has done something new, each event packed: the same as taking `old` away
+        and adding `everything`, without the groups and the days before which nothing has changed.
+        """
         if self._add_visit(shop_id, everything, window, 1):  # then the old was one as well
             self._add_visit(shop_id, old, window, -1)
             return
-        changed = [set(map(value_of, new)) for value_of in _VALUES_OF]
-        groups, times = _outcome(everything, window, changed)
-        groups_before, times_before = _outcome(old, window, changed)
+        events = unpack(b"".join(new))
+        changed = [set(map(value_of, events)) for value_of in _VALUES_OF]
+        groups, times = _outcome(unpack(everything), window, changed)
+        groups_before, times_before = _outcome(unpack(old), window, changed)
         for group, days in groups.items():
             days_before = groups_before.get(group, {})
             since = _first_difference(days_before, days)
@@ -81,22 +77,26 @@ class Tally:
         self._add_times(shop_id, times_before, -1, since)
         self._add_times(shop_id, times, 1, since)
 
-    def _add_visit(self, shop_id: int, events: Sequence[Event], window: int, by: int) -> bool:
+    def _add_visit(self, shop_id: int, journey: bytes, window: int, by: int) -> bool:
         """Most visitors come once, and all that differs is the day, the product and so on. False,
         and nothing done, where it was not one short visit."""
-        if not events:
+        length = len(journey)
+        if not length:
             return True
-        if len(events) > MOST_SHORT or events[-1].at - events[0].at > window:
+        if length > MOST_SHORT * SIZE:
             return False
-        same = events[0][2:]
-        for event in events:
-            if event[2:] != same or event[1] == LATE:
+        same = journey[KIND + 1 : SIZE]
+        for end in range(2 * SIZE, length + 1, SIZE):
+            if journey[end - len(same) : end] != same:
                 return False
-        measures, steps = of_order(tuple([event[1] for event in events]))
+        kinds = journey[KIND::SIZE]
+        if LATE in kinds or _time(journey, len(kinds) - 1) - _time(journey, 0) > window:
+            return False
+        measures, steps = of_order(kinds)
         self._visits[shop_id, measures, same] += by
         for step, before, place in steps:
-            seconds = (events[place].at - events[before].at) // 1_000_000
-            self._times[shop_id, same[0], step, seconds] += by
+            seconds = (_time(journey, place) - _time(journey, before)) // 1_000_000
+            self._times[shop_id, same, step, seconds] += by
         return True
 
     def cells(self) -> Cells:
@@ -104,15 +104,19 @@ class Tally:
         for (shop_id, day), number in self._events.items():
             self._cells[Row(shop_id, Dimension.EVENT, day, ALL)][ALL, Measure.EVENTS, 0] += number
         by_value: Counter[tuple[int, int, Measures, Dimension, int]] = Counter()
-        for (shop_id, measures, (day, *values)), number in self._visits.items():
+        for (shop_id, measures, same), number in self._visits.items():
+            day, *values = _DAY_AND_VALUES.unpack(same)
             by_value[shop_id, day, measures, Dimension.WHOLE, ALL] += number
             of_group = measures & _GROUP_MEASURES
             for dimension, value in zip(_DIMENSIONS, values, strict=True):
                 by_value[shop_id, day, of_group, dimension, value] += number
         for (shop_id, day, measures, dimension, value), number in by_value.items():
-            self._add_days(shop_id, dimension, value, {day: measures}, number, day)
-        for (shop_id, day, step, seconds), number in self._times.items():
-            self._add_times(shop_id, {day: {step: seconds}}, number, day)
+            if number:
+                self._add_days(shop_id, dimension, value, {day: measures}, number, day)
+        for (shop_id, same, step, seconds), number in self._times.items():
+            if number:
+                day = _DAY_AND_VALUES.unpack(same)[0]
+                self._add_times(shop_id, {day: {step: seconds}}, number, day)
         for one in (self._events, self._visits, self._times):
             one.clear()
         cells, self._cells = self._cells, new_cells()
@@ -158,6 +162,10 @@ class Tally:
                         if step in before:
                             numbers[*place, before[step]] -= by
                 before[step] = day
+
+
+def _time(journey: bytes, place: int) -> int:
+    return int.from_bytes(journey[place * SIZE : place * SIZE + KIND], signed=True)
 
 
 def _outcome(

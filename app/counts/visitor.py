@@ -95,7 +95,7 @@ def days_and_times(events: Sequence[Event], window: int) -> tuple[Days, Times]:
 
 def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
     day = events[0].day
-    measures, steps = of_order(tuple([event.kind for event in events]))
+    measures, steps = of_order(bytes([event.kind for event in events]))
     times = {
         step: (events[place].at - events[before].at) // 1_000_000 for step, before, place in steps
     }
@@ -103,7 +103,7 @@ def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
 
 
 @lru_cache(20_000)
-def of_order(kinds: tuple[int, ...]) -> tuple[Measures, list[tuple[int, int, int]]]:
+def of_order(kinds: bytes) -> tuple[Measures, list[tuple[int, int, int]]]:
     """What is reached within one day and one window, where only the order of what was done matters:
     the measures; and the steps reached after the first, each with the places in `kinds` of the step
     before it and of itself."""
@@ -119,7 +119,7 @@ def of_order(kinds: tuple[int, ...]) -> tuple[Measures, list[tuple[int, int, int
     return frozenset(map(int, measures)), steps
 
 
-def _places(kinds: tuple[int, ...], stages: Mapping[int, int]) -> list[int]:
+def _places(kinds: bytes, stages: Mapping[int, int]) -> list[int]:
     """Where each stage was first reached."""
     places: list[int] = []
     for place, kind in enumerate(kinds):
