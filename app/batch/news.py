@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import starmap
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import orjson
 
@@ -35,27 +34,19 @@ class Pack(NamedTuple):
     packed: bytes
 
 
-class News(NamedTuple):
-    """Of one batch: its visitor, version, device and language, '' where nothing was sent; and of
-    each event the time in microseconds of Unix time, the name (None where it came too late), and
-    the product. `product` is that of all events, or a list with each event's."""
-
-    visitor: str
-    version: str
-    device: str
-    language: str
-    product: str | list[str]
-    times: list[int]
-    names: list[str | None]
+# Of one batch: its visitor, version, device and language, '' where nothing was sent; the product of
+# all events, or a list with each event's; and of each event the time in microseconds of Unix time,
+# and the name, or None where it came too late.
+News = tuple[str, str, str, str, str | list[str], list[int], list[str | None]]
 
 
 def pack(batches: Iterable[tuple[Batch, Sequence[bytes]]]) -> Iterator[Pack]:
     """Batches with those lines of their events that were stored. One pack or several. ValueError
     where a line is none that this system has rendered."""
-    some: list[tuple[object, ...]] = []
+    some: list[News] = []
     events = 0
     for batch, lines in batches:
-        some.append(tuple(_news(batch.line, lines)))
+        some.append(_news(batch.line, lines))
         events += len(lines)
         if events >= _MOST_EVENTS:
             yield Pack(len(some), orjson.dumps(some))
@@ -64,8 +55,8 @@ def pack(batches: Iterable[tuple[Batch, Sequence[bytes]]]) -> Iterator[Pack]:
         yield Pack(len(some), orjson.dumps(some))
 
 
-def unpack(packed: bytes) -> Iterator[News]:
-    return starmap(News, orjson.loads(packed))
+def unpack(packed: bytes) -> list[News]:
+    return cast(list[News], orjson.loads(packed))  # lists, and not tuples: all the same here
 
 
 def microseconds(text: str) -> int:
@@ -106,7 +97,7 @@ def _news(line: bytes, lines: Sequence[bytes]) -> News:
         oldest = microseconds(received) - _LATEST
         names = [name if at >= oldest else None for name, at in zip(names, times, strict=True)]
     product: str | list[str] = _text(cells[_PRODUCT])[:MOST_TEXT]
-    return News(
+    return (
         _text(cells[_CLIENT]) or _text(cells[_SESSION]),
         _text(cells[_VERSION])[:MOST_TEXT],
         _text(cells[_DEVICE]),

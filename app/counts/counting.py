@@ -9,7 +9,7 @@ from app.batch.news import News, unpack
 from app.counts import calendar, journeys
 from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
-from app.counts.journeys import Journey, Visitor, pack_events
+from app.counts.journeys import Journey, Visitor, pack_heads
 from app.counts.measures import KINDS, LATE, OTHER_KIND
 from app.counts.period import Preferences, read_preferences
 from app.counts.stored import Numbering, Texts
@@ -32,11 +32,16 @@ _TAKE = """
     WHERE report_news.shop_id = taken.shop_id AND report_news.id = taken.id
     RETURNING report_news.shop_id, packed"""
 
-_KINDS: dict[str | None, int] = {None: LATE}
-_KINDS.update(KINDS)
 
-# Events with the same values, which have no numbers yet: the values, times and kinds.
-_Raw = tuple[Texts, list[int], list[int]]
+class _Kinds(dict[str | None, int]):
+    def __missing__(self, name: str | None) -> int:
+        return OTHER_KIND
+
+
+_KINDS = _Kinds({None: LATE} | KINDS)
+
+# Events with the same values, which have no numbers yet; each packed up to its day.
+_Raw = tuple[Texts, list[bytes]]
 _RawEvents = dict[Visitor, list[_Raw]]
 
 
@@ -48,22 +53,20 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     if not rows:
         return False
     preferences = read_preferences(connection, {shop_id for shop_id, _ in rows})
-    raw: _RawEvents = defaultdict(list)
-    times: defaultdict[int, list[int]] = defaultdict(list)
+    announced: defaultdict[int, list[News]] = defaultdict(list)
     for shop_id, packed in rows:
-        for news in unpack(packed):
-            times[shop_id] += news.times
-            if news.visitor:
-                raw[shop_id, visitor_key(news.visitor)] += _raw(news)
+        announced[shop_id] += unpack(packed)
     tally = Tally()
-    days = {}
-    for shop_id, of_shop in times.items():
-        days[shop_id] = calendar.days(connection, preferences[shop_id].time_zone, set(of_shop))
-        tally.add_events(shop_id, Counter(map(days[shop_id].__getitem__, of_shop)))
+    raw: _RawEvents = {}
+    for shop_id, of_shop in announced.items():
+        times = [at for *_, of_batch, _ in of_shop for at in of_batch]
+        day_of = calendar.days(connection, preferences[shop_id].time_zone, set(times))
+        tally.add_events(shop_id, Counter(map(day_of.__getitem__, times)))
+        raw |= _by_visitor(shop_id, of_shop, day_of)
     numbering = Numbering(connection)
     for visitors in _parts(raw):
         for known in journeys.read(connection, visitors):
-            _merge(connection, numbering, tally, known, raw, days, preferences)
+            _merge(connection, numbering, tally, known, raw, preferences)
             if tally.is_large():
                 add_cells(connection, tally.cells())
     add_cells(connection, tally.cells())
@@ -76,7 +79,7 @@ def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
     events = 0
     for visitor, of_visitor in raw.items():
         some.append(visitor)
-        events += sum([len(times) for _, times, _ in of_visitor])
+        events += sum([len(heads) for _, heads in of_visitor])
         if events > _EVENTS or len(some) == _VISITORS:
             yield some
             some, events = [], 0
@@ -84,15 +87,20 @@ def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
         yield some
 
 
-def _raw(news: News) -> Iterable[_Raw]:
-    kinds = [_KINDS.get(name, OTHER_KIND) for name in news.names]
-    rest = news.version, news.device, news.language
-    if isinstance(news.product, str):
-        return (((news.product, *rest), news.times, kinds),)
-    return [
-        ((product, *rest), [at], [kind])
-        for product, at, kind in zip(news.product, news.times, kinds, strict=True)
-    ]
+def _by_visitor(shop_id: int, announced: Iterable[News], days: Mapping[int, int]) -> _RawEvents:
+    by_name: defaultdict[str, list[_Raw]] = defaultdict(list)
+    for visitor, version, device, language, product, times, names in announced:
+        if not visitor:
+            continue
+        heads = pack_heads(times, map(_KINDS.__getitem__, names), map(days.__getitem__, times))
+        if isinstance(product, str):
+            by_name[visitor].append(((product, version, device, language), heads))
+        else:
+            by_name[visitor] += [
+                ((of_event, version, device, language), [head])
+                for of_event, head in zip(product, heads, strict=True)
+            ]
+    return {(shop_id, visitor_key(name)): events for name, events in by_name.items()}
 
 
 def _merge(
@@ -101,7 +109,6 @@ def _merge(
     tally: Tally,
     known: Sequence[tuple[Visitor, Journey]],
     raw: _RawEvents,
-    days: Mapping[int, Mapping[int, int]],
     preferences: Mapping[int, Preferences],
 ) -> None:
     """Put the new events into their visitors' journeys, and the difference into the tally."""
@@ -110,19 +117,20 @@ def _merge(
     for visitor, old in known:
         if old is None:  # a robot's further events need nothing
             continue
-        new_events = sum([len(times) for _, times, _ in raw[visitor]])
+        new_events = sum([len(heads) for _, heads in raw[visitor]])
         if len(old) // journeys.SIZE + new_events > journeys.MOST_EVENTS:
             merged[visitor] = None
             tally.add(visitor[0], old, preferences[visitor[0]].window, by=-1)
         else:
             growing.append((visitor, old))
-    numbering.learn({(visitor[0], texts) for visitor, _ in growing for texts, _, _ in raw[visitor]})
+    wanted: defaultdict[int, set[Texts]] = defaultdict(set)
+    for visitor, _ in growing:
+        wanted[visitor[0]].update([texts for texts, _ in raw[visitor]])
+    values = numbering.of(wanted)
     for visitor, old in growing:
         shop_id = visitor[0]
-        day_of = days[shop_id]
-        new: list[bytes] = []
-        for texts, times, kinds in raw[visitor]:
-            new += pack_events(times, kinds, day_of, numbering.of(shop_id, texts))
+        of_shop = values[shop_id]
+        new = [head + of_shop[texts] for texts, heads in raw[visitor] for head in heads]
         merged[visitor] = everything = journeys.with_new(old, new)
         tally.change(shop_id, old, everything, new, preferences[shop_id].window)
     journeys.write(connection, merged, {visitor for visitor, old in known if old != b""})

@@ -38,17 +38,14 @@ _REPLACE = """
     WHERE (kept.shop_id, kept.visitor) = (written.shop_id, written.visitor)"""
 
 
+def pack_heads(times: Iterable[int], kinds: Iterable[int], days: Iterable[int]) -> list[bytes]:
+    """The beginning of each event, up to its day."""
+    return list(map(_HEAD.pack, times, kinds, days))
+
+
 def pack_values(values: Iterable[int]) -> bytes:
-    """The end of the events with these values."""
+    """The rest of an event."""
     return _VALUES.pack(*values)
-
-
-def pack_events(
-    times: Iterable[int], kinds: Iterable[int], days: Mapping[int, int], values: bytes
-) -> list[bytes]:
-    """Events with the same values, of `pack_values`; `days` by time."""
-    head = _HEAD.pack
-    return [head(at, kind, days[at]) + values for at, kind in zip(times, kinds, strict=True)]
 
 
 def with_new(journey: bytes, new: list[bytes]) -> bytes:

@@ -1,6 +1,6 @@
 """Stored events, put together into journeys by Postgres, to be counted again."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import orjson
 from psycopg import Connection
@@ -88,29 +88,28 @@ class Numbering:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._known: dict[Key, int] = {}
-        self._packed: dict[tuple[int, Texts], bytes] = {}
 
-    def learn(self, wanted: Collection[tuple[int, Texts]]) -> None:
-        """Of shops' values, before `of` is asked; those of before may be forgotten."""
+    def of(self, wanted: Mapping[int, Collection[Texts]]) -> dict[int, dict[Texts, bytes]]:
+        """By shop, as journeys pack them."""
         if len(self._known) > _MOST_KNOWN:
             self._known.clear()
-            self._packed.clear()
-        unknown = [one for one in wanted if one not in self._packed]
         keys = {
             (shop_id, int(dimension), text)
-            for shop_id, texts in unknown
+            for shop_id, of_shop in wanted.items()
+            for texts in of_shop
             for dimension, text in zip(_DIMENSIONS, texts, strict=True)
         }
         self._known |= numbers(self._connection, keys - self._known.keys())
-        for shop_id, texts in unknown:
-            self._packed[shop_id, texts] = pack_values(
-                self._known[shop_id, dimension, text]
-                for dimension, text in zip(_DIMENSIONS, texts, strict=True)
-            )
-
-    def of(self, shop_id: int, texts: Texts) -> bytes:
-        """As journeys pack them."""
-        return self._packed[shop_id, texts]
+        return {
+            shop_id: {
+                texts: pack_values(
+                    self._known[shop_id, dimension, text]
+                    for dimension, text in zip(_DIMENSIONS, texts, strict=True)
+                )
+                for texts in of_shop
+            }
+            for shop_id, of_shop in wanted.items()
+        }
 
 
 def collect(

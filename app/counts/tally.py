@@ -32,7 +32,7 @@ class Tally:
     def __init__(self) -> None:
         self._events: Counter[tuple[int, int]] = Counter()  # shop, day
         self._visits: Counter[tuple[int, Measures, _Same]] = Counter()
-        self._times: Counter[tuple[int, _Same, int, int]] = Counter()  # …, step, seconds
+        self._times: Counter[tuple[int, bytes, int, int]] = Counter()  # shop, day, step, seconds
         self._cells: Cells = new_cells()
         self._size = 0  # at most so many numbers are in the cells
 
@@ -61,8 +61,7 @@ class Tally:
         """One visitor who has done something new, each event packed: the same as taking `old` away
         and adding `everything`, without the groups and the days before which nothing has changed.
         """
-        if self._add_visit(shop_id, everything, window, 1):  # then the old was one as well
-            self._add_visit(shop_id, old, window, -1)
+        if self._add_visit(shop_id, everything, window, 1, old):
             return
         events = unpack(b"".join(new))
         changed = [set(map(value_of, events)) for value_of in _VALUES_OF]
@@ -77,9 +76,12 @@ class Tally:
         self._add_times(shop_id, times_before, -1, since)
         self._add_times(shop_id, times, 1, since)
 
-    def _add_visit(self, shop_id: int, journey: bytes, window: int, by: int) -> bool:
+    def _add_visit(
+        self, shop_id: int, journey: bytes, window: int, by: int, counted: bytes = b""
+    ) -> bool:
         """Most visitors come once, and all that differs is the day, the product and so on. False,
-        and nothing done, where it was not one short visit."""
+        and nothing done, where it was not one short visit. `counted` is what of the journey was
+        counted before: it leaves."""
         length = len(journey)
         if not length:
             return True
@@ -92,12 +94,25 @@ class Tally:
         kinds = journey[KIND::SIZE]
         if LATE in kinds or _time(journey, len(kinds) - 1) - _time(journey, 0) > window:
             return False
-        measures, steps = of_order(kinds)
+        measures, places = of_order(kinds)
         self._visits[shop_id, measures, same] += by
-        for step, before, place in steps:
-            seconds = (_time(journey, place) - _time(journey, before)) // 1_000_000
-            self._times[shop_id, same, step, seconds] += by
+        if len(places) > 1:
+            self._add_steps(shop_id, journey, places, by)
+        if counted:
+            measures, places = of_order(counted[KIND::SIZE])
+            self._visits[shop_id, measures, same] -= by
+            if len(places) > 1:
+                self._add_steps(shop_id, counted, places, -by)
         return True
+
+    def _add_steps(self, shop_id: int, journey: bytes, places: Sequence[int], by: int) -> None:
+        """The times from each step of a short visit to the next."""
+        day = journey[KIND + 1 : KIND + 5]
+        before = _time(journey, places[0])
+        for step, place in enumerate(places[1:], 1):
+            at = _time(journey, place)
+            self._times[shop_id, day, step, (at - before) // 1_000_000] += by
+            before = at
 
     def cells(self) -> Cells:
         """All that was added."""
@@ -113,9 +128,9 @@ class Tally:
         for (shop_id, day, measures, dimension, value), number in by_value.items():
             if number:
                 self._add_days(shop_id, dimension, value, {day: measures}, number, day)
-        for (shop_id, same, step, seconds), number in self._times.items():
+        for (shop_id, packed_day, step, seconds), number in self._times.items():
             if number:
-                day = _DAY_AND_VALUES.unpack(same)[0]
+                day = int.from_bytes(packed_day, signed=True)
                 self._add_times(shop_id, {day: {step: seconds}}, number, day)
         for one in (self._events, self._visits, self._times):
             one.clear()

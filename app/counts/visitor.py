@@ -95,18 +95,16 @@ def days_and_times(events: Sequence[Event], window: int) -> tuple[Days, Times]:
 
 def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
     day = events[0].day
-    measures, steps = of_order(bytes([event.kind for event in events]))
-    times = {
-        step: (events[place].at - events[before].at) // 1_000_000 for step, before, place in steps
-    }
+    measures, places = of_order(bytes([event.kind for event in events]))
+    at = [events[place].at for place in places]
+    times = {step: (at[step] - at[step - 1]) // 1_000_000 for step in range(1, len(at))}
     return {day: measures}, {day: times} if times else {}
 
 
 @lru_cache(20_000)
-def of_order(kinds: bytes) -> tuple[Measures, list[tuple[int, int, int]]]:
+def of_order(kinds: bytes) -> tuple[Measures, list[int]]:
     """What is reached within one day and one window, where only the order of what was done matters:
-    the measures; and the steps reached after the first, each with the places in `kinds` of the step
-    before it and of itself."""
+    the measures; and the places in `kinds` at which the steps were first reached."""
     measures: set[int] = set()
     for kind in kinds:
         measures |= _BY_ITSELF.get(kind, _ANY)
@@ -115,8 +113,7 @@ def of_order(kinds: bytes) -> tuple[Measures, list[tuple[int, int, int]]]:
     for stages, measure in _TO_CART:
         if len(_places(kinds, stages)) == 2:
             measures.add(measure)
-    steps = [(step, reached[step - 1], reached[step]) for step in range(1, len(reached))]
-    return frozenset(map(int, measures)), steps
+    return frozenset(map(int, measures)), reached
 
 
 def _places(kinds: bytes, stages: Mapping[int, int]) -> list[int]:
