@@ -19,8 +19,14 @@ _VALUES_OF: list[Callable[[Event], int]] = [
     attrgetter(dimension.name.lower()) for dimension in _DIMENSIONS
 ]
 
-_Same = bytes  # what short visits have in common, as journeys pack it: the day, and the four values
-_DAY_AND_VALUES = Struct(">iiiii")
+# What short visits have in common, as journeys pack it: the day, version, device and language; or
+# the day and a product.
+_Same = bytes
+_DAY_AND_REST = Struct(">iiii")
+_DAY_AND_PRODUCT = Struct(">ii")
+_DAY = slice(KIND + 1, KIND + 5)
+_PRODUCT = slice(KIND + 5, KIND + 9)
+_REST = slice(KIND + 9, SIZE)
 _Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
 _LARGE = 200_000  # numbers, of some 200 bytes each
 _EVER, _NEVER = -(2**31), 2**31  # days
@@ -32,6 +38,7 @@ class Tally:
     def __init__(self) -> None:
         self._events: Counter[tuple[int, int]] = Counter()  # shop, day
         self._visits: Counter[tuple[int, Measures, _Same]] = Counter()
+        self._products: Counter[tuple[int, Measures, _Same]] = Counter()  # of them
         self._times: Counter[tuple[int, bytes, int, int]] = Counter()  # shop, day, step, seconds
         self._cells: Cells = new_cells()
         self._size = 0  # at most so many numbers are in the cells
@@ -82,28 +89,27 @@ class Tally:
         """Most visitors come once, and all that differs is the day, the product and so on. False,
         and nothing done, where it was not one short visit. `counted` is what of the journey was
         counted before: it leaves."""
-        length = len(journey)
-        if not length:
-            return True
-        if length > MOST_SHORT * SIZE:
-            return False
-        same = journey[KIND + 1 : SIZE]
-        for end in range(2 * SIZE, length + 1, SIZE):
-            if journey[end - len(same) : end] != same:
+        if journey:
+            if not _is_short_visit(journey, window):
                 return False
-        kinds = journey[KIND::SIZE]
-        if LATE in kinds or _time(journey, len(kinds) - 1) - _time(journey, 0) > window:
-            return False
+            self._add_short_visit(shop_id, journey, by)
+            if counted:
+                self._add_short_visit(shop_id, counted, -by)
+        return True
+
+    def _add_short_visit(self, shop_id: int, journey: bytes, by: int) -> None:
+        kinds, day = journey[KIND::SIZE], journey[_DAY]
         measures, places = of_order(kinds)
-        self._visits[shop_id, measures, same] += by
+        self._visits[shop_id, measures, day + journey[_REST]] += by
         if len(places) > 1:
             self._add_steps(shop_id, journey, places, by)
-        if counted:
-            measures, places = of_order(counted[KIND::SIZE])
-            self._visits[shop_id, measures, same] -= by
-            if len(places) > 1:
-                self._add_steps(shop_id, counted, places, -by)
-        return True
+        products = [journey[at : at + 4] for at in range(_PRODUCT.start, len(journey), SIZE)]
+        different = set(products)
+        for product in different:
+            if len(different) > 1:
+                of_product = zip(kinds, products, strict=True)
+                measures, _ = of_order(bytes([kind for kind, its in of_product if its == product]))
+            self._products[shop_id, measures, day + product] += by
 
     def _add_steps(self, shop_id: int, journey: bytes, places: Sequence[int], by: int) -> None:
         """The times from each step of a short visit to the next."""
@@ -120,11 +126,15 @@ class Tally:
             self._cells[Row(shop_id, Dimension.EVENT, day, ALL)][ALL, Measure.EVENTS, 0] += number
         by_value: Counter[tuple[int, int, Measures, Dimension, int]] = Counter()
         for (shop_id, measures, same), number in self._visits.items():
-            day, *values = _DAY_AND_VALUES.unpack(same)
+            day, *values = _DAY_AND_REST.unpack(same)
             by_value[shop_id, day, measures, Dimension.WHOLE, ALL] += number
             of_group = measures & _GROUP_MEASURES
-            for dimension, value in zip(_DIMENSIONS, values, strict=True):
+            for dimension, value in zip(_DIMENSIONS[1:], values, strict=True):
                 by_value[shop_id, day, of_group, dimension, value] += number
+        for (shop_id, measures, same), number in self._products.items():
+            day, product = _DAY_AND_PRODUCT.unpack(same)
+            of_group = measures & _GROUP_MEASURES
+            by_value[shop_id, day, of_group, Dimension.PRODUCT, product] += number
         for (shop_id, day, measures, dimension, value), number in by_value.items():
             if number:
                 self._add_days(shop_id, dimension, value, {day: measures}, number, day)
@@ -132,7 +142,7 @@ class Tally:
             if number:
                 day = int.from_bytes(packed_day, signed=True)
                 self._add_times(shop_id, {day: {step: seconds}}, number, day)
-        for one in (self._events, self._visits, self._times):
+        for one in (self._events, self._visits, self._products, self._times):
             one.clear()
         cells, self._cells = self._cells, new_cells()
         self._size = 0
@@ -179,6 +189,20 @@ class Tally:
                 before[step] = day
 
 
+def _is_short_visit(journey: bytes, window: int) -> bool:
+    """Of one day, one window, and one version, device and language."""
+    length = len(journey)
+    if length > MOST_SHORT * SIZE:
+        return False
+    day, rest = journey[_DAY], journey[_REST]
+    for begin in range(SIZE, length, SIZE):
+        event = journey[begin : begin + SIZE]
+        if event[_DAY] != day or event[_REST] != rest:
+            return False
+    last = length // SIZE - 1
+    return _time(journey, last) - _time(journey, 0) <= window and LATE not in journey[KIND::SIZE]
+
+
 def _time(journey: bytes, place: int) -> int:
     return int.from_bytes(journey[place * SIZE : place * SIZE + KIND], signed=True)
 
@@ -195,13 +219,16 @@ def _outcome(
     outcome: _Groups = {(Dimension.WHOLE, ALL): days}
     of_all = {day: measures & _GROUP_MEASURES for day, measures in days.items()}
     for number, dimension in enumerate(_DIMENSIONS):
-        groups = _grouped(events, _VALUES_OF[number], wanted[number] if wanted else None)
+        value_of = _VALUES_OF[number]
+        values = set(map(value_of, events))
+        if len(values) == 1:
+            if wanted is None or values <= wanted[number]:
+                outcome[dimension, values.pop()] = of_all
+            continue
+        groups = _grouped(events, value_of, wanted[number] if wanted else None)
         for value, group in groups.items():
-            of_group = of_all
-            if len(group) < len(events):
-                group_days, _ = days_and_times(group, window)
-                of_group = {day: m & _GROUP_MEASURES for day, m in group_days.items()}
-            outcome[dimension, value] = of_group
+            group_days, _ = days_and_times(group, window)
+            outcome[dimension, value] = {day: m & _GROUP_MEASURES for day, m in group_days.items()}
     return outcome, times
 
 

@@ -67,9 +67,9 @@ Times = dict[int, dict[int, int]]  # a day's steps (from 0), with seconds from t
 def days_and_times(events: Sequence[Event], window: int) -> tuple[Days, Times]:
     """By day in order: what was reached in attempts that began on it, and how fast. `events` in the
     order of time; `window` in microseconds."""
-    is_short = len(events) <= MOST_SHORT and events[-1].at - events[0].at <= window
-    if is_short and len({event.day for event in events}) == 1:
-        return _of_short_visit(events)
+    visits = _visits(events, window)
+    if visits is not None:
+        return _of_visits(visits)
     days: defaultdict[int, set[int]] = defaultdict(set)
     times: Times = {}
     kinds = set()
@@ -93,12 +93,36 @@ def days_and_times(events: Sequence[Event], window: int) -> tuple[Days, Times]:
     )
 
 
-def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
-    day = events[0].day
-    measures, places = of_order(bytes([event.kind for event in events]))
-    at = [events[place].at for place in places]
-    times = {step: (at[step] - at[step - 1]) // 1_000_000 for step in range(1, len(at))}
-    return {day: measures}, {day: times} if times else {}
+def _visits(events: Sequence[Event], window: int) -> list[Sequence[Event]] | None:
+    """Each day's events, where no attempt can reach from one day to the next, or be over before the
+    day is; None where one might."""
+    visits: list[Sequence[Event]] = []
+    begin = 0
+    for place in range(1, len(events) + 1):
+        is_last = place == len(events)
+        if is_last or events[place].day != events[begin].day:
+            visit = events[begin:place]
+            if len(visit) > MOST_SHORT or visit[-1].at - visit[0].at > window:
+                return None
+            if not is_last and events[place].at - visit[-1].at <= window:
+                return None
+            visits.append(visit)
+            begin = place
+    return visits if len({visit[0].day for visit in visits}) == len(visits) else None
+
+
+def _of_visits(visits: Sequence[Sequence[Event]]) -> tuple[Days, Times]:
+    days: Days = {}
+    times: Times = {}
+    for events in visits:
+        day = events[0].day
+        days[day], places = of_order(bytes([event.kind for event in events]))
+        if places:
+            at = [events[place].at for place in places]
+            of_day = {step: (at[step] - at[step - 1]) // 1_000_000 for step in range(1, len(at))}
+            if of_day:
+                times[day] = of_day
+    return days, times
 
 
 @lru_cache(20_000)
