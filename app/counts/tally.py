@@ -39,15 +39,17 @@ class Tally:
         self._events: Counter[tuple[int, int]] = Counter()  # shop, day
         self._visits: Counter[tuple[int, Measures, _Same]] = Counter()
         self._products: Counter[tuple[int, Measures, _Same]] = Counter()  # of them
-        self._times: Counter[tuple[int, bytes, int, int]] = Counter()  # shop, day, step, seconds
-        self._cells: Cells = new_cells()
-        self._size = 0  # at most so many numbers are in the cells
+        # Shop, dimension, value, day, previous day.
+        self._days: Counter[tuple[int, Dimension, int, int, int, Measures]] = Counter()
+        # Shop, day, previous day, step, seconds.
+        self._times: Counter[tuple[int, int, int, int, int]] = Counter()
+        self._size = 0  # at most so many numbers come of the days
 
     def is_large(self) -> bool:
         """Whether it is time to take the cells, before they fill the memory."""
         if self._size > _LARGE:
-            self._size = sum(map(len, self._cells.values()))
-        return self._size > _LARGE
+            self._size = sum([2 * len(measures) for *_, measures in self._days])
+        return self._size + 2 * len(self._times) > _LARGE
 
     def add_events(self, shop_id: int, numbers: Mapping[int, int], by: int = 1) -> None:
         """What counts whoever did it: how many on each day. `by` -1 takes them away."""
@@ -113,38 +115,43 @@ class Tally:
 
     def _add_steps(self, shop_id: int, journey: bytes, places: Sequence[int], by: int) -> None:
         """The times from each step of a short visit to the next."""
-        day = journey[KIND + 1 : KIND + 5]
+        day = int.from_bytes(journey[_DAY], signed=True)
         before = _time(journey, places[0])
         for step, place in enumerate(places[1:], 1):
             at = _time(journey, place)
-            self._times[shop_id, day, step, (at - before) // 1_000_000] += by
+            self._times[shop_id, day, day, step, (at - before) // 1_000_000] += by
             before = at
 
     def cells(self) -> Cells:
         """All that was added."""
-        for (shop_id, day), number in self._events.items():
-            self._cells[Row(shop_id, Dimension.EVENT, day, ALL)][ALL, Measure.EVENTS, 0] += number
-        by_value: Counter[tuple[int, int, Measures, Dimension, int]] = Counter()
         for (shop_id, measures, same), number in self._visits.items():
             day, *values = _DAY_AND_REST.unpack(same)
-            by_value[shop_id, day, measures, Dimension.WHOLE, ALL] += number
+            self._days[shop_id, Dimension.WHOLE, ALL, day, day, measures] += number
             of_group = measures & _GROUP_MEASURES
             for dimension, value in zip(_DIMENSIONS[1:], values, strict=True):
-                by_value[shop_id, day, of_group, dimension, value] += number
+                self._days[shop_id, dimension, value, day, day, of_group] += number
         for (shop_id, measures, same), number in self._products.items():
             day, product = _DAY_AND_PRODUCT.unpack(same)
             of_group = measures & _GROUP_MEASURES
-            by_value[shop_id, day, of_group, Dimension.PRODUCT, product] += number
-        for (shop_id, day, measures, dimension, value), number in by_value.items():
-            if number:
-                self._add_days(shop_id, dimension, value, {day: measures}, number, day)
-        for (shop_id, packed_day, step, seconds), number in self._times.items():
-            if number:
-                day = int.from_bytes(packed_day, signed=True)
-                self._add_times(shop_id, {day: {step: seconds}}, number, day)
-        for one in (self._events, self._visits, self._products, self._times):
+            self._days[shop_id, Dimension.PRODUCT, product, day, day, of_group] += number
+        cells = new_cells()
+        for (shop_id, day), number in self._events.items():
+            cells[Row(shop_id, Dimension.EVENT, day, ALL)][ALL, Measure.EVENTS, 0] += number
+        for (shop_id, dimension, value, day, previous, measures), number in self._days.items():
+            is_product = dimension is Dimension.PRODUCT
+            parts, place = ((value, ALL), ALL) if is_product else ((ALL,), value)
+            for of_day in parts if number else ():
+                numbers = cells[Row(shop_id, dimension, day, of_day)]
+                for measure in measures:
+                    numbers[place, measure, previous] += number
+        for (shop_id, day, previous, step, seconds), number in self._times.items():
+            bucket = bucket_of(seconds)
+            coarse = cells[Row(shop_id, Dimension.COARSE, day, ALL)]
+            fine = cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
+            coarse[step, bucket, previous] += number
+            fine[rounded(seconds), 0, previous] += number
+        for one in (self._events, self._visits, self._products, self._days, self._times):
             one.clear()
-        cells, self._cells = self._cells, new_cells()
         self._size = 0
         return cells
 
@@ -158,19 +165,20 @@ class Tally:
         since: int,
     ) -> None:
         """Of the days `since` one; those before it only tell what came before."""
-        is_product = dimension is Dimension.PRODUCT
-        parts, place = ((value, ALL), ALL) if is_product else ((ALL,), value)
-        before: dict[int, int] = {}
+        before: list[tuple[int, Measures]] = []  # the latest first
         for day, measures in days.items():
             if day >= since:
-                for of_day in parts:
-                    numbers = self._cells[Row(shop_id, dimension, day, of_day)]
-                    self._size += 2 * len(measures)
-                    for measure in measures:
-                        numbers[place, measure, day] += by
-                        if measure in before:
-                            numbers[place, measure, before[measure]] -= by
-            before |= dict.fromkeys(measures, day)
+                self._size += 2 * len(measures)
+                self._days[shop_id, dimension, value, day, day, measures] += by
+                left = measures
+                for previous, earlier in before:
+                    if again := left & earlier:
+                        self._size += 2 * len(again)
+                        self._days[shop_id, dimension, value, day, previous, again] -= by
+                        left -= again
+                        if not left:
+                            break
+            before.insert(0, (day, measures))
 
     def _add_times(self, shop_id: int, times: Times, by: int, since: int) -> None:
         """A day's time counts in the ranges in which it is the first day with that step: those
@@ -179,13 +187,9 @@ class Tally:
         for day, of_steps in times.items():
             for step, seconds in of_steps.items():
                 if day >= since:
-                    bucket = bucket_of(seconds)
-                    coarse = self._cells[Row(shop_id, Dimension.COARSE, day, ALL)]
-                    fine = self._cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
-                    for numbers, place in ((coarse, (step, bucket)), (fine, (rounded(seconds), 0))):
-                        numbers[*place, day] += by
-                        if step in before:
-                            numbers[*place, before[step]] -= by
+                    self._times[shop_id, day, day, step, seconds] += by
+                    if step in before:
+                        self._times[shop_id, day, before[step], step, seconds] -= by
                 before[step] = day
 
 
