@@ -94,21 +94,25 @@ def days_and_times(events: Sequence[Event], window: int) -> tuple[Days, Times]:
 
 
 def _visits(events: Sequence[Event], window: int) -> list[Sequence[Event]] | None:
-    """Each day's events, where no attempt can reach from one day to the next, or be over before the
-    day is; None where one might."""
+    """Each day's events, where they are few, one attempt can last for all of them, and none reaches
+    into another day; else None."""
     visits: list[Sequence[Event]] = []
     begin = 0
     for place in range(1, len(events) + 1):
+        if place - begin > MOST_SHORT:
+            return None
         is_last = place == len(events)
         if is_last or events[place].day != events[begin].day:
             visit = events[begin:place]
-            if len(visit) > MOST_SHORT or visit[-1].at - visit[0].at > window:
+            if visit[-1].at - visit[0].at > window:
+                return None
+            if visits and visit[0].day < visits[-1][0].day:  # clocks were put back
                 return None
             if not is_last and events[place].at - visit[-1].at <= window:
                 return None
             visits.append(visit)
             begin = place
-    return visits if len({visit[0].day for visit in visits}) == len(visits) else None
+    return visits
 
 
 def _of_visits(visits: Sequence[Sequence[Event]]) -> tuple[Days, Times]:
@@ -153,14 +157,17 @@ def _attempts(
     events: Sequence[Event], stages: Mapping[int, int], window: int
 ) -> Iterator[tuple[int, list[int]]]:
     """For each day with a first stage: when attempts of that day first reached each stage."""
-    # At the same moment a stage may follow the one before it.
-    ordered = sorted((e.at, stages[e.kind], e.day) for e in events if e.kind in stages)
+    # At the same moment a stage may follow the one before it: as kinds do in the events' order.
+    ordered = [(at, stages[kind], day) for at, kind, day, *_ in events if kind in stages]
     starts = {day: at for at, stage, day in reversed(ordered) if stage == 0}
     for day, start in starts.items():
-        yield day, _firsts(ordered, bisect_left(ordered, (start, 0, day)), day, window)
+        first = bisect_left(ordered, (start, 0, day))
+        yield day, _firsts(ordered, first, day, window, most=max(stages.values()) + 1)
 
 
-def _firsts(ordered: list[tuple[int, int, int]], start: int, day: int, window: int) -> list[int]:
+def _firsts(
+    ordered: list[tuple[int, int, int]], start: int, day: int, window: int, most: int
+) -> list[int]:
     # For each stage, the latest beginning of an attempt that has come so far.
     begun: list[int | None] = [None] * len(STEPS)
     firsts: list[int] = []
@@ -176,4 +183,6 @@ def _firsts(ordered: list[tuple[int, int, int]], start: int, day: int, window: i
         begun[stage] = beginning if reached is None else max(reached, beginning)
         if len(firsts) == stage:
             firsts.append(at)
+            if len(firsts) == most:
+                break
     return firsts
