@@ -24,7 +24,7 @@ _RECEIVED, _CLIENT, _SESSION, _PRODUCT, _VERSION, _CONTEXT, _DEVICE = map(
      "device_class"),
 )  # fmt: skip
 _AT, _NAME, _PROPERTIES = map(EVENT_COLUMNS.index, ("occurred_at", "event", "properties"))
-_LANGUAGE = b'"$browser_language"'
+_LANGUAGE = '"$browser_language"'
 _ESCAPED = re.compile(r"\\(.)")
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 
@@ -59,16 +59,17 @@ def unpack(packed: bytes) -> list[News]:
     return cast(list[News], orjson.loads(packed))  # lists, and not tuples: all the same here
 
 
-def microseconds(cell: bytes) -> int:
+def microseconds(text: str) -> int:
     """Of Unix time, from ISO 8601."""
-    if len(cell) == 32 and cell.endswith(b"+00:00"):  # as nearly all are
-        return _second(cell[:19]) + int(cell[20:26])
-    return round(datetime.fromisoformat(cell.decode()).timestamp() * 1e6)
+    if text[16:17] == ":" and text.endswith("+00:00"):  # as nearly all are
+        fraction = text[20:-6]
+        return _minute(text[:16]) + int(text[17:19]) * 1_000_000 + int(fraction.ljust(6, "0"))
+    return round(datetime.fromisoformat(text).timestamp() * 1e6)
 
 
-@lru_cache(10_000)
-def _second(cell: bytes) -> int:
-    return int(datetime.fromisoformat(cell.decode()).replace(tzinfo=UTC).timestamp()) * 1_000_000
+@lru_cache(1000)
+def _minute(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def product_of(value: object) -> str:
@@ -86,53 +87,44 @@ def language_of(text: str) -> str:
 
 
 def _news(line: bytes, lines: Sequence[bytes]) -> News:
-    cells = line.split(b"\t")
-    times, rests = [], []
-    names: list[str | None] = []
-    for event in lines:
-        at, _, _, name, rest = event.split(b"\t", _NAME + 1)
-        times.append(microseconds(at))
-        names.append(name.decode())
-        rests.append(rest)
-    product, version, device = _values(cells[_PRODUCT], cells[_VERSION], cells[_DEVICE])
-    oldest = microseconds(cells[_RECEIVED]) - _LATEST
+    cells = line.decode().split("\t")
+    events = [event.split(b"\t", _NAME + 1) for event in lines]
+    names: list[str | None] = [event[_NAME].decode() for event in events]
+    times = [microseconds(event[_AT].decode()) for event in events]
+    received = cells[_RECEIVED]
+    # Nobody's clock matters where all years are the same.
+    if any(not event.startswith(received[:4].encode()) for event in lines):
+        oldest = microseconds(received) - _LATEST
+        names = [name if at >= oldest else None for name, at in zip(names, times, strict=True)]
+    product: str | list[str] = _text(cells[_PRODUCT])[:MOST_TEXT]
     return (
         _text(cells[_CLIENT]) or _text(cells[_SESSION]),
-        version,
-        device,
+        _text(cells[_VERSION])[:MOST_TEXT],
+        _text(cells[_DEVICE]),
         language_of(_language(cells[_CONTEXT])),
-        product or [_own_product(rest) for rest in rests],
+        product or [_own_product(event[-1]) for event in events],
         times,
-        names if min(times) >= oldest else _but_late(names, times, oldest),
+        names,
     )
 
 
-def _but_late(names: Sequence[str | None], times: Sequence[int], oldest: int) -> list[str | None]:
-    return [name if at >= oldest else None for name, at in zip(names, times, strict=True)]
-
-
-@lru_cache(10_000)
-def _values(product: bytes, version: bytes, device: bytes) -> tuple[str, str, str]:
-    return _text(product)[:MOST_TEXT], _text(version)[:MOST_TEXT], _text(device)
-
-
-def _text(cell: bytes) -> str:
-    if b"\\" in cell:
-        return "" if cell == rb"\N" else _unescaped(cell.decode())
-    return cell.decode()
+def _text(cell: str) -> str:
+    if "\\" in cell:
+        return "" if cell == r"\N" else _unescaped(cell)
+    return cell
 
 
 def _unescaped(cell: str) -> str:
     return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), cell)
 
 
-def _language(context: bytes) -> str:
+def _language(context: str) -> str:
     _, found, rest = context.partition(_LANGUAGE)
     if not found:
         return ""
-    if rest[:2] == b':"' and b"\\" not in context and context.count(b"{") == 1:
-        return rest[2:].partition(b'"')[0].decode()  # it can only be the field itself
-    value = orjson.loads(_unescaped(context.decode())).get("$browser_language")
+    if rest[:2] == ':"' and "\\" not in context and context.count("{") == 1:
+        return rest[2:].partition('"')[0]  # it can only be the field itself
+    value = orjson.loads(_unescaped(context)).get("$browser_language")
     return value if isinstance(value, str) else ""
 
 
