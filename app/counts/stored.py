@@ -39,6 +39,8 @@ _NUMBERED = " ".join(
     for dimension, raw in _RAW.items()
     for name in [dimension.name.lower()]
 )
+# As journeys pack them, behind the product.
+_REST = " || ".join(f"int4send({dimension.name.lower()}.number)" for dimension in _DIMENSIONS[1:])
 _VALUES = f"""
     SELECT DISTINCT dimension, raw FROM batches b, LATERAL (VALUES
         {_RAWS}
@@ -65,8 +67,7 @@ _JOURNEYS = f"""
             JOIN (
                 SELECT b.id, b.received_at, {dimensions.VISITOR_KEY} AS visitor,
                     {_HAS_NONE} AS has_none, product.number AS product,
-                    int4send(version.number) || int4send(device.number) || int4send(language.number)
-                        AS rest
+                    {_REST} AS rest
                 FROM batches b
                 {_NUMBERED}
                 WHERE {_OF_VISITORS}
