@@ -57,6 +57,15 @@ END $$
 """
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Here, because with several processes the one that reports knows no other conftest."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    left_out = [report for report in skipped if "no Chromium" in str(report.longrepr)]
+    if left_out:
+        terminalreporter.section("the browser's tests were left out")
+        terminalreporter.line(f"{len(left_out)} tests: {left_out[0].longrepr[2]}")
+
+
 @pytest.fixture(autouse=True)
 def no_logging_of_ours():
     """What a test has configured writes to a stream that is closed when others still log."""

@@ -2,6 +2,7 @@
 
 import logging
 
+import pytest
 import sentry_sdk
 
 from tests.calls import body, event
@@ -11,6 +12,7 @@ EMAIL, CUSTOMER, ADDRESS = "ann@example.com", "customer-4711", "10.1.2.3"
 QUERY = "?path_prefix=x&signature=1"
 
 
+@pytest.mark.slow
 def test_a_fault_is_reported_without_anything_that_was_sent(calling, sentry, monkeypatch):
     dsn, received = sentry
     caller = calling(sentry_dsn=dsn)

@@ -30,8 +30,7 @@ _WORKER_SILENCE = 60.0  # s
 _WORKER_CONNECTIONS = 5  # three for storing, housekeeping, reporting
 _COMMAND_CONNECTIONS = 2  # a release, and one that an operator runs
 _FAILED_REQUESTS = (
-    "SELECT string_agg(id::text, ', ' ORDER BY id) FROM privacy_requests"
-    " WHERE due_at >= '9999-01-01 00:00Z'"
+    "SELECT string_agg(id::text, ', ' ORDER BY id) FROM privacy_requests WHERE state = 'failed'"
 )
 _AWAY = "start it, or correct the address"
 

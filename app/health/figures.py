@@ -20,6 +20,7 @@ class OfPostgres:
     connections: Mapping[str, int]
     connections_allowed: int
     reports_behind: float  # s
+    privacy_requests: Mapping[str, int]  # by state, without those that are closed
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def ask_postgres(connected: Callable[[], AbstractContextManager[Connection]]) ->
                 figures.connections(connection),
                 figures.connections_allowed(connection),
                 seconds_behind(connection),
+                figures.privacy_requests(connection),
             )
     except psycopg.Error:
         return None

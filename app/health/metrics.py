@@ -20,6 +20,7 @@ from app.metrics.process import HOST, Process
 _OUTCOMES = ("received", *EVENTS)
 # Shown before the first of them too, or its increase could not be told.
 _INCIDENTS = ("fault", "limits_skipped", "spooled")
+_PRIVACY_STATES = ("exporting", "failed", "searching", "settling", "watching")
 _GLOBAL = "All-time and of all processes together: the same from every web process."
 
 
@@ -156,3 +157,10 @@ def _of_postgres(found: OfPostgres) -> Iterator[Family]:
         "For how long the oldest stored batch has waited to be counted in the reports.",
         found.reports_behind,
     )
+    requests = gauge(
+        "genlook_privacy_requests",
+        "Requests of shoppers and merchants that are not closed, by state; watching ones are done.",
+    )
+    for state in sorted({*_PRIVACY_STATES, *found.privacy_requests}):
+        requests.add(found.privacy_requests.get(state, 0), {"state": state})
+    yield requests

@@ -151,6 +151,7 @@ class Drainer:
                 self._failed_with = type(error)
                 self._stop.wait(10 * _LOOK_EVERY)
             if is_last:
+                self._report()  # what the last drain counted too
                 return
 
 

@@ -19,7 +19,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,6 +37,7 @@ _SMALL_PAGES = 64  # an empty file that is larger gives its room back
 _CHECKPOINT_PAGES = 64  # in the write-ahead log, after which they are carried into the file
 _TREE_PAGES = 10  # that a write may change besides those of the batch itself
 _LOG_PAGE = _PAGE + 24  # bytes of a page in the write-ahead log
+_MOST_READ = 4 * 1024 * 1024  # bytes, and one more batch
 _BUSY_TIMEOUT = 0.8  # s a request waits for other processes' writes to end
 _BUSY_POLL = 0.002  # s; SQLite's own waiting sleeps ever longer, and in a queue comes too late
 _HAND_OVER = 10 * _BUSY_POLL  # s after a write, where others wait
@@ -122,7 +123,8 @@ class Spool:
         return 0
 
     def oldest(self, number: int, *, after: int = 0) -> list[Spooled]:
-        """The batches that have waited longest, of those after an id; they stay until removed."""
+        """The batches that have waited longest, of those after an id; they stay until removed. No
+        more than a process has room for, and at least one where there is one."""
         rows = self._read(
             "SELECT id, spooled_at, v, shop, batch, events, rejected FROM batches WHERE id > ?"
             " ORDER BY id LIMIT ?",
@@ -257,7 +259,14 @@ class Spool:
             return []
 
         def read(connection: sqlite3.Connection) -> list[_Row]:
-            return connection.execute(statement, values).fetchall()
+            rows, size = [], 0
+            with closing(connection.execute(statement, values)) as cursor:
+                for row in cursor:
+                    rows.append(row)
+                    size += sum(len(value) for value in row if isinstance(value, bytes))
+                    if size >= _MOST_READ:
+                        break
+            return rows
 
         try:
             return self._patiently(read)

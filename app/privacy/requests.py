@@ -22,6 +22,7 @@ DONE = "done"
 INSTALLED_AGAIN = "installed again"  # nothing was erased
 ERASED = "erased"  # who asked for an export was erased before there was one
 
+# The states, as the column `state` computes them from the others.
 EXPORTING = "exporting"
 SEARCHING = "searching"
 SETTLING = "settling"
@@ -29,27 +30,7 @@ WATCHING = "watching"
 CLOSING = "closing"  # cut off between the outcome and the end
 CLOSED = "closed"
 FAILED = "failed"  # and not tried again before `retry`
-_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
-# The one place that reads the state from the row. It is no column of the table: the release before
-# reads all columns, and stops at one that it does not know.
-_STATE = sql.SQL(
-    "CASE WHEN due_at IS NULL THEN {closed}"
-    " WHEN due_at >= {never} THEN {failed}"
-    " WHEN outcome IS NULL AND kind = {export} THEN {exporting}"
-    " WHEN outcome IS NULL AND batches_to IS NULL THEN {searching}"
-    " WHEN outcome IS NULL THEN {settling}"
-    " WHEN batches_to IS NOT NULL THEN {watching} ELSE {closing} END AS state"
-).format(
-    never=_NEVER,
-    failed=FAILED,
-    closed=CLOSED,
-    export=EXPORT_CUSTOMER,
-    exporting=EXPORTING,
-    searching=SEARCHING,
-    settling=SETTLING,
-    watching=WATCHING,
-    closing=CLOSING,
-)
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)  # by which the column tells what has failed
 
 EXPORT_RETENTION = timedelta(days=30)  # as long as Shopify leaves for the answer
 _MOST_TRIES = 10  # within about 10 minutes, where an error does not heal by itself
@@ -58,7 +39,7 @@ _LEASE = timedelta(seconds=30)  # for which nobody else takes a request; renewed
 
 @dataclass
 class Request:
-    """A row, and its state."""
+    """A row."""
 
     id: int
     kind: str
@@ -95,14 +76,11 @@ class Request:
         return Fingerprints.from_json(self.traces or {"salt": ""})
 
 
-_COMPUTED = {
-    "state": _STATE,
-    "cause": sql.SQL(
-        "(SELECT cause FROM privacy_failures WHERE request_id = privacy_requests.id) AS cause"
-    ),
-}
+_CAUSE = sql.SQL(
+    "(SELECT cause FROM privacy_failures WHERE request_id = privacy_requests.id) AS cause"
+)
 _COLUMNS = sql.SQL(", ").join(
-    _COMPUTED.get(field.name, sql.Identifier(field.name)) for field in fields(Request)
+    _CAUSE if field.name == "cause" else sql.Identifier(field.name) for field in fields(Request)
 )
 
 
@@ -236,8 +214,8 @@ def retry(connection: Connection, id_: int) -> bool:
         return bool(
             connection.execute(
                 "UPDATE privacy_requests SET due_at = now(), attempts = 0"
-                " WHERE id = %s AND due_at >= %s",
-                [id_, _NEVER],
+                " WHERE id = %s AND state = %s",
+                [id_, FAILED],
             ).rowcount
         )
 

@@ -1,6 +1,6 @@
 """Carrying out what was asked for, a step at a time, until it is done.
 
-The state of a request says what its next step is (requests.py reads it from the row):
+The state of a request says what its next step is (a column computes it from the others):
 
 1. *Searching.* Erase all that is stored and waiting. Where a shop has installed the app again since
    it asked, nothing is erased and the request is closed.

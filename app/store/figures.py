@@ -33,3 +33,12 @@ def connections_allowed(connection: Connection) -> int:
         "  WHERE datname = current_database()), -1))"
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def privacy_requests(connection: Connection) -> Mapping[str, int]:
+    """Those that are not closed, by state."""
+    return dict(
+        connection.execute(
+            "SELECT state, count(*) FROM privacy_requests WHERE due_at IS NOT NULL GROUP BY state"
+        ).fetchall()
+    )

@@ -31,14 +31,6 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
 
 
-def pytest_terminal_summary(terminalreporter):
-    skipped = terminalreporter.stats.get("skipped", [])
-    left_out = [report for report in skipped if "tests/browser" in report.nodeid]
-    if left_out and CHROMIUM is None:
-        terminalreporter.section("the browser's tests were left out")
-        terminalreporter.line(f"{len(left_out)} tests: {NO_CHROMIUM}")
-
-
 # Of a module: Playwright's event loop runs in this thread while the browser is open, and no other
 # test's asyncio.run could.
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ WELL = {
     f'{COUNT}"401"}}': "0+1x120",
     'genlook_process_cpu_seconds_total{kind="web"}': "0+6x120",
     "genlook_reports_behind_seconds": "2x120",
+    'genlook_privacy_requests{state="failed"}': "0x120",
     'genlook_build_info{kind="web",version="1",revision="a"}': "1x120",
     'genlook_build_info{kind="worker",version="1",revision="a"}': "1x120",
 }
@@ -56,6 +57,7 @@ CAUSES = [
     ("GenlookWebBusy", {'genlook_process_cpu_seconds_total{kind="web"}': "0+58x120"}),
     ("GenlookSignaturesRefused", {f'{COUNT}"401"}}': "0+500x120"}),
     ("GenlookReportsBehind", {"genlook_reports_behind_seconds": "0+60x120"}),
+    ("GenlookPrivacyRequestFailed", {'genlook_privacy_requests{state="failed"}': "1x120"}),
     (
         "GenlookMixedReleases",
         {'genlook_build_info{kind="worker",version="1",revision="b"}': "1x120"},

@@ -41,6 +41,7 @@ def entered(database, shop=SHOP):
     return shown(database, shop=shop)["funnel"][0]["visitors"]
 
 
+@pytest.mark.slow
 def test_one_more_event_of_a_visitor_at_the_bound_takes_milliseconds(database):
     for history in (
         product_lover(MOST_EVENTS - 1, client="a", shop=SHOP),
@@ -210,6 +211,7 @@ def test_what_is_new_waits_a_moment_for_more_of_the_same_visits(database):
     assert entered(database) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [
     lambda n: traveller(50, days=390, client=f"t{n}", seed=n, shop=SHOP),
     lambda n: product_lover(50, client=f"p{n}", seed=n, shop=SHOP),

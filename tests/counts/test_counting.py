@@ -70,6 +70,7 @@ def test_two_workers_count_everything_once(database, database_url):
     assert entered(database) == 60
 
 
+@pytest.mark.slow
 def test_the_workers_thread_counts_and_goes_on_after_a_failure(database, database_url, monkeypatch):
     monkeypatch.setattr(Reporting, "first_pause", 0.1)
     monkeypatch.setattr("app.worker.reporting.EVERY", 0.1)

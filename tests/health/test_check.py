@@ -28,6 +28,7 @@ def working(settings, redis_client):
     drain(settings)
 
 
+@pytest.mark.slow
 def test_a_system_that_is_well_has_nothing_to_put_right(settings, faults, working):
     assert faults() == []
     assert "fsync is off" in flask(settings, "check").stdout

@@ -128,6 +128,7 @@ def test_what_is_left_alone_is_told_to_all(calling):
     assert state["status"] == "degraded"
 
 
+@pytest.mark.slow
 def test_the_status_is_told_in_a_terminal(calling, settings):
     caller = calling()
     caller.post(body(event(), event()))
@@ -144,6 +145,7 @@ def test_the_status_is_told_in_a_terminal(calling, settings):
     assert "last day 3 accepted" in lines
 
 
+@pytest.mark.slow
 def test_the_status_of_a_system_that_is_down_is_told_all_the_same(settings):
     told = flask(
         settings, "status", DATABASE_URL=NO_POSTGRES, REDIS_URL=NO_REDIS, SPOOL_DIR=NO_FOLDER
@@ -153,6 +155,7 @@ def test_the_status_of_a_system_that_is_down_is_told_all_the_same(settings):
     assert "Traceback" not in told.stderr
 
 
+@pytest.mark.slow
 def test_what_waits_for_a_newer_release_is_told_and_is_no_worker(calling, settings, redis_client):
     caller = calling()
     caller.post(body())

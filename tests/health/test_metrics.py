@@ -34,6 +34,7 @@ OF_POSTGRES = {
     "genlook_postgres_connections",
     "genlook_postgres_connections_limit",
     "genlook_reports_behind_seconds",
+    "genlook_privacy_requests",
 }
 
 
@@ -173,3 +174,14 @@ def test_prometheus_s_own_check_finds_nothing(calling, scraped):
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert (checked.stdout + checked.stderr, checked.returncode) == ("", 0)
+
+
+def test_a_failed_request_of_a_shopper_is_shown(calling, scraped, database):
+    database.execute(
+        "INSERT INTO privacy_requests (kind, shop_domain, source, requested_at, due_at) VALUES"
+        " ('erase_customer', 'a-shop.myshopify.com', 'test', now(), '9999-01-01 00:00Z'),"
+        " ('erase_customer', 'a-shop.myshopify.com', 'test', now(), NULL)"
+    )
+    _, found = scraped(calling(metrics_token="right"))
+    states = {labels["state"]: value for labels, value in found["genlook_privacy_requests"]}
+    assert (states["failed"], states["searching"], "closed" in states) == (1, 0, False)

@@ -107,6 +107,7 @@ def back(calling, disk):
     return calling(intake="store", spool_dir=str(disk / "spool"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [500, 30_000])
 def test_a_spool_that_filled_the_disk_drains(spooling, disk, back, size):
     acknowledged = spooling(size=size)

@@ -49,6 +49,7 @@ def test_a_full_stream_shows_until_the_worker_has_made_room(calling, settings):
     wait_until(lambda: not readyz(caller)["paused"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ON_BOTH)
 def test_a_redis_is_skipped_until_it_takes_writes(calling, tmp_path, probed, program):
     with redis_server(program, tmp_path / "redis", **KEEPS) as client:
@@ -64,6 +65,7 @@ def test_a_redis_is_skipped_until_it_takes_writes(calling, tmp_path, probed, pro
         assert probed(caller, 10) == []
 
 
+@pytest.mark.slow
 def test_a_spool_is_back_when_its_folder_can_be_made(calling, tmp_path, probed):
     (tmp_path / "file").touch()
     caller = calling(

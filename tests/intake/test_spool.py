@@ -46,6 +46,7 @@ def drainer(spool, folder, taken):
     return Drainer(spool, folder, lambda batch: taken.append(batch) or True)
 
 
+@pytest.mark.slow
 def test_batches_come_back_in_order_of_arrival(spool, drainer, taken):
     sent = [submission(f"id-{number}", rejected=number % 2) for number in range(250)]
     for one in sent:
@@ -54,6 +55,20 @@ def test_batches_come_back_in_order_of_arrival(spool, drainer, taken):
     assert drainer.drain() == 250
     assert [one.to_entry() for one in taken] == [one.batch.to_entry() for one in sent]
     assert spool.backlog() == (0, None)
+
+
+def test_what_is_read_at_once_is_bounded_in_bytes(folder, taken):
+    with closing(Spool(folder, max_bytes=2**25)) as spool:
+        sent = [
+            submission(f"id-{number}", properties=b'{"x":"%b"}' % (b"x" * 2**20))
+            for number in range(12)
+        ]
+        for one in sent:
+            spool.append(one)
+        read = spool.oldest(100)
+        assert 1 <= len(read) <= 5
+        assert Drainer(spool, folder, lambda batch: taken.append(batch) or True).drain() == 12
+    assert [one.to_entry() for one in taken] == [one.batch.to_entry() for one in sent]
 
 
 def test_batches_outlive_the_process(spool, folder, drainer, taken):
@@ -89,6 +104,7 @@ def test_one_process_of_a_machine_drains_at_a_time(spool, folder, drainer):
     assert drained == [0]
 
 
+@pytest.mark.slow
 def test_the_file_is_bounded_and_what_is_given_back_makes_room(folder, drainer, spool):
     fits = 0
     with suppress(sqlite3.OperationalError):
@@ -288,3 +304,15 @@ def test_a_batch_of_a_newer_release_stays_in_the_spool_and_others_leave_it(
     monkeypatch.setattr(batch_module, "FORM", form._replace(batch_columns=form.batch_columns + 1))
     assert Drainer(spool, folder, take).drain() == 1
     assert taken[-1].line.endswith(b"\tmore")
+
+
+def test_a_process_that_ends_reports_what_its_last_drain_counted(spool, folder):
+    counted, reported = [], []
+    drainer = Drainer(
+        spool, folder, lambda batch: counted.append(batch) or True,
+        lambda: reported.append(len(counted)),
+    )  # fmt: skip
+    spool.append(submission("a"))
+    drainer.start()
+    drainer.stop()
+    assert reported[-1] == 1

@@ -53,6 +53,7 @@ def test_a_redis_that_hangs_costs_one_request_a_moment(calling, black_hole):
     assert len(caller.rows()) == 2
 
 
+@pytest.mark.slow
 def test_a_postgres_that_hangs_in_a_statement_costs_one_request_a_moment(calling, database):
     caller = calling(intake="store")
     assert caller.post(body()).data == SUCCESS

@@ -139,6 +139,7 @@ def test_while_redis_is_away_its_last_answer_holds(settings, tmp_path):
     assert not trust.is_stream_first
 
 
+@pytest.mark.slow
 def test_redis_is_asked_in_a_rhythm_and_again_soon_after_it_was_away():
     asked = []
 

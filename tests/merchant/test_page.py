@@ -128,6 +128,7 @@ def unfinished_export(merchant):
     )
 
 
+@pytest.mark.slow
 def test_a_second_export_at_once_has_to_wait(merchant, history):
     first = unfinished_export(merchant)
     assert merchant("/app/api/events").status_code == 503

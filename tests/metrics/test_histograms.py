@@ -48,6 +48,7 @@ def test_processes_add_up_and_a_restart_sets_nothing_back(reporting, redis_clien
     assert read(redis_client).observed[NAME]["a.route", "200"].counts == {"0.0025": 3}
 
 
+@pytest.mark.slow
 def test_what_redis_does_not_take_waits(reporting, redis_client):
     requests, reporter = reporting(Redis(port=1))
     requests.observe(0.002, "a.route", 200)

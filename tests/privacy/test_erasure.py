@@ -295,6 +295,7 @@ def test_the_first_batch_of_all_is_found_though_it_arrives_after_the_search(
     assert caller.rows() == []
 
 
+@pytest.mark.slow
 def test_a_search_that_began_long_ago_is_repeated_before_the_request_is_done(
     deliver, work, database, monkeypatch
 ):

@@ -22,6 +22,7 @@ def ann(caller):
     caller.post(body(event(insert_id="other"), context={**CONTEXT, "genlook_client_id": "b"}))
 
 
+@pytest.mark.slow
 def test_an_erasure_shows_what_it_would_do_and_then_does_it(run, ann, caller, redis_client):
     words = ("erase", "--shop", SHOP, "--customer", "7")
     numbers = "2 events, 2 batches, 1 rejected_events, 1 waiting_batches.\n"
@@ -35,6 +36,7 @@ def test_an_erasure_shows_what_it_would_do_and_then_does_it(run, ann, caller, re
     assert run("list", "--shop", "b.myshopify.com") == "There are no requests.\n"
 
 
+@pytest.mark.slow
 def test_it_shows_too_which_batches_would_be_empty(run, caller):
     given = event(event="widget:email_collected", properties={"email": "ann@example.com"})
     caller.post(body(given, event()), customer="8")
@@ -45,6 +47,7 @@ def test_it_shows_too_which_batches_would_be_empty(run, caller):
     assert run(*words) == "Request 1 is done. Erased: 2 events, 1 batches.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "left"),
     [
@@ -120,6 +123,7 @@ def test_nothing_is_done_while_a_machine_has_something_in_its_spool(
     assert caller.rows("privacy_requests", "id")[0]["outcome"] == "done"
 
 
+@pytest.mark.slow
 def test_a_whole_shop_is_erased_only_after_a_yes(run, ann, caller):
     words = ("erase", "--shop", SHOP, "--everything")
     assert "Would erase: " in run(*words, "--dry-run")
@@ -129,6 +133,7 @@ def test_a_whole_shop_is_erased_only_after_a_yes(run, ann, caller):
     assert "is done. Erased: 4 events" in run(*words, answer="y\n")
 
 
+@pytest.mark.slow
 def test_a_script_says_yes_beforehand(run, ann, caller):
     assert "is done" in run("erase", "--shop", SHOP, "--everything", "--yes")
     assert caller.rows() == []

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg import sql
 
 from app.privacy import requests
 from app.privacy.subject import Subject
@@ -191,3 +192,31 @@ def test_how_many_exports_were_made_is_told(asked, database):
     assert requests.delete_exports(database, SHOP, None) == 0
     assert column(database, id_, "outcome") == requests.DONE
     assert column(database, id_, "completed_at") == done_at
+
+
+@pytest.mark.parametrize(("columns", "state"), [
+    ({}, "searching"),
+    ({"batches_to": 1}, "settling"),
+    ({"batches_to": 1, "outcome": "done"}, "watching"),
+    ({"outcome": "done"}, "closing"),
+    ({"outcome": "done", "due_at": None}, "closed"),
+    ({"due_at": None}, "closed"),
+    ({"kind": "export_customer"}, "exporting"),
+    ({"kind": "export_customer", "outcome": "done"}, "closing"),
+    ({"due_at": "9999-01-01 00:00Z"}, "failed"),
+    ({"kind": "export_customer", "due_at": "9999-01-01 00:00Z"}, "failed"),
+])  # fmt: skip
+def test_the_table_tells_the_state_of_a_request_also_from_what_an_older_release_wrote(
+    database, columns, state
+):
+    row = {"kind": "erase_customer", "shop_domain": SHOP, "source": "customers/redact"} | columns
+    row.setdefault("requested_at", "2026-01-01 00:00Z")
+    database.execute(
+        sql.SQL("INSERT INTO privacy_requests ({}) VALUES ({})").format(
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join(sql.Placeholder() * len(row)),
+        ),
+        list(row.values()),
+    )
+    assert database.execute("SELECT state FROM privacy_requests").fetchone() == (state,)
+    assert requests.find(database)[0].state == state

@@ -64,6 +64,7 @@ def test_a_body_of_many_megabytes_is_refused(deliver):
     assert deliver("shop/redact", raw=b"a" * 3_000_000).status_code == 413
 
 
+@pytest.mark.slow
 def test_without_postgres_the_delivery_is_left_to_shopify(calling, deliver, caller):
     away = calling(database_url="postgresql://127.0.0.1:1/x")
     caller._client = away._client
@@ -310,6 +311,7 @@ def test_what_postgres_cannot_hold_is_no_reason_not_to_be_forgotten(deliver, wor
     assert caller.rows() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topic", ["customers/redact", "customers/data_request", "shop/redact"])
 def test_a_request_waits_for_entries_of_a_newer_release(
     deliver, caller, work, database, redis_client, monkeypatch, topic

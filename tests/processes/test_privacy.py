@@ -125,7 +125,7 @@ def test_one_customer_of_many_is_forgotten_under_load_though_the_worker_is_kille
     time.sleep(0.3)
     start_worker()
     # The killed one may have had the request: then its lease of 30 s must pass.
-    wait_until(lambda: outcomes(database) == ["done"], 60)
+    wait_until(lambda: outcomes(database) == ["done"], 100)
     left = database.execute(
         "SELECT count(*) FROM batches WHERE received_at < %s"
         " AND (customer_id = %s OR client_id = 'hers')",

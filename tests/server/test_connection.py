@@ -249,6 +249,7 @@ def test_a_head_that_trickles_has_no_more_time_than_another(connect, served):
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_kept_longer_than_a_silent_one(connect):
     caller = connect()
     caller.send(post())
@@ -284,6 +285,7 @@ def test_a_caller_that_takes_no_reply_is_let_go(connect, served):
     assert not served.connections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [b"Connection: close", b"X: y"])
 def test_a_caller_that_leaves_the_last_of_a_reply_is_let_go(app, fields):
     target = f"{PATH.replace('tracking/events', 'tracker.js')}?{query()}".encode()

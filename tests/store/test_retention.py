@@ -91,6 +91,7 @@ def test_an_old_event_that_was_just_received_stays(caller, database):
     assert len(caller.rows()) == 2
 
 
+@pytest.mark.slow
 def test_raw_user_agents_go_earlier_than_the_rest(three_years, database, caller, monkeypatch):
     monkeypatch.setattr(walks, "STEP_ROWS", 3)
     caller.post(body(event(), context=CONTEXT | {"$raw_user_agent": "late"}))
@@ -119,6 +120,7 @@ def test_a_partition_in_use_is_left_for_the_next_time(
     assert len(retention.drop_old_partitions(database, NOW - timedelta(days=395))) >= 10
 
 
+@pytest.mark.slow
 def test_it_can_be_done_by_hand(settings):
     result = flask(settings, "db", "maintain")
     assert (result.returncode, result.stdout) == (0, "There was nothing to do.\n")

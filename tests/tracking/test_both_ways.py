@@ -114,6 +114,7 @@ queries = st.one_of(
 encodings = st.sampled_from(["", "", "", "identity", "gzip", "br", "GZIP"])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

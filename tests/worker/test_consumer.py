@@ -226,6 +226,7 @@ def test_a_backlog_is_stored_in_several_transactions_at_once(
     assert len(caller.rows()) == 4
 
 
+@pytest.mark.slow
 def test_of_a_backlog_that_fails_in_part_every_event_is_stored_once(
     caller, consuming, storing, redis_client, stopping, two_at_a_time
 ):
@@ -346,6 +347,7 @@ def test_a_newer_worker_takes_what_an_older_one_left_at_once(
     assert redis_client.xpending(STREAM, keys.GROUP)["pending"] == 0
 
 
+@pytest.mark.slow
 def test_what_a_newer_worker_has_read_and_left_is_set_aside_by_an_older_one(
     caller, consuming, redis_client, stopping, monkeypatch
 ):
