@@ -12,7 +12,8 @@ from app.counts.journeys import pack_values
 from app.counts.measures import KINDS, LATE, OTHER_KIND, Dimension
 from app.counts.values import Key, numbers
 
-_ROWS = 5_000  # at once
+_ROWS = 5_000  # of values at once
+_JOURNEYS_AT_ONCE = 500  # of up to 29 kB
 _MOST_KNOWN = 50_000  # values
 
 _Wanted = dict[str, int | str | None]
@@ -137,7 +138,7 @@ def collect(
             " AND (%(visitors)s::uuid[] IS NULL OR visitor = ANY(%(visitors)s::uuid[]))",
             wanted,
         )
-        while some := cursor.fetchmany(_ROWS):
+        while some := cursor.fetchmany(_JOURNEYS_AT_ONCE):
             for (packed,) in some:
                 yield packed
 

@@ -49,7 +49,8 @@ class Tally:
         """Whether it is time to take the cells, before they fill the memory."""
         if self._size > _LARGE:
             self._size = sum([2 * len(measures) for *_, measures in self._days])
-        return self._size + 2 * len(self._times) > _LARGE
+        short = len(self._visits) + len(self._products) + len(self._times)
+        return self._size + 2 * short > _LARGE
 
     def add_events(self, shop_id: int, numbers: Mapping[int, int], by: int = 1) -> None:
         """What counts whoever did it: how many on each day. `by` -1 takes them away."""
