@@ -29,6 +29,7 @@ _PRODUCT = slice(KIND + 5, KIND + 9)
 _REST = slice(KIND + 9, SIZE)
 _Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
 _LARGE = 200_000  # numbers, of some 200 bytes each
+_MANY = 50_000  # of what becomes numbers, the same
 _EVER, _NEVER = -(2**31), 2**31  # days
 
 
@@ -43,14 +44,15 @@ class Tally:
         self._days: Counter[tuple[int, Dimension, int, int, int, Measures]] = Counter()
         # Shop, day, previous day, step, seconds.
         self._times: Counter[tuple[int, int, int, int, int]] = Counter()
-        self._size = 0  # at most so many numbers come of the days
+        self._cells: Cells = new_cells()
+        self._size = 0  # so many numbers are in the cells
 
     def is_large(self) -> bool:
         """Whether it is time to take the cells, before they fill the memory."""
-        if self._size > _LARGE:
-            self._size = sum([2 * len(measures) for *_, measures in self._days])
-        short = len(self._visits) + len(self._products) + len(self._times)
-        return self._size + 2 * short > _LARGE
+        short = len(self._visits) + len(self._products)
+        if short + len(self._days) + len(self._times) > _MANY:
+            self._fold()
+        return self._size > _LARGE
 
     def add_events(self, shop_id: int, numbers: Mapping[int, int], by: int = 1) -> None:
         """What counts whoever did it: how many on each day. `by` -1 takes them away."""
@@ -125,6 +127,13 @@ class Tally:
 
     def cells(self) -> Cells:
         """All that was added."""
+        self._fold()
+        cells, self._cells = self._cells, new_cells()
+        self._size = 0
+        return cells
+
+    def _fold(self) -> None:
+        """What was added up becomes numbers in cells."""
         for (shop_id, measures, same), number in self._visits.items():
             day, *values = _DAY_AND_REST.unpack(same)
             self._days[shop_id, Dimension.WHOLE, ALL, day, day, measures] += number
@@ -135,7 +144,7 @@ class Tally:
             day, product = _DAY_AND_PRODUCT.unpack(same)
             of_group = measures & _GROUP_MEASURES
             self._days[shop_id, Dimension.PRODUCT, product, day, day, of_group] += number
-        cells = new_cells()
+        cells = self._cells
         for (shop_id, day), number in self._events.items():
             cells[Row(shop_id, Dimension.EVENT, day, ALL)][ALL, Measure.EVENTS, 0] += number
         for (shop_id, dimension, value, day, previous, measures), number in self._days.items():
@@ -153,8 +162,7 @@ class Tally:
             fine[rounded(seconds), 0, previous] += number
         for one in (self._events, self._visits, self._products, self._days, self._times):
             one.clear()
-        self._size = 0
-        return cells
+        self._size = sum(map(len, cells.values()))
 
     def _add_days(
         self,
@@ -169,12 +177,10 @@ class Tally:
         before: list[tuple[int, Measures]] = []  # the latest first
         for day, measures in days.items():
             if day >= since:
-                self._size += 2 * len(measures)
                 self._days[shop_id, dimension, value, day, day, measures] += by
                 left = measures
                 for previous, earlier in before:
                     if again := left & earlier:
-                        self._size += 2 * len(again)
                         self._days[shop_id, dimension, value, day, previous, again] -= by
                         left -= again
                         if not left:
