@@ -92,11 +92,11 @@ def _recount_visitors(connection: Connection, shop_id: int, visitors: Sequence[s
         for _, old in known:
             if old is None:
                 return False
-            tally.add_events(shop_id, days_of(old), by=-1)
+            tally.add_events(shop_id, _days_of(old), by=-1)
             tally.add(shop_id, old, preferences.window, by=-1)
     journeys.delete(connection, shop_id, visitors)
     for journey in collect(connection, shop_id, preferences.time_zone, visitors):
-        tally.add_events(shop_id, days_of(journey))
+        tally.add_events(shop_id, _days_of(journey))
         tally.add(shop_id, journey, preferences.window)
     experiments = Experiments(connection, [shop_id])
     if experiments.has_any(shop_id):
@@ -110,6 +110,6 @@ def _recount_visitors(connection: Connection, shop_id: int, visitors: Sequence[s
     return True
 
 
-def days_of(journey: bytes) -> Counter[int]:
+def _days_of(journey: bytes) -> Counter[int]:
     """How many events on each day."""
     return Counter(event.day for event in journeys.unpack(journey))
