@@ -3,7 +3,7 @@
 const armOf = (experiment, client, now) => {
   if (!experiment || now < experiment.start || (experiment.end && now >= experiment.end)) return null;
   const id = client();
-  if (!id || /^[ \t-\r\u00a0\ufeff]*"*[ \t-\r\u00a0\ufeff]*(undefined|null|NaN|None|\[object Object\]|0{8}-0{4}-0{4}-0{4}-0{12})?[ \t-\r\u00a0\ufeff]*"*[ \t-\r\u00a0\ufeff]*$/.test(id)) return null;
+  if (!id || /^[ \t\n\r\f\v\u00a0\ufeff]*"*[ \t\n\r\f\v\u00a0\ufeff]*(undefined|null|NaN|None|\[object Object\]|0{8}-0{4}-0{4}-0{4}-0{12})?[ \t\n\r\f\v\u00a0\ufeff]*"*[ \t\n\r\f\v\u00a0\ufeff]*$/.test(id)) return null;
   const text = experiment.salt + ":" + id;
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);

@@ -228,8 +228,9 @@ def test_the_api_starts_stops_and_shows_it(merchant, database):  # noqa: F811
     experiment = merchant("/app/api/experiment").get_json()["experiment"]
     arms = experiment["widget"]["visitors"], experiment["holdout"]["visitors"]
     assert sum(arms) == 300
-    table = merchant("/app/api/experiment.csv").data.decode("utf-8-sig")
-    head, *lines = csv.reader(io.StringIO(table))
+    head, *lines = csv.reader(
+        io.StringIO(merchant("/app/api/experiment.csv").text.removeprefix("\ufeff"))
+    )
     assert head == ["day", "arm", "visitors", "waiting", "added", "saw_widget"]
     for arm, visitors in zip(("widget", "holdout"), arms, strict=True):
         assert sum(int(line[2]) for line in lines if line[1] == arm) == visitors
