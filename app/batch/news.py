@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import starmap
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import orjson
 
@@ -47,30 +46,22 @@ class Pack(NamedTuple):
     by_session: list[int]  # places of the batches that name a session and no client
 
 
-class News(NamedTuple):
-    """Of one batch: its visitor, version, device and language, '' where nothing was sent; and of
-    each event the time in microseconds of Unix time, the name (None where it counts as an event
-    only), and the product. `product` is that of all events, or a list with each event's."""
-
-    visitor: str
-    version: str
-    device: str
-    language: str
-    product: str | list[str]
-    times: list[int]
-    names: list[str | None]
+# Of one batch: its visitor, version, device and language, '' where nothing was sent; the product of
+# all events, or a list with each event's; and of each event the time in microseconds of Unix time,
+# and the name, or None where it counts as an event only.
+News = tuple[str, str, str, str, str | list[str], list[int], list[str | None]]
 
 
 def pack(batches: Iterable[tuple[Batch, Sequence[bytes]]]) -> Iterator[Pack]:
     """Batches with those lines of their events that were stored. One pack or several. ValueError
     where a line is none that this system has rendered."""
-    some: list[tuple[object, ...]] = []
+    some: list[News] = []
     by_session: list[int] = []
     events = 0
     for batch, lines in batches:
         if not _has_client(batch.line):
             by_session.append(len(some))
-        some.append(tuple(_news(batch.line, lines)))
+        some.append(_news(batch.line, lines))
         events += len(lines)
         if events >= _MOST_EVENTS:
             yield Pack(len(some), orjson.dumps(some), by_session)
@@ -79,8 +70,8 @@ def pack(batches: Iterable[tuple[Batch, Sequence[bytes]]]) -> Iterator[Pack]:
         yield Pack(len(some), orjson.dumps(some), by_session)
 
 
-def unpack(packed: bytes) -> Iterator[News]:
-    return starmap(News, orjson.loads(packed))
+def unpack(packed: bytes) -> list[News]:
+    return cast(list[News], orjson.loads(packed))  # lists, and not tuples: all the same here
 
 
 def microseconds(text: str) -> int:
@@ -140,7 +131,7 @@ def _news(header: bytes, lines: Sequence[bytes]) -> News:
     if _IS_WITHOUT_WIDGET in context and orjson.loads(_unescaped(context)).get(WIDGET) is False:
         names = [name and WITHOUT_WIDGET + name for name in names]
     product: str | list[str] = _product_of_text(_text(cells[_PRODUCT]))
-    return News(
+    return (
         visitor_of(_text(cells[_CLIENT]), _text(cells[_SESSION])) or "",
         version_of(_text(cells[_VERSION])),
         device,

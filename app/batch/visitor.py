@@ -41,11 +41,13 @@ def _named_in_sql(column: str) -> str:
 # `visitor_of`, null where it is None.
 VISITOR = f"coalesce({_named_in_sql('b.client_id')}, {_named_in_sql('b.session_id')})"
 
-_ANY_NOBODYS = " OR ".join(
-    f"coalesce({fields} @> '{{\"{name}\": true}}', false)"
-    for fields in ("b.context", "e.properties")
-    for name in NOBODYS
-)
-# Whether an event is of a robot, of the theme editor or of a browser that a program drives.
-IS_NOBODYS = f"(b.device_class IS NOT DISTINCT FROM 'bot' OR {_ANY_NOBODYS})"
+
+def _any_nobodys(fields: str) -> str:
+    return " OR ".join(f"coalesce({fields} @> '{{\"{name}\": true}}', false)" for name in NOBODYS)
+
+
+# Whether a batch, or only an event, is of a robot, of the theme editor or of a browser that a
+# program drives.
+IS_BATCH_NOBODYS = f"(b.device_class IS NOT DISTINCT FROM 'bot' OR {_any_nobodys('b.context')})"
+IS_EVENT_NOBODYS = f"({_any_nobodys('e.properties')})"
 IS_WITHOUT_WIDGET = f"coalesce(b.context @> '{{\"{WIDGET}\": false}}', false)"

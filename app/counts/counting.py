@@ -1,6 +1,6 @@
 """New events into the counts (step 4 of app.counts.rollups)."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import Connection
@@ -10,8 +10,8 @@ from app.counts import calendar, journeys
 from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
 from app.counts.experiments import Experiments
-from app.counts.journeys import Journey, Visitor
-from app.counts.measures import KIND_OF, Event
+from app.counts.journeys import Journey, Visitor, pack_heads
+from app.counts.measures import KIND_OF
 from app.counts.period import Preferences, read_preferences
 from app.counts.stored import Numbering, Texts
 from app.counts.tally import Tally
@@ -36,11 +36,9 @@ _TAKE = """
 _OUTDATE = """
     INSERT INTO report_outdated (shop_id) SELECT unnest(%s::integer[]) ON CONFLICT DO NOTHING"""
 
-# Events with the same values, which have no numbers yet: the values, times and kinds.
-_Raw = tuple[Texts, list[int], list[int]]
+# Events with the same values, which have no numbers yet; each packed up to its day.
+_Raw = tuple[Texts, list[bytes]]
 _RawEvents = dict[Visitor, list[_Raw]]
-
-_make = tuple.__new__  # half as dear as Event(...)
 
 
 def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
@@ -55,25 +53,25 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
         connection.execute(_OUTDATE.encode(), [sorted(outdated)])
     preferences = read_preferences(connection, shops)
     experiments = Experiments(connection, shops)
-    raw: _RawEvents = defaultdict(list)
-    times: defaultdict[int, list[int]] = defaultdict(list)
+    announced: defaultdict[int, list[News]] = defaultdict(list)
     for shop_id, packed, by_session, _ in rows:
-        for place, news in enumerate(unpack(packed)):
-            times[shop_id] += news.times
-            if news.visitor:
-                visitor = shop_id, visitor_key(news.visitor)
-                raw[visitor] += _raw(news)
-                if experiments.has_any(shop_id) and place not in by_session:
-                    experiments.name(visitor, news.visitor)
+        some = unpack(packed)
+        announced[shop_id] += some
+        if experiments.has_any(shop_id):
+            for place, (name, *_) in enumerate(some):
+                if name and place not in by_session:
+                    experiments.name((shop_id, visitor_key(name)), name)
     tally = Tally()
-    days = {}
-    for shop_id, of_shop in times.items():
-        days[shop_id] = calendar.days(connection, preferences[shop_id].time_zone, set(of_shop))
-        tally.add_events(shop_id, map(days[shop_id].__getitem__, of_shop))
+    raw: _RawEvents = {}
+    for shop_id, of_shop in announced.items():
+        times = [at for *_, of_batch, _ in of_shop for at in of_batch]
+        day_of = calendar.days(connection, preferences[shop_id].time_zone, set(times))
+        tally.add_events(shop_id, Counter(map(day_of.__getitem__, times)))
+        raw |= _by_visitor(shop_id, of_shop, day_of)
     numbering = Numbering(connection)
     for visitors in _parts(raw):
         for known in journeys.read(connection, visitors):
-            merged = _merge(connection, numbering, tally, known, raw, days, preferences)
+            merged = _merge(connection, numbering, tally, known, raw, preferences)
             experiments.count(merged, only_grown=True)
             if tally.is_large():
                 add_cells(connection, tally.cells())
@@ -87,7 +85,7 @@ def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
     events = 0
     for visitor, of_visitor in raw.items():
         some.append(visitor)
-        events += sum([len(times) for _, times, _ in of_visitor])
+        events += sum([len(heads) for _, heads in of_visitor])
         if events > _EVENTS or len(some) == _VISITORS:
             yield some
             some, events = [], 0
@@ -95,15 +93,20 @@ def _parts(raw: _RawEvents) -> Iterator[list[Visitor]]:
         yield some
 
 
-def _raw(news: News) -> Iterable[_Raw]:
-    kinds = [KIND_OF[name] for name in news.names]
-    rest = news.version, news.device, news.language
-    if isinstance(news.product, str):
-        return (((news.product, *rest), news.times, kinds),)
-    return [
-        ((product, *rest), [at], [kind])
-        for product, at, kind in zip(news.product, news.times, kinds, strict=True)
-    ]
+def _by_visitor(shop_id: int, announced: Iterable[News], days: Mapping[int, int]) -> _RawEvents:
+    by_name: defaultdict[str, list[_Raw]] = defaultdict(list)
+    for visitor, version, device, language, product, times, names in announced:
+        if not visitor:
+            continue
+        heads = pack_heads(times, map(KIND_OF.__getitem__, names), map(days.__getitem__, times))
+        if isinstance(product, str):
+            by_name[visitor].append(((product, version, device, language), heads))
+        else:
+            by_name[visitor] += [
+                ((of_event, version, device, language), [head])
+                for of_event, head in zip(product, heads, strict=True)
+            ]
+    return {(shop_id, visitor_key(name)): events for name, events in by_name.items()}
 
 
 def _merge(
@@ -112,34 +115,30 @@ def _merge(
     tally: Tally,
     known: Sequence[tuple[Visitor, Journey]],
     raw: _RawEvents,
-    days: Mapping[int, Mapping[int, int]],
     preferences: Mapping[int, Preferences],
 ) -> dict[Visitor, Journey]:
     """Put the new events into their visitors' journeys, and the difference into the tally; returns
     the journeys."""
     merged: dict[Visitor, Journey] = {}
-    growing: list[tuple[Visitor, Sequence[Event]]] = []
+    growing: list[tuple[Visitor, bytes]] = []
     for visitor, old in known:
         if old is None:  # a robot's further events need nothing
             continue
-        if len(old) + sum([len(times) for _, times, _ in raw[visitor]]) > journeys.MOST_EVENTS:
+        new_events = sum([len(heads) for _, heads in raw[visitor]])
+        if len(old) // journeys.SIZE + new_events > journeys.MOST_EVENTS:
             merged[visitor] = None
             tally.add(visitor[0], old, preferences[visitor[0]].window, by=-1)
         else:
             growing.append((visitor, old))
-    numbering.learn({(visitor[0], texts) for visitor, _ in growing for texts, _, _ in raw[visitor]})
+    wanted: defaultdict[int, set[Texts]] = defaultdict(set)
+    for visitor, _ in growing:
+        wanted[visitor[0]].update([texts for texts, _ in raw[visitor]])
+    values = numbering.of(wanted)
     for visitor, old in growing:
         shop_id = visitor[0]
-        day_of, window = days[shop_id], preferences[shop_id].window
-        new: list[Event] = []
-        for texts, times, kinds in raw[visitor]:
-            ids = numbering.of(shop_id, texts)
-            new += [
-                _make(Event, (at, kind, day_of[at], *ids))
-                for at, kind in zip(times, kinds, strict=True)
-            ]
-        everything = sorted([*old, *new])
-        tally.change(shop_id, old, everything, new, window)
-        merged[visitor] = everything
-    journeys.write(connection, merged, {visitor for visitor, old in known if old != ()})
+        of_shop = values[shop_id]
+        new = [head + of_shop[texts] for texts, heads in raw[visitor] for head in heads]
+        merged[visitor] = everything = journeys.with_new(old, new)
+        tally.change(shop_id, old, everything, new, preferences[shop_id].window)
+    journeys.write(connection, merged, {visitor for visitor, old in known if old != b""})
     return merged

@@ -91,7 +91,7 @@ def _difference(
     before, now = _microseconds(since) if known else EVER, _microseconds(moment)
     for some in journeys.read(connection, visitors):
         for _, journey in some:
-            if events := _that_matter(journey or (), begin, end, window):
+            if events := _that_matter(journeys.unpack(journey or b""), begin, end, window):
                 difference.subtract(in_range(cut(events, window, before), begin, end))
                 difference.update(in_range(cut(events, window, now), begin, end))
     if len(visitors) > _MANY:

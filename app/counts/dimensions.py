@@ -4,15 +4,16 @@ Python; both say the same as announcements do (app.batch.news)."""
 from hashlib import md5
 
 from app.batch.news import LATEST, WITHOUT_WIDGET
-from app.batch.visitor import IS_NOBODYS, IS_WITHOUT_WIDGET, VISITOR
+from app.batch.visitor import IS_EVENT_NOBODYS, VISITOR
 
 VISITOR_KEY = f"md5({VISITOR})::uuid"
 
 _IS_LATE = f"e.occurred_at < b.received_at - interval '{LATEST.days} days'"
-# What an event is called in announcements.
+# What an event is called in announcements; `b` also tells whether it is nobody's
+# (IS_BATCH_NOBODYS), and whether it is without a widget (IS_WITHOUT_WIDGET).
 NAME = (
-    f"CASE WHEN NOT ({_IS_LATE}) AND NOT {IS_NOBODYS}"
-    f" THEN CASE WHEN {IS_WITHOUT_WIDGET} THEN '{WITHOUT_WIDGET}' ELSE '' END || e.event END"
+    f"CASE WHEN NOT b.is_nobodys AND NOT ({_IS_LATE}) AND NOT {IS_EVENT_NOBODYS}"
+    f" THEN CASE WHEN b.is_without_widget THEN '{WITHOUT_WIDGET}' || e.event ELSE e.event END END"
 )
 
 

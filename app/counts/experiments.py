@@ -173,8 +173,10 @@ class Experiments:
             if arm is None:
                 client_id = self._clients.get((experiment.shop_id, visitor))
                 arm = is_held_back(experiment.salt, experiment.share, client_id)
-            if arm is not None and (part := part_of(events or (), experiment, window, arm)):
-                now[visitor] = part
+            if arm is not None:
+                unpacked = journeys.unpack(events or b"")
+                if part := part_of(unpacked, experiment, window, arm):
+                    now[visitor] = part
         self._write(experiment, before, now)
 
     def _write(
@@ -248,11 +250,12 @@ def forget(connection: Connection, visitors: Collection[Visitor]) -> None:
 
 def _may_be_in(experiment: Experiment, events: Journey) -> bool:
     """Or may have been in it: of a robot nothing is known."""
-    if events is None:
-        return True
-    return bool(events) and events[-1].at >= experiment.start and (
-        experiment.end is None or events[0].at < experiment.end
-    )  # fmt: skip
+    if not events:
+        return events is None
+    latest = journeys.time_at(events, len(events) // journeys.SIZE - 1)
+    return latest >= experiment.start and (
+        experiment.end is None or journeys.time_at(events, 0) < experiment.end
+    )
 
 
 class Day(NamedTuple):

@@ -36,11 +36,11 @@ def forget_before(connection: Connection, shop_id: int, partitions_begin: dateti
     forgotten = 0
     for some in journeys.read_older(connection, shop_id, oldest):
         kept = {}
-        for visitor, events in some:
-            still = stored[visitor[1]]
-            remaining = [e for e in events or () if e.at >= oldest or e.at in still]
-            if len(remaining) < len(events or ()):
-                kept[visitor] = remaining
+        for visitor, packed in some:
+            still, events = stored[visitor[1]], journeys.unpack(packed)
+            remaining = [e for e in events if e.at >= oldest or e.at in still]
+            if len(remaining) < len(events):
+                kept[visitor] = journeys.pack(remaining)
         journeys.write(connection, kept, known=kept)
         experiments.forget(connection, kept)
         forgotten += len(kept)

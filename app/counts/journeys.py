@@ -1,7 +1,7 @@
 """Each visitor's events, packed, so that their part of the counts can be worked out again."""
 
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 
 from psycopg import Connection
@@ -10,15 +10,21 @@ from app.counts.arrays import byteas, integers, uuids
 from app.counts.measures import Event
 
 Visitor = tuple[int, str]  # shop, digest as 32 hexadecimal digits
-# None: of a robot, which has sent more than MOST_EVENTS; all of them count as events only.
-Journey = Sequence[Event] | None
+# Packed events in the order of time. None: of a robot, which has sent more than MOST_EVENTS; all of
+# them count as events only.
+Journey = bytes | None
 
 MOST_EVENTS = 1_000
 _SMALL = 2_000  # bytes of a journey that is read without asking how large it is
 _AT_ONCE = 20  # larger ones, with what comes of them: 50 MB at most
 
-# Big-endian, and the events in the order of time: by its first 8 bytes SQL finds an old journey.
+# Big-endian, so that the bytes of events from 1970 on are in the order of the events, and SQL finds
+# an old journey by its first 8 bytes.
 _EVENT = struct.Struct(">qBiiiii")
+_HEAD = struct.Struct(">qBi")  # an event's time, kind and day
+_VALUES = struct.Struct(">iiii")
+SIZE = _EVENT.size
+KIND = 8  # an event's byte with its kind; what follows is its day and its values
 
 _JOIN = """
     FROM unnest(%s::integer[], %s::uuid[]) WITH ORDINALITY AS wanted (shop_id, visitor, number)
@@ -32,27 +38,59 @@ _REPLACE = """
     WHERE (kept.shop_id, kept.visitor) = (written.shop_id, written.visitor)"""
 
 
+def pack_heads(times: Iterable[int], kinds: Iterable[int], days: Iterable[int]) -> list[bytes]:
+    """The beginning of each event, up to its day."""
+    return list(map(_HEAD.pack, times, kinds, days))
+
+
+def pack_values(values: Iterable[int]) -> bytes:
+    """The rest of an event."""
+    return _VALUES.pack(*values)
+
+
+def with_new(journey: bytes, new: list[bytes]) -> bytes:
+    """The journey with new events, each packed."""
+    new.sort()
+    if journey[-SIZE:] <= new[0] and new[-1][0] < 128 and journey[:1] < b"\x80":
+        return b"".join((journey, *new))
+    return pack(sorted(unpack(b"".join((journey, *new)))))
+
+
+def pack(events: Iterable[Event]) -> bytes:
+    return b"".join(starmap(_EVENT.pack, events))
+
+
+def unpack(packed: bytes) -> list[Event]:
+    make = tuple.__new__  # half as dear as Event(...)
+    return [make(Event, fields) for fields in _EVENT.iter_unpack(packed)]
+
+
+def time_at(journey: bytes, place: int) -> int:
+    """Of the event at that place from 0, in microseconds."""
+    return int.from_bytes(journey[place * SIZE : place * SIZE + KIND], signed=True)
+
+
 def kept(events: Sequence[Event]) -> Journey:
     """What is kept of a visitor who did `events`."""
-    return events if len(events) <= MOST_EVENTS else None
+    return pack(events) if len(events) <= MOST_EVENTS else None
 
 
 def read(
     connection: Connection, visitors: Collection[Visitor]
 ) -> Iterator[list[tuple[Visitor, Journey]]]:
-    """What is kept of each visitor, in the order of time; those with long journeys come last, a few
-    at a time. No events: nothing is kept."""
+    """What is kept of each visitor; those with long journeys come last, a few at a time. No events:
+    nothing is kept."""
     wanted = list(visitors)
     found = _select(connection, _FIND, wanted)
     large = [visitor for visitor, packed in found.items() if packed is None]
     yield [
-        (visitor, () if packed is None else _unpack(packed))
+        (visitor, b"" if packed is None else packed or None)
         for visitor in wanted
         if (packed := found.get(visitor)) is not None or visitor not in found
     ]
     for start in range(0, len(large), _AT_ONCE):
         some = _select(connection, _READ, large[start : start + _AT_ONCE])
-        yield [(visitor, _unpack(packed or b"")) for visitor, packed in some.items()]
+        yield [(visitor, packed or None) for visitor, packed in some.items()]
 
 
 def write(
@@ -67,7 +105,7 @@ def write(
     changed: list[tuple[Visitor, bytes]] = []
     for visitor, events in journeys.items():
         if events is None or events:
-            (changed if visitor in known else new).append((visitor, _pack(events or ())))
+            (changed if visitor in known else new).append((visitor, events or b""))
     if new:
         statement = "COPY report_visitors (shop_id, visitor, events) FROM STDIN"
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -86,7 +124,7 @@ def delete(connection: Connection, shop_id: int, visitors: Sequence[str]) -> Non
 
 def read_older(
     connection: Connection, shop_id: int, oldest: int
-) -> Iterator[list[tuple[Visitor, Journey]]]:
+) -> Iterator[list[tuple[Visitor, bytes]]]:
     """Of visitors with an event before `oldest`, in microseconds; some at a time. They may be
     written while they are read."""
     with connection.cursor(name="journeys", binary=True) as cursor:
@@ -97,7 +135,7 @@ def read_older(
             [shop_id, oldest],
         )
         while rows := cursor.fetchmany(_AT_ONCE):
-            yield [((shop_id, visitor), _unpack(packed)) for visitor, packed in rows]
+            yield [((shop_id, visitor), packed) for visitor, packed in rows]
 
 
 def _select(
@@ -113,14 +151,3 @@ def _line(shop_id: int, visitor: str, packed: bytes) -> str:
 
 def _keys(visitors: Sequence[Visitor]) -> list[str]:
     return [integers(shop for shop, _ in visitors), uuids(visitor for _, visitor in visitors)]
-
-
-def _pack(events: Sequence[Event]) -> bytes:
-    return b"".join(starmap(_EVENT.pack, events))
-
-
-def _unpack(packed: bytes) -> Journey:
-    if not packed:
-        return None
-    make = tuple.__new__  # half as dear as Event(...)
-    return [make(Event, fields) for fields in _EVENT.iter_unpack(packed)]

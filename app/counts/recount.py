@@ -1,24 +1,24 @@
 """Marked visitors and shops, counted anew from what is stored (step 5 of app.counts.rollups)."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import groupby, islice
 
 from psycopg import Connection
 
-from app.counts import dimensions, journeys
+from app.counts import journeys
 from app.counts.arrays import uuids
 from app.counts.cells import add_cells
 from app.counts.counting import count_announced
 from app.counts.experiments import Experiments
-from app.counts.journeys import Journey, Visitor
-from app.counts.measures import Event
 from app.counts.period import read_preferences
-from app.counts.stored import STORED, Numbering, read_events
+from app.counts.stored import collect
 from app.counts.tally import EVER, Tally
 
-_AT_ONCE = 20_000  # events
-_MOST_EVENTS = 200_000  # kept in memory while a whole shop is counted
 _MOST_VISITORS = 500  # that are looked up one by one; with more, the whole shop is counted
+
+_DAYS = """
+    SELECT (occurred_at AT TIME ZONE %s)::date - date '1970-01-01' AS day, count(*)
+    FROM events WHERE shop_id = %s GROUP BY day"""
 
 Progress = Callable[[int], object]  # told how many more events are counted
 
@@ -57,30 +57,21 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
         {"id": shop_id},
     )
     connection.execute("SET LOCAL work_mem = '64MB'")  # to sort all of a shop's events
-    window = read_preferences(connection, [shop_id])[shop_id].window
+    preferences = read_preferences(connection, [shop_id])[shop_id]
     tally = Tally()
-    merged: dict[Visitor, Journey] = {}
-    in_memory = 0
-    with connection.cursor(name="stored", binary=True) as cursor:
-        cursor.execute(f"{STORED} ORDER BY 1".encode(), [shop_id])
-        rows = read_events(Numbering(connection), shop_id, cursor)
-        for visitor, of_visitor in groupby(rows, key=lambda row: row[0]):
-            # A robot's events, or nobody's, may be too many to hold.
-            events = [event for _, event in islice(of_visitor, journeys.MOST_EVENTS + 1)]
-            tally.add_events(shop_id, (event.day for event in events if event.day >= since))
-            if visitor is not None:
-                events.sort()
-                merged[shop_id, visitor] = journeys.kept(events)
-                tally.add(shop_id, merged[shop_id, visitor] or (), window, since=since)
-            progress(len(events))
-            while more := [event for _, event in islice(of_visitor, _AT_ONCE)]:
-                tally.add_events(shop_id, (event.day for event in more if event.day >= since))
-                progress(len(more))
-            in_memory += len(events)
-            if in_memory > _MOST_EVENTS or tally.is_large():
-                _flush(connection, tally, merged)
-                in_memory = 0
-    _flush(connection, tally, merged)
+    rest = 0  # robots' events, and nobody's
+    for day, number in connection.execute(_DAYS.encode(), [preferences.time_zone, shop_id]):
+        if day >= since:
+            tally.add_events(shop_id, {day: number})
+        rest += number
+    for journey in collect(connection, shop_id, preferences.time_zone, None):
+        tally.add(shop_id, journey, preferences.window, since=since)
+        progress(len(journey) // journeys.SIZE)
+        rest -= len(journey) // journeys.SIZE
+        if tally.is_large():
+            add_cells(connection, tally.cells())
+    progress(rest)
+    add_cells(connection, tally.cells())
     Experiments(connection, [shop_id]).recount()
 
 
@@ -92,31 +83,25 @@ def _first_counted(connection: Connection, shop_id: int) -> int:
     return row[0] if row else EVER
 
 
-def _flush(connection: Connection, tally: Tally, merged: dict[Visitor, Journey]) -> None:
-    journeys.write(connection, merged, known=())
-    add_cells(connection, tally.cells())
-    merged.clear()
-
-
 def _recount_visitors(connection: Connection, shop_id: int, visitors: Sequence[str]) -> bool:
     """False, and nothing done, where a robot is among them: what of it was counted is not known."""
-    window = read_preferences(connection, [shop_id])[shop_id].window
+    preferences = read_preferences(connection, [shop_id])[shop_id]
     tally = Tally()
-    for known in journeys.read(connection, [(shop_id, visitor) for visitor in visitors]):
+    wanted = [(shop_id, visitor) for visitor in visitors]
+    for known in journeys.read(connection, wanted):
         for _, old in known:
             if old is None:
                 return False
-            tally.take_events(shop_id, (event.day for event in old))
-            tally.add(shop_id, old, window, by=-1)
+            tally.add_events(shop_id, _days_of(old), by=-1)
+            tally.add(shop_id, old, preferences.window, by=-1)
     journeys.delete(connection, shop_id, visitors)
-    remaining = _read_remaining(connection, shop_id, visitors)
-    for events in remaining.values():
-        tally.add_events(shop_id, (event.day for event in events))
-        tally.add(shop_id, journeys.kept(events) or (), window)
-    kept = {visitor: journeys.kept(events) for visitor, events in remaining.items()}
-    journeys.write(connection, kept, known=())
-    gone = {(shop_id, visitor): () for visitor in visitors}
-    Experiments(connection, [shop_id]).count({**gone, **kept})
+    for journey in collect(connection, shop_id, preferences.time_zone, visitors):
+        tally.add_events(shop_id, _days_of(journey))
+        tally.add(shop_id, journey, preferences.window)
+    experiments = Experiments(connection, [shop_id])
+    if experiments.has_any(shop_id):
+        for known in journeys.read(connection, wanted):
+            experiments.count(dict(known))
     connection.execute(
         "DELETE FROM report_journeys WHERE shop_id = %s AND visitor = ANY(%s::uuid[])",
         [shop_id, uuids(visitors)],
@@ -125,27 +110,6 @@ def _recount_visitors(connection: Connection, shop_id: int, visitors: Sequence[s
     return True
 
 
-def _read_remaining(
-    connection: Connection, shop_id: int, visitors: Sequence[str]
-) -> dict[Visitor, list[Event]]:
-    """What is still stored of the visitors, in the order of time."""
-    batch_ids = [
-        batch_id
-        for (batch_id,) in connection.execute(
-            "SELECT b.id FROM batches b WHERE b.shop_id = %s"
-            f" AND {dimensions.VISITOR_KEY} = ANY(%s::uuid[])".encode(),
-            [shop_id, uuids(visitors)],
-        )
-    ]
-    if not batch_ids:
-        return {}
-    remaining: dict[Visitor, list[Event]] = {}
-    rows = connection.execute(
-        f"{STORED} AND e.batch_id = ANY(%s::bigint[])".encode(), [shop_id, batch_ids]
-    )
-    for visitor, event in read_events(Numbering(connection), shop_id, rows):
-        if visitor is not None:
-            remaining.setdefault((shop_id, visitor), []).append(event)
-    for events in remaining.values():
-        events.sort()
-    return remaining
+def _days_of(journey: bytes) -> Counter[int]:
+    """How many events on each day."""
+    return Counter(event.day for event in journeys.unpack(journey))

@@ -1,31 +1,98 @@
-"""Stored events, as they are read to be counted again."""
+"""Stored events, put together into journeys by Postgres, to be counted again."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from psycopg import Connection, Cursor, ServerCursor
+import orjson
+from psycopg import Connection
 
-from app.batch.news import language_of, product_of, version_of
-from app.counts import dimensions
-from app.counts.measures import KIND_OF, Dimension, Event
+from app.batch.news import WITHOUT_WIDGET, language_of, product_of, version_of
+from app.batch.visitor import IS_BATCH_NOBODYS, IS_WITHOUT_WIDGET
+from app.counts import dimensions, journeys
+from app.counts.arrays import uuids
+from app.counts.journeys import pack_values
+from app.counts.measures import KIND_OF, Dimension
 from app.counts.values import Key, numbers
 
-STORED = f"""
-    SELECT {dimensions.VISITOR_KEY}, (extract(epoch FROM e.occurred_at) * 1000000)::bigint,
-        {dimensions.NAME},
-        (e.occurred_at AT TIME ZONE coalesce(r.time_zone, 'UTC'))::date - date '1970-01-01',
-        b.product_id,
-        CASE WHEN nullif(b.product_id, '') IS NULL THEN e.properties->'product_id' END,
-        b.lib_version, b.device_class, b.context->'$browser_language'
-    FROM events e
-    JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
-    LEFT JOIN report_shops r ON r.shop_id = e.shop_id
-    WHERE e.shop_id = %s"""
-
-_ROWS = 5_000  # at once
+_ROWS = 5_000  # of values at once
+_JOURNEYS_AT_ONCE = 500  # of up to 29 kB
 _MOST_KNOWN = 50_000  # values
 
+_Wanted = dict[str, int | str | None]
 Texts = tuple[str, str, str, str]  # product, version, device, language
 _DIMENSIONS = (Dimension.PRODUCT, Dimension.VERSION, Dimension.DEVICE, Dimension.LANGUAGE)
+
+_OWN_PRODUCT = Dimension.WHOLE  # here: what an event's own properties name, as JSON
+_HAS_NONE = "nullif(b.product_id, '') IS NULL"
+# A batch's values as they are stored, by dimension.
+_RAW = {
+    Dimension.PRODUCT: "coalesce(b.product_id, '')",
+    Dimension.VERSION: "coalesce(b.lib_version, '')",
+    Dimension.DEVICE: "coalesce(b.device_class, '')",
+    Dimension.LANGUAGE: "CASE jsonb_typeof(b.context->'$browser_language')"
+    " WHEN 'string' THEN b.context->>'$browser_language' ELSE '' END",
+}
+_OF_VISITORS = (
+    f"b.shop_id = %(shop)s AND {dimensions.VISITOR_KEY} IS NOT NULL"
+    f" AND (%(visitors)s::uuid[] IS NULL OR {dimensions.VISITOR_KEY} = ANY(%(visitors)s::uuid[]))"
+)
+_RAWS = ", ".join(f"({dimension:d}, {raw})" for dimension, raw in _RAW.items())
+_NUMBERED = " ".join(
+    f"JOIN value_numbers {name} ON {name}.dimension = {dimension:d} AND {name}.raw = {raw}"
+    for dimension, raw in _RAW.items()
+    for name in [dimension.name.lower()]
+)
+# As journeys pack them, behind the product.
+_REST = " || ".join(f"int4send({dimension.name.lower()}.number)" for dimension in _DIMENSIONS[1:])
+_VALUES = f"""
+    SELECT DISTINCT dimension, raw FROM batches b, LATERAL (VALUES
+        {_RAWS}
+    ) AS raws (dimension, raw) WHERE {_OF_VISITORS}
+    UNION ALL
+    SELECT DISTINCT {_OWN_PRODUCT:d}, (e.properties->'product_id')::text
+    FROM events e JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
+    WHERE e.shop_id = %(shop)s AND e.properties ? 'product_id' AND {_HAS_NONE} AND {_OF_VISITORS}
+"""  # fmt: skip
+_WIDGETS = "widget:"
+_KIND = (
+    f"CASE {dimensions.NAME} "
+    + " ".join(f"WHEN '{name}' THEN '\\x{kind:02x}'" for name, kind in KIND_OF.items() if name)
+    + f" ELSE CASE WHEN {dimensions.NAME} IS NULL THEN '\\x{KIND_OF[None]:02x}' "
+    + " ".join(
+        f"WHEN starts_with({dimensions.NAME}, '{start}') THEN '\\x{KIND_OF[start]:02x}'"
+        for start in (WITHOUT_WIDGET + _WIDGETS, WITHOUT_WIDGET, _WIDGETS)
+    )
+    + f" ELSE '\\x{KIND_OF['']:02x}' END END::bytea"
+)
+_JOURNEYS = f"""
+    INSERT INTO report_visitors (shop_id, visitor, events)
+    SELECT %(shop)s, visitor, CASE WHEN max(number) <= %(most)s
+        THEN string_agg(packed, '') FILTER (WHERE number <= %(most)s) ELSE '' END
+    FROM (
+        SELECT visitor, packed,
+            row_number() OVER (PARTITION BY visitor ORDER BY at, packed) AS number
+        FROM (
+            SELECT visitor, at, int8send(at) || {_KIND}
+                || int4send((e.occurred_at AT TIME ZONE %(zone)s)::date - date '1970-01-01')
+                || int4send(coalesce(own.number, b.product)) || b.rest AS packed
+            FROM events e
+            JOIN (
+                SELECT b.id, b.received_at, {dimensions.VISITOR_KEY} AS visitor,
+                    {IS_BATCH_NOBODYS} AS is_nobodys, {IS_WITHOUT_WIDGET} AS is_without_widget,
+                    {_HAS_NONE} AS has_none, product.number AS product,
+                    {_REST} AS rest
+                FROM batches b
+                {_NUMBERED}
+                WHERE {_OF_VISITORS}
+            ) AS b ON b.id = e.batch_id
+            LEFT JOIN value_numbers own ON b.has_none AND own.dimension = {_OWN_PRODUCT:d}
+                AND own.raw = (e.properties->'product_id')::text
+            CROSS JOIN LATERAL (
+                SELECT (extract(epoch FROM e.occurred_at) * 1000000)::bigint AS at
+            ) AS moment
+            WHERE e.shop_id = %(shop)s
+        ) AS events
+    ) AS numbered
+    GROUP BY visitor"""  # fmt: skip
 
 
 class Numbering:
@@ -34,46 +101,85 @@ class Numbering:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._known: dict[Key, int] = {}
-        self._together: dict[tuple[int, Texts], tuple[int, ...]] = {}
 
-    def learn(self, wanted: Collection[tuple[int, Texts]]) -> None:
-        """Of shops' values, before `of` is asked; those of before may be forgotten."""
+    def of(self, wanted: Mapping[int, Collection[Texts]]) -> dict[int, dict[Texts, bytes]]:
+        """By shop, as journeys pack them."""
         if len(self._known) > _MOST_KNOWN:
             self._known.clear()
-            self._together.clear()
         keys = {
             (shop_id, int(dimension), text)
-            for shop_id, texts in wanted
+            for shop_id, of_shop in wanted.items()
+            for texts in of_shop
             for dimension, text in zip(_DIMENSIONS, texts, strict=True)
         }
         self._known |= numbers(self._connection, keys - self._known.keys())
-        for shop_id, texts in wanted:
-            self._together[shop_id, texts] = tuple(
-                self._known[shop_id, dimension, text]
-                for dimension, text in zip(_DIMENSIONS, texts, strict=True)
-            )
-
-    def of(self, shop_id: int, texts: Texts) -> tuple[int, ...]:
-        return self._together[shop_id, texts]
-
-
-def read_events(
-    numbering: Numbering, shop_id: int, cursor: Cursor | ServerCursor
-) -> Iterator[tuple[str | None, Event]]:
-    """Visitor (None: an event only), event; from the rows of STORED."""
-    while some := cursor.fetchmany(_ROWS):
-        texts = [_texts(*row[4:]) for row in some]
-        numbering.learn({(shop_id, one) for one in texts})
-        for (visitor, at, name, day, *_), of_event in zip(some, texts, strict=True):
-            event = Event(at, KIND_OF[name], day, *numbering.of(shop_id, of_event))
-            yield visitor and visitor.hex, event
+        return {
+            shop_id: {
+                texts: pack_values(
+                    self._known[shop_id, dimension, text]
+                    for dimension, text in zip(_DIMENSIONS, texts, strict=True)
+                )
+                for texts in of_shop
+            }
+            for shop_id, of_shop in wanted.items()
+        }
 
 
-def _texts(product: str | None, own: object, version: str | None, device: str | None,
-           language: object) -> Texts:  # fmt: skip
-    return (
-        product_of(product) or product_of(own),
-        version_of(version or ""),
-        device or "",
-        language_of(language) if isinstance(language, str) else "",
+def collect(
+    connection: Connection, shop_id: int, time_zone: str, visitors: Sequence[str] | None
+) -> Iterator[bytes]:
+    """Write down the journeys of these visitors of a shop, or of all, of whom nothing is kept; then
+    yield each, but those of robots. The caller's transaction holds the shop's lock."""
+    wanted: _Wanted = {
+        "shop": shop_id,
+        "visitors": None if visitors is None else uuids(visitors),
+        "zone": time_zone,
+        "most": journeys.MOST_EVENTS,
+    }
+    _number_values(connection, shop_id, wanted)
+    # The rows come sorted; a hashed aggregate need not take them in their order. And the planner
+    # thinks of each join with the values that it leaves next to nothing.
+    connection.execute("SET LOCAL enable_hashagg = off")
+    connection.execute("SET LOCAL enable_nestloop = off")
+    connection.execute(_JOURNEYS.encode(), wanted)
+    connection.execute("DROP TABLE value_numbers")
+    with connection.cursor(name="collected", binary=True) as cursor:
+        cursor.execute(
+            "SELECT events FROM report_visitors WHERE shop_id = %(shop)s AND events <> ''"
+            " AND (%(visitors)s::uuid[] IS NULL OR visitor = ANY(%(visitors)s::uuid[]))",
+            wanted,
+        )
+        while some := cursor.fetchmany(_JOURNEYS_AT_ONCE):
+            for (packed,) in some:
+                yield packed
+
+
+def _number_values(connection: Connection, shop_id: int, wanted: _Wanted) -> None:
+    """The number of each stored value, for Postgres to join with."""
+    connection.execute(
+        "CREATE TEMP TABLE value_numbers (dimension smallint, raw text, number integer)"
+        " ON COMMIT DROP"
     )
+    with connection.cursor(name="stored") as values, connection.cursor() as cursor:
+        values.execute(_VALUES.encode(), wanted)
+        while some := values.fetchmany(_ROWS):
+            keys = [(shop_id, dimension or int(Dimension.PRODUCT), _text(dimension, raw))
+                    for dimension, raw in some]  # fmt: skip
+            known = numbers(connection, set(keys))
+            with cursor.copy("COPY value_numbers FROM STDIN") as copy:
+                for (dimension, raw), key in zip(some, keys, strict=True):
+                    copy.write_row((dimension, raw, known[key]))
+    connection.execute("ANALYZE value_numbers")
+
+
+def _text(dimension: int, raw: str) -> str:
+    match dimension:
+        case Dimension.PRODUCT:
+            return product_of(raw)
+        case Dimension.VERSION:
+            return version_of(raw)
+        case Dimension.LANGUAGE:
+            return language_of(raw)
+        case Dimension.DEVICE:
+            return raw
+    return product_of(orjson.loads(raw))

@@ -2,10 +2,12 @@
 that comes to in single numbers is worked out once for all of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
+from struct import Struct
 
 from app.counts.cells import Cells, Row, new_cells
+from app.counts.journeys import KIND, SIZE, time_at, unpack
 from app.counts.measures import (
     ADDED_BY_TRIED,
     ALL,
@@ -17,7 +19,7 @@ from app.counts.measures import (
     Measure,
 )
 from app.counts.times import bucket_of, part, rounded
-from app.counts.visitor import MOST_SHORT, Days, Measures, Times, days_and_times, of_order
+from app.counts.visitor import MOST_SHORT, Days, Measures, Times, days_and_times, of_order, which
 
 # All that a breakdown shows.
 _GROUP_MEASURES = frozenset(map(int, (Measure.VISITORS, *STEP_MEASURES)))
@@ -26,9 +28,17 @@ _VALUES_OF: list[Callable[[Event], int]] = [
     attrgetter(dimension.name.lower()) for dimension in _DIMENSIONS
 ]
 
-_Same = tuple[int, ...]  # what short visits have in common: the day, and the four values
+# What short visits have in common, as journeys pack it: the day, version, device and language; or
+# the day and a product.
+_Same = bytes
+_DAY_AND_REST = Struct(">iiii")
+_DAY_AND_PRODUCT = Struct(">ii")
+_DAY = slice(KIND + 1, KIND + 5)
+_PRODUCT = slice(KIND + 5, KIND + 9)
+_REST = slice(KIND + 9, SIZE)
 _Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
 _LARGE = 200_000  # numbers, of some 200 bytes each
+_MANY = 50_000  # of what becomes numbers, the same
 EVER, _NEVER = -(2**31), 2**31 - 1  # days
 
 
@@ -38,59 +48,50 @@ class Tally:
     def __init__(self) -> None:
         self._events: Counter[tuple[int, int]] = Counter()  # shop, day
         self._visits: Counter[tuple[int, Measures, _Same]] = Counter()
-        self._times: Counter[tuple[int, int, int, int]] = Counter()  # shop, day, step, seconds
+        self._products: Counter[tuple[int, Measures, _Same]] = Counter()  # of them
+        # Shop, dimension, value, day, previous day.
+        self._days: Counter[tuple[int, Dimension, int, int, int, Measures]] = Counter()
+        # Shop, day, previous day, step, seconds.
+        self._times: Counter[tuple[int, int, int, int, int]] = Counter()
         self._cells: Cells = new_cells()
-        self._size = 0  # at most so many numbers are in the cells
+        self._size = 0  # so many numbers are in the cells
 
     def is_large(self) -> bool:
         """Whether it is time to take the cells, before they fill the memory."""
-        if self._size > _LARGE:
-            self._size = sum(map(len, self._cells.values()))
+        short = len(self._visits) + len(self._products)
+        if short + len(self._days) + len(self._times) > _MANY:
+            self._fold()
         return self._size > _LARGE
 
-    def add_events(self, shop_id: int, days: Iterable[int]) -> None:
-        """What counts whoever did it."""
-        for day, number in Counter(days).items():
-            self._events[shop_id, day] += number
-
-    def take_events(self, shop_id: int, days: Iterable[int]) -> None:
-        for day, number in Counter(days).items():
-            self._events[shop_id, day] -= number
+    def add_events(self, shop_id: int, numbers: Mapping[int, int], by: int = 1) -> None:
+        """What counts whoever did it: how many on each day. `by` -1 takes them away."""
+        for day, number in numbers.items():
+            self._events[shop_id, day] += by * number
 
     def add(
-        self,
-        shop_id: int,
-        events: Sequence[Event],
-        window: int,
-        by: int = 1,
-        *,
-        since: int = EVER,
+        self, shop_id: int, journey: bytes, window: int, by: int = 1, *, since: int = EVER
     ) -> None:
-        """One visitor, in the order of time; not their events as such. `by` -1 takes them away.
-        Nothing is added to days before `since`."""
-        if since == EVER and self._add_visit(shop_id, events, window, by):
-            return
-        groups, times = _outcome(events, window, None)
-        for (dimension, value), days in groups.items():
-            self._add_days(shop_id, dimension, value, days, by, since)
-        self._add_times(shop_id, times, by, since)
+        """One visitor, not their events as such. `by` -1 takes them away. Nothing is added to days
+        before `since`."""
+        is_all = since == EVER or _day(journey[_DAY]) >= since
+        if not is_all or not self._add_visit(shop_id, journey, window, by):
+            groups, times = _outcome(unpack(journey), window, None)
+            for (dimension, value), days in groups.items():
+                self._add_days(shop_id, dimension, value, days, by, since)
+            self._add_times(shop_id, times, by, since)
 
     def change(
-        self,
-        shop_id: int,
-        old: Sequence[Event],
-        everything: Sequence[Event],
-        new: Sequence[Event],
-        window: int,
+        self, shop_id: int, old: bytes, everything: bytes, new: Sequence[bytes], window: int
     ) -> None:
-        """One visitor who has done something new: the same as taking `old` away and adding
-        `everything`, without the groups and the days before which nothing has changed."""
-        if self._add_visit(shop_id, everything, window, 1):  # then the old was one as well
-            self._add_visit(shop_id, old, window, -1)
+        """One visitor who has done something new, each event packed: the same as taking `old` away
+        and adding `everything`, without the groups and the days before which nothing has changed.
+        """
+        if self._add_visit(shop_id, everything, window, 1, old):
             return
-        changed = [set(map(value_of, new)) for value_of in _VALUES_OF]
-        groups, times = _outcome(everything, window, changed)
-        groups_before, times_before = _outcome(old, window, changed)
+        events = unpack(b"".join(new))
+        changed = [set(map(value_of, events)) for value_of in _VALUES_OF]
+        groups, times = _outcome(unpack(everything), window, changed)
+        groups_before, times_before = _outcome(unpack(old), window, changed)
         for group, days in groups.items():
             days_before = groups_before.get(group, {})
             since = _first_difference(days_before, days)
@@ -100,43 +101,73 @@ class Tally:
         self._add_times(shop_id, times_before, -1, since)
         self._add_times(shop_id, times, 1, since)
 
-    def _add_visit(self, shop_id: int, events: Sequence[Event], window: int, by: int) -> bool:
+    def _add_visit(
+        self, shop_id: int, journey: bytes, window: int, by: int, counted: bytes = b""
+    ) -> bool:
         """Most visitors come once, and all that differs is the day, the product and so on. False,
-        and nothing done, where it was not one short visit."""
-        if not events:
-            return True
-        if len(events) > MOST_SHORT or events[-1].at - events[0].at > window:
-            return False
-        same = events[0][2:]
-        for event in events:
-            if event[2:] != same or event[1] in NOT_SHOWN:
+        and nothing done, where it was not one short visit. `counted` is what of the journey was
+        counted before: it leaves."""
+        if journey:
+            if not _is_short_visit(journey, window):
                 return False
-        measures, steps = of_order(tuple([event[1] for event in events]))
-        self._visits[shop_id, measures, same] += by
-        for step, before, place in steps:
-            seconds = (events[place].at - events[before].at) // 1_000_000
-            self._times[shop_id, same[0], step, seconds] += by
+            self._add_short_visit(shop_id, journey, by)
+            if counted:
+                self._add_short_visit(shop_id, counted, -by)
         return True
+
+    def _add_short_visit(self, shop_id: int, journey: bytes, by: int) -> None:
+        kinds, day = journey[KIND::SIZE], journey[_DAY]
+        products = [journey[at : at + 4] for at in range(_PRODUCT.start, len(journey), SIZE)]
+        different = set(products)
+        measures, steps = of_order(kinds, which(kinds, products) if len(different) > 1 else b"")
+        self._visits[shop_id, measures, day + journey[_REST]] += by
+        for step, before, place in steps:
+            seconds = (time_at(journey, place) - time_at(journey, before)) // 1_000_000
+            self._times[shop_id, _day(day), _day(day), step, seconds] += by
+        for product in different:
+            if len(different) > 1:
+                of_product = zip(kinds, products, strict=True)
+                measures, _ = of_order(bytes([kind for kind, its in of_product if its == product]))
+            self._products[shop_id, measures, day + product] += by
 
     def cells(self) -> Cells:
         """All that was added."""
-        for (shop_id, day), number in self._events.items():
-            self._cells[Row(shop_id, Dimension.EVENT, day, ALL)][ALL, Measure.EVENTS, 0] += number
-        by_value: Counter[tuple[int, int, Measures, Dimension, int]] = Counter()
-        for (shop_id, measures, (day, *values)), number in self._visits.items():
-            by_value[shop_id, day, measures, Dimension.WHOLE, ALL] += number
-            of_group = measures & _GROUP_MEASURES
-            for dimension, value in zip(_DIMENSIONS, values, strict=True):
-                by_value[shop_id, day, of_group, dimension, value] += number
-        for (shop_id, day, measures, dimension, value), number in by_value.items():
-            self._add_days(shop_id, dimension, value, {day: measures}, number, day)
-        for (shop_id, day, step, seconds), number in self._times.items():
-            self._add_times(shop_id, {day: {step: seconds}}, number, day)
-        for one in (self._events, self._visits, self._times):
-            one.clear()
+        self._fold()
         cells, self._cells = self._cells, new_cells()
         self._size = 0
         return cells
+
+    def _fold(self) -> None:
+        """What was added up becomes numbers in cells."""
+        for (shop_id, measures, same), number in self._visits.items():
+            day, *values = _DAY_AND_REST.unpack(same)
+            self._days[shop_id, Dimension.WHOLE, ALL, day, day, measures] += number
+            of_group = measures & _GROUP_MEASURES
+            for dimension, value in zip(_DIMENSIONS[1:], values, strict=True):
+                self._days[shop_id, dimension, value, day, day, of_group] += number
+        for (shop_id, measures, same), number in self._products.items():
+            day, product = _DAY_AND_PRODUCT.unpack(same)
+            of_group = measures & _GROUP_MEASURES
+            self._days[shop_id, Dimension.PRODUCT, product, day, day, of_group] += number
+        cells = self._cells
+        for (shop_id, day), number in self._events.items():
+            cells[Row(shop_id, Dimension.EVENT, day, ALL)][ALL, Measure.EVENTS, 0] += number
+        for (shop_id, dimension, value, day, previous, measures), number in self._days.items():
+            is_product = dimension is Dimension.PRODUCT
+            parts, place = ((value, ALL), ALL) if is_product else ((ALL,), value)
+            for of_day in parts if number else ():
+                numbers = cells[Row(shop_id, dimension, day, of_day)]
+                for measure in measures:
+                    numbers[place, measure, previous] += number
+        for (shop_id, day, previous, step, seconds), number in self._times.items():
+            bucket = bucket_of(seconds)
+            coarse = cells[Row(shop_id, Dimension.COARSE, day, ALL)]
+            fine = cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
+            coarse[step, bucket, previous] += number
+            fine[rounded(seconds), 0, previous] += number
+        for one in (self._events, self._visits, self._products, self._days, self._times):
+            one.clear()
+        self._size = sum(map(len, cells.values()))
 
     def _add_days(
         self,
@@ -148,27 +179,24 @@ class Tally:
         since: int,
     ) -> None:
         """Of the days `since` one; those before it only tell what came before."""
-        is_product = dimension is Dimension.PRODUCT
-        parts, place = ((value, ALL), ALL) if is_product else ((ALL,), value)
-        before: dict[int, int] = {}
+        before: list[tuple[int, Measures]] = []  # the latest first
         for day, measures in days.items():
             if day >= since:
-                for of_day in parts:
-                    numbers = self._cells[Row(shop_id, dimension, day, of_day)]
-                    self._size += 2 * len(measures)
-                    for measure in measures:
-                        if measure not in ADDED_BY_TRIED:
-                            numbers[place, measure, day] += by
-                            if measure in before:
-                                numbers[place, measure, before[measure]] -= by
-            before |= dict.fromkeys(measures, day)
-            if not measures.isdisjoint(DECISIONS):
-                before |= dict.fromkeys(DECISIONS, day)
+                left = measures.difference(ADDED_BY_TRIED)
+                self._days[shop_id, dimension, value, day, day, left] += by
+                for previous, earlier in before:
+                    if again := left & earlier:
+                        self._days[shop_id, dimension, value, day, previous, again] -= by
+                        left -= again
+                        if not left:
+                            break
+            is_decided = not measures.isdisjoint(DECISIONS)
+            before.insert(0, (day, measures | DECISIONS if is_decided else measures))
         if dimension is Dimension.WHOLE:
             for day, measure, previous, sign in _added_by_tried(days):
                 if day >= since:
-                    numbers = self._cells[Row(shop_id, dimension, day, ALL)]
-                    numbers[ALL, measure, previous] += sign * by
+                    added = frozenset((int(measure),))
+                    self._days[shop_id, dimension, value, day, previous, added] += sign * by
 
     def _add_times(self, shop_id: int, times: Times, by: int, since: int) -> None:
         """A day's time counts in the ranges in which it is the first day with that step: those
@@ -177,13 +205,9 @@ class Tally:
         for day, of_steps in times.items():
             for step, seconds in of_steps.items():
                 if day >= since:
-                    bucket = bucket_of(seconds)
-                    coarse = self._cells[Row(shop_id, Dimension.COARSE, day, ALL)]
-                    fine = self._cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
-                    for numbers, place in ((coarse, (step, bucket)), (fine, (rounded(seconds), 0))):
-                        numbers[*place, day] += by
-                        if step in before:
-                            numbers[*place, before[step]] -= by
+                    self._times[shop_id, day, day, step, seconds] += by
+                    if step in before:
+                        self._times[shop_id, day, before[step], step, seconds] -= by
                 before[step] = day
 
 
@@ -208,6 +232,25 @@ def _added_by_tried(days: Mapping[int, Measures]) -> Iterator[tuple[int, int, in
         before = day
 
 
+def _is_short_visit(journey: bytes, window: int) -> bool:
+    """Of one day, one window, and one version, device and language."""
+    length = len(journey)
+    if length > MOST_SHORT * SIZE:
+        return False
+    day, rest = journey[_DAY], journey[_REST]
+    for begin in range(SIZE, length, SIZE):
+        event = journey[begin : begin + SIZE]
+        if event[_DAY] != day or event[_REST] != rest:
+            return False
+    last = length // SIZE - 1
+    is_within = time_at(journey, last) - time_at(journey, 0) <= window
+    return is_within and NOT_SHOWN.isdisjoint(journey[KIND::SIZE])
+
+
+def _day(packed: bytes) -> int:
+    return int.from_bytes(packed, signed=True)
+
+
 def _outcome(
     events: Sequence[Event], window: int, wanted: list[set[int]] | None
 ) -> tuple[_Groups, Times]:
@@ -220,13 +263,16 @@ def _outcome(
     outcome: _Groups = {(Dimension.WHOLE, ALL): days}
     of_all = {day: measures & _GROUP_MEASURES for day, measures in days.items()}
     for number, dimension in enumerate(_DIMENSIONS):
-        groups = _grouped(events, _VALUES_OF[number], wanted[number] if wanted else None)
+        value_of = _VALUES_OF[number]
+        values = set(map(value_of, events))
+        if len(values) == 1:
+            if wanted is None or values <= wanted[number]:
+                outcome[dimension, values.pop()] = of_all
+            continue
+        groups = _grouped(events, value_of, wanted[number] if wanted else None)
         for value, group in groups.items():
-            of_group = of_all
-            if len(group) < len(events):
-                group_days, _ = days_and_times(group, window)
-                of_group = {day: m & _GROUP_MEASURES for day, m in group_days.items()}
-            outcome[dimension, value] = of_group
+            group_days, _ = days_and_times(group, window)
+            outcome[dimension, value] = {day: m & _GROUP_MEASURES for day, m in group_days.items()}
     return outcome, times
 
 

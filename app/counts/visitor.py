@@ -89,13 +89,9 @@ def days_and_times(
 ) -> tuple[Days, Times]:
     """By day in order: what was reached in attempts that began on it, and how fast. `events` in the
     order of time; `window` in microseconds; what began later than `began_by` is left out."""
-    is_short = len(events) <= MOST_SHORT and events[-1].at - events[0].at <= window
-    if (
-        is_short
-        and events[-1].at <= began_by
-        and len({(event.day, event.product) for event in events}) == 1
-    ):
-        return _of_short_visit(events)
+    visits = _visits(events, window) if events[-1].at <= began_by else None
+    if visits is not None:
+        return _of_visits(visits)
     days: defaultdict[int, set[int]] = defaultdict(set)
     times: Times = {}
     kinds = set()
@@ -121,27 +117,69 @@ def days_and_times(
     }
 
 
-def _of_short_visit(events: Sequence[Event]) -> tuple[Days, Times]:
-    day = events[0].day
-    measures, steps = of_order(tuple([event.kind for event in events]))
-    times = {
-        step: (events[place].at - events[before].at) // 1_000_000 for step, before, place in steps
-    }
-    return {day: measures}, {day: times} if times else {}
+def _visits(events: Sequence[Event], window: int) -> list[Sequence[Event]] | None:
+    """Each day's events, where they are few, one attempt can last for all of them, and none reaches
+    into another day; else None."""
+    visits: list[Sequence[Event]] = []
+    begin = 0
+    for place in range(1, len(events) + 1):
+        if place - begin > MOST_SHORT:
+            return None
+        is_last = place == len(events)
+        if is_last or events[place].day != events[begin].day:
+            visit = events[begin:place]
+            if visit[-1].at - visit[0].at > window:
+                return None
+            if visits and visit[0].day < visits[-1][0].day:  # clocks were put back
+                return None
+            if not is_last and events[place].at - visit[-1].at <= window:
+                return None
+            visits.append(visit)
+            begin = place
+    return visits
+
+
+def _of_visits(visits: Sequence[Sequence[Event]]) -> tuple[Days, Times]:
+    days: Days = {}
+    times: Times = {}
+    for events in visits:
+        day, kinds = events[0].day, bytes([event.kind for event in events])
+        days[day], steps = of_order(kinds, which(kinds, [event.product for event in events]))
+        of_day = {
+            step: (events[place].at - events[before].at) // 1_000_000
+            for step, before, place in steps
+        }
+        if of_day:
+            times[day] = of_day
+    return days, times
+
+
+def which(kinds: bytes, products: Sequence[object]) -> bytes:
+    """A number for each event's product, the same for the same; none where it does not matter
+    that they are different, or all are the same."""
+    if _RESULT not in kinds or _CART.isdisjoint(kinds):
+        return b""
+    numbers = {product: number for number, product in enumerate(dict.fromkeys(products))}
+    return bytes(map(numbers.__getitem__, products)) if len(numbers) > 1 else b""
 
 
 @lru_cache(20_000)
-def of_order(kinds: tuple[int, ...]) -> tuple[Measures, list[tuple[int, int, int]]]:
-    """What is reached within one day and one window with one product, where only the order of what
-    was done matters: the measures; and the steps that have a time, each with the places in `kinds`
-    of the step before it and of itself."""
+def of_order(kinds: bytes, products: bytes = b"") -> tuple[Measures, list[tuple[int, int, int]]]:
+    """What is reached within one day and one window, where only the order of what was done matters,
+    and with which of the products: the measures; and the steps that have a time, each with the
+    places in `kinds` of the step before it and of itself."""
     measures: set[int] = set()
     for kind in kinds:
         measures |= _BY_ITSELF.get(kind, _ANY)
     ordered = [(place, _FUNNEL[kind], 0) for place, kind in enumerate(kinds) if kind in _FUNNEL]
-    reached = _reached(ordered, 0, 0, EVER, EVER)
+    reached = _reached(ordered, 0, 0, EVER, EVER) if _PAGE in kinds else []
     measures.update(STEP_MEASURES[: len(reached)])
-    events = [Event(place, kind, 0, 0, 0, 0, 0) for place, kind in enumerate(kinds)]
+    events = [
+        Event(place, kind, 0, product, 0, 0, 0)
+        for place, (kind, product) in enumerate(
+            zip(kinds, products or bytes(len(kinds)), strict=True)
+        )
+    ]
     for _, decided in _decisions(events, EVER, EVER):
         measures |= decided
     steps = [
@@ -168,8 +206,8 @@ def _attempts(
     events: Sequence[Event], window: int, began_by: int
 ) -> Iterator[tuple[int, list[_Step]]]:
     """For each day with a first step: when attempts of that day first reached each step."""
-    # At the same moment a step may follow the one before it.
-    ordered = sorted((e.at, _FUNNEL[e.kind], e.day) for e in events if e.kind in _FUNNEL)
+    # At the same moment a step may follow the one before it: as kinds do in the events' order.
+    ordered = [(at, _FUNNEL[kind], day) for at, kind, day, *_ in events if kind in _FUNNEL]
     starts = {day: at for at, stage, day in reversed(ordered) if stage == 0 and at <= began_by}
     for day, start in starts.items():
         place = bisect_left(ordered, (start, 0, day))

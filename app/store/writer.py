@@ -115,8 +115,10 @@ class Writer:
 
 
 def _draw_ids(connection: Connection, number: int) -> list[int]:
-    rows = connection.execute("SELECT nextval('batch_ids') FROM generate_series(1, %s)", [number])
-    return [id_ for (id_,) in rows]
+    row = connection.execute(
+        "SELECT string_agg(nextval('batch_ids')::text, ',') FROM generate_series(1, %s)", [number]
+    ).fetchone()
+    return list(map(int, row[0].split(","))) if row else []
 
 
 def _copy_all(connection: Connection, incoming: _Batches) -> _Batches:

@@ -183,10 +183,12 @@ class Consumer:
 
     def _read_on(self, entries: list[Entry]) -> list[Entry]:
         """The entries, and what waits after them, until it is enough or nothing waits."""
-        while not _is_enough(entries):
+        size = _size(entries)
+        while len(entries) < READ_BATCHES and size < READ_BYTES:
             count = self._at_once()
             some = self._read(">", count)
             entries += some
+            size += _size(some)
             if len(some) < count:
                 break
         return entries
@@ -272,7 +274,11 @@ def _entry(stream: str, id_: bytes, fields: Mapping[bytes, bytes] | None) -> Ent
 
 def _is_enough(entries: list[Entry]) -> bool:
     """For a transaction."""
-    return len(entries) >= READ_BATCHES or sum(entry.size for entry in entries) >= READ_BYTES
+    return len(entries) >= READ_BATCHES or _size(entries) >= READ_BYTES
+
+
+def _size(entries: list[Entry]) -> int:
+    return sum([entry.size for entry in entries])
 
 
 def _await_oldest(under_way: deque[tuple[list[Entry], Future[None]]]) -> list[Entry]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from app.batch.batch import Batch
+from app.batch.batch import Batch, UnreadableEntry
 from app.store.connections import WORKER_FIRST_TIME, WORKER_TIME, BoundedConnection
 from app.store.salvage import read_or_reject, write_isolating
 from app.store.writer import Writer
@@ -65,4 +65,7 @@ class Storing:
 def parse(entry: Entry) -> Batch:
     """The entry's batch; of an unreadable entry, a batch that puts it into rejected_events.
     NewerEntry."""
-    return read_or_reject(entry.fields, f"entry {entry.id.decode()}")
+    try:
+        return Batch.from_entry(entry.fields)
+    except UnreadableEntry:
+        return read_or_reject(entry.fields, f"entry {entry.id.decode()}")

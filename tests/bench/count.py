@@ -84,9 +84,14 @@ def sustained(servers, folder):
     _send(servers, batches)
     with _worker(servers, folder) as one, _worker(servers, folder) as other:
         figures = _follow(servers, [one, other], [], seconds=0)
-    rate = sum(len(batch.events) for batch in batches) / figures["whole_after"]
-    click.echo(f"sustained: two workers store and count {rate:,.0f} events/s of a backlog")
-    return figures | {"rate": rate}
+    figures["events"] = sum(len(batch.events) for batch in batches)
+    rate = figures["events"] / figures["whole_after"]
+    cores = 2 / (sum(figures["cpu"].values()) / figures["events"])
+    click.echo(
+        f"sustained: two workers store and count {rate:,.0f} events/s of a backlog:"
+        f" {_costs(figures)}, so that two cores of their own take {cores:,.0f} events/s"
+    )
+    return figures | {"rate": rate, "of_two_cores": cores}
 
 
 def one_more(servers, folder):

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.batch.batch import Batch, Context, Event
 from app.batch.visitor import named
 from app.counts import journeys
 from app.counts.cells import unpack
@@ -161,6 +162,51 @@ def test_a_rebuild_changes_no_cell(module_database):
     assert counted
     rebuild(database, shop.id)
     assert cells(database, shop) == counted
+
+
+def test_a_rebuild_reads_values_as_the_first_count_did(module_database):
+    database, name = module_database, "values.myshopify.com"
+    values = (b'"p1"', b"7", b"7.0", b"7.5", b"1e25", b"true", b"null", b'"\\u00e9"')
+    languages = (b'"de-DE"', b'"DE"', b"5", b'"\\u00c9"')
+    for number, (product, language) in enumerate(
+        itertools.product((None, "", "p1", "x" * 250), languages)
+    ):
+        columns = {"client_id": f"v{number % 3}", "lib_version": "y" * (198 + number)}
+        if product is not None:
+            columns["product_id"] = product
+        events = []
+        for n, value in enumerate(values):
+            at = START - timedelta(days=2000 if n == 3 else 0, minutes=9 * n)
+            properties = b'{"product_id":%b}' % value
+            events.append(Event(FUNNEL[n % 7], f"value-{number}-{n}", at, properties, b"{}"))
+        context = Context(columns, b'{"$browser_language":%b}' % language)
+        store(database, Batch.build(shop=name, customer_id=None, received_at=START, context=context,
+                                    events=events, rejected=[]))  # fmt: skip
+    settle(database)
+    shop = find_shop(database, name)
+    counted, kept = cells(database, shop), journeys_of(database, shop)
+    texts = {text for (text,) in database.execute(
+        "SELECT value FROM report_values WHERE shop_id = %s", [shop.id])}  # fmt: skip
+    assert {"p1", "gid://shopify/Product/7", "7.5", "x" * 200, "de", "é", ""} <= texts
+    rebuild(database, shop.id)
+    assert cells(database, shop) == counted
+    assert journeys_of(database, shop) == kept
+    with database.transaction():
+        mark_dirty(database, shop.id, ["v1"])
+    settle(database)
+    assert cells(database, shop) == counted
+    assert journeys_of(database, shop) == kept
+
+
+def journeys_of(database, shop):
+    """Each visitor's events, with the values' texts instead of their numbers."""
+    texts = dict(database.execute("SELECT id, value FROM report_values").fetchall())
+    return {
+        visitor: [(*event[:3], *(texts.get(value, value) for value in event[3:]))
+                  for event in journeys.unpack(packed)]
+        for visitor, packed in database.execute(
+            "SELECT visitor, events FROM report_visitors WHERE shop_id = %s", [shop.id])
+    }  # fmt: skip
 
 
 def cells(database, shop):
