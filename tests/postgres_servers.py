@@ -56,7 +56,8 @@ class Server:
     def _signal(self, number):
         family = psutil.Process(self.process.pid)
         for process in [family, *family.children(recursive=True)]:
-            process.send_signal(number)
+            with suppress(psutil.NoSuchProcess):  # a backend may have ended meanwhile
+                process.send_signal(number)
 
     def kill(self):
         """It and all that it has forked, as a machine that stops."""

@@ -5,13 +5,14 @@ import socket
 from contextlib import closing
 from dataclasses import replace
 
+import psycopg
 import pytest
 from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from psycopg import DataError
 
 from app import create_app
-from app.store.connections import connect
+from app.store.connections import BoundedConnection, connect
 from app.store.writer import Writer
 from app.tracing import otel
 from app.worker.storing import Storing
@@ -30,8 +31,11 @@ SHOPPER = {
 
 @pytest.fixture
 def exporter():
+    connect = psycopg.Connection.__dict__["connect"]
     yield InMemorySpanExporter()
     PsycopgInstrumentor().uninstrument()
+    # It leaves a method that makes plain connections behind, also for those with a class of theirs.
+    psycopg.Connection.connect = connect
 
 
 @pytest.fixture
@@ -144,3 +148,10 @@ def test_a_body_that_comes_late_is_answered_all_the_same(tracing, caplog):
         connection.sendall(b"{}")
         assert b" 401 " in connection.recv(65536)
     assert "Traceback" not in caplog.text
+
+
+def test_a_traced_request_keeps_its_time_limit_in_postgres(tracing):
+    caller, _ = tracing
+    with caller.extensions["intake"].postgres.connection() as connection:
+        assert isinstance(connection, BoundedConnection)
+        assert connection.deadline
