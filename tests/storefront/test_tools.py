@@ -11,7 +11,7 @@ from tests.storefront.test_files import EXTENSION, MINIFIED, ROOT
 
 HERE = Path(__file__).parent
 TYPES = ROOT / "app" / "tracker" / "tracker.d.ts"
-NO_TOOLS = "npm's tools are missing: npm ci --prefix tests/storefront"
+NO_TOOLS = "npm's tools are missing: npm install --no-package-lock --prefix tests/storefront"
 
 pytestmark = [
     pytest.mark.slow,
