@@ -55,6 +55,7 @@ def compare(ids, arms):
 
 
 # Where node is missing, tests/browser/test_arm.py does the same in Chromium.
+@pytest.mark.slow
 @pytest.mark.skipif(NODE is None, reason="no node on this machine")
 def test_javascript_and_the_server_agree_on_100_000_ids():
     ids = many_ids()

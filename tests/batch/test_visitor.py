@@ -26,6 +26,7 @@ def test_the_session_counts_where_the_client_id_names_nobody():
     assert visitor_of("null", "NaN") is None
 
 
+@pytest.mark.slow
 def test_sql_says_the_same(database):
     texts = [*CASES["no_visitor"], None, ' "null" ', '" "', "\u00a0", "\t\n", *REAL]
     pairs = [(client, session) for client in texts for session in texts]

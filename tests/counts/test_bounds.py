@@ -288,6 +288,7 @@ odd = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40,
     deadline=None,

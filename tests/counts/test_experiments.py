@@ -204,6 +204,7 @@ def test_any_event_of_the_widget_tells_that_it_was_seen(counted):
     assert without == [2, 0, 0, 1]
 
 
+@pytest.mark.slow
 def test_a_rebuild_changes_nothing_and_an_erased_visitor_leaves(database, counted):
     counted(*[batch(id_, (PAGE, n), (CART_ADD, n)) for n, id_ in enumerate(HELD_BACK + OTHERS)])
     shop = find_shop(database, SHOP)

@@ -37,6 +37,7 @@ def test_a_system_that_is_well_has_nothing_to_put_right(settings, faults, workin
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_servers_that_are_away_are_named_both(faults, settings):
     found = faults(database_url="postgresql://127.0.0.1:1/x", redis_url="redis://127.0.0.1:1")
     assert [line.split(":")[0] for line in found] == ["postgres", "redis"]
@@ -64,6 +65,7 @@ def test_what_is_missing_or_set_wrong_is_told(
     assert "is not writable" in found
 
 
+@pytest.mark.slow
 def test_every_fault_says_what_to_do(settings, faults, tmp_path, working):
     assert "SHOPIFY_API_KEY" in flask(settings, "check").stdout
     url = settings.database_url

@@ -35,6 +35,7 @@ def test_all_is_well_and_told(calling, settings):
     assert state["outcomes_of_day"]["accepted"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("away", "word"),
     [

@@ -63,6 +63,7 @@ def samples(text):
     return found
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_left_out_and_not_0(calling, scraped):
     there = calling(metrics_token="right")
     there.post(body())
@@ -136,6 +137,7 @@ def test_a_caller_that_sends_slowly_is_not_timed(app):
     assert numbers[-1] < time.perf_counter() - begun - 0.1
 
 
+@pytest.mark.slow
 def test_the_spools_of_all_machines_are_added_up(calling, scraped, redis_client):
     away = calling(intake="store", database_url=NO_POSTGRES, redis_url=NO_REDIS)
     away.post(body())

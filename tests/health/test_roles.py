@@ -11,6 +11,8 @@ from tests.postgres_servers import caught_up, primary_and_standby
 from tests.processes.running import free_port, wait_until
 from tests.redis_servers import VALKEY, redis_server
 
+pytestmark = pytest.mark.slow
+
 SUCCESS = b'{"success":true}'
 
 

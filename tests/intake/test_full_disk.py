@@ -119,6 +119,7 @@ def test_a_spool_that_filled_the_disk_drains(spooling, disk, back, size):
     assert back.outcomes() == {"accepted": len(acknowledged)}
 
 
+@pytest.mark.slow
 def test_with_a_stream_too_every_event_is_stored_and_counted_once(
     spooling, disk, calling, settings
 ):

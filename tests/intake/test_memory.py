@@ -84,6 +84,7 @@ def test_a_full_redis_still_limits_counts_and_says_so(calling, redis_client, set
     assert caller.get("/readyz").json["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_full_redis_and_no_postgres_is_not_ready_without_a_spool(calling, redis_client):
     nowhere = {"database_url": "postgresql://127.0.0.1:1/x", "spool_dir": "/dev/null/spool"}
     caller = calling(intake="stream", **nowhere)

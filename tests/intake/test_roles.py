@@ -18,6 +18,8 @@ from app.intake.shared_connection import SharedConnection
 from tests.processes.running import free_port, wait_until
 from tests.redis_servers import KEEPS, ON_BOTH, REDIS_7_0, VALKEY, redis_server
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 0.25  # s, where a server hangs; elsewhere a slow machine has more time
 QUICK = {**KEEPS, "repl-diskless-sync-delay": 0}
 A, B, C = (("a", 1), ("b", 2), ("c", 3))

@@ -59,6 +59,7 @@ def shown(database):
     return show(database, find_shop(database, SHOP))
 
 
+@pytest.mark.slow
 def test_a_true_effect_is_answered_with_both_rates_and_an_interval(database):
     begin(database, begins=ago(days=20))
     store(database, *visits(18, 400, {True: 0.05, False: 0.12}))
@@ -71,6 +72,7 @@ def test_a_true_effect_is_answered_with_both_rates_and_an_interval(database):
     assert all(check["ok"] for check in answer["checks"])
 
 
+@pytest.mark.slow
 def test_without_an_effect_it_says_what_would_show_by_when(database):
     begin(database, begins=ago(days=20))
     store(database, *visits(18, 400, {True: 0.1, False: 0.1}))

@@ -18,6 +18,8 @@ from tests.merchant.test_page import KEY, token
 from tests.postgres_servers import caught_up, primary_and_standby
 from tests.processes.running import flask, wait_until
 
+pytestmark = pytest.mark.slow
+
 IS_REPLICA = "SELECT pg_is_in_recovery()"
 
 

@@ -273,6 +273,7 @@ def test_connections_that_are_reset_at_once_leave_no_traceback(served, caplog):
     assert not any(record.exc_info for record in caplog.records)
 
 
+@pytest.mark.slow
 def test_a_caller_that_takes_no_reply_is_let_go(connect, served):
     caller = connect()
     target = f"{PATH.replace('tracking/events', 'tracker.js')}?{query()}"  # some 10 kB each

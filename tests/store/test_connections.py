@@ -22,6 +22,7 @@ def read_only(database, database_url):
     database.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_store_is_not_connected_to(read_only):
     with pytest.raises(psycopg.OperationalError, match="read-only"):
         connect(read_only, "tests")

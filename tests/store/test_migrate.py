@@ -122,6 +122,7 @@ def test_rows_that_came_before_their_partition_move_into_it(empty):
     assert rows == [("events_2026_11",)] * 2 + [("events_default",)] * 3
 
 
+@pytest.mark.slow
 def test_a_busy_default_partition_is_left_for_the_next_time(empty, empty_database_url, monkeypatch):
     monkeypatch.setattr("app.store.partitions._LOCK_TIMEOUT", "50ms")
     migrate.upgrade(empty)

@@ -36,6 +36,7 @@ def constraints(database):
     ).fetchall()
 
 
+@pytest.mark.slow
 def test_no_row_is_read_under_the_lock_that_holds_writers_up(much_by_default, database):
     told = []
     database.add_notice_handler(lambda notice: told.append(notice.message_primary))

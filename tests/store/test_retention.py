@@ -47,6 +47,7 @@ def count(database, table):
     return database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
+@pytest.mark.slow
 def test_of_three_years_thirteen_months_stay(three_years, database, caller, monkeypatch):
     monkeypatch.setattr(walks, "STEP_ROWS", 7)
     done = maintain(database, DAYS, silent)
@@ -110,6 +111,7 @@ def test_raw_user_agents_go_earlier_than_the_rest(three_years, database, caller,
     assert all(row["context"]["$host"] == "yourstore.com" for row in caller.rows())
 
 
+@pytest.mark.slow
 def test_a_partition_in_use_is_left_for_the_next_time(
     three_years, database, database_url, monkeypatch
 ):

@@ -73,6 +73,7 @@ def test_entries_of_a_dead_consumer_are_taken_over(caller, consuming, stopping, 
     assert len(caller.rows()) == 1
 
 
+@pytest.mark.slow
 def test_what_a_failover_brought_back_is_stored_without_a_restart(
     caller, consuming, redis_client, stopping, monkeypatch
 ):

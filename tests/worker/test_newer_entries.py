@@ -32,6 +32,7 @@ def newer_release(monkeypatch):
     return upgrade
 
 
+@pytest.mark.slow
 def test_entries_of_a_newer_release_stay_and_hold_nothing_up(
     caller, consuming, redis_client, stopping, monkeypatch, caplog
 ):
