@@ -1,27 +1,16 @@
 """Two rates compared, with the words a merchant may use about them."""
 
 from dataclasses import dataclass
-from math import log, sqrt
+from math import sqrt
 
-_MISTAKES = 0.05  # of all shops: those in which an interval is ever wrong, however often they look
+from app.merchant.statistics import Arm, boundary, information
+
 _FEWEST = 10  # who added, and who did not, in each group before the words say more than "wait"
-# Where the interval is tightest: about this many adds, weighted as in `information`.
-_NARROWEST = 500
-_SCALE = _NARROWEST / (-2 * log(_MISTAKES) + log(1 - 2 * log(_MISTAKES)))
 
 CAVEAT = (
     "An observation, not proof: people who try something on may have been closer to buying anyway."
 )
-
-
-@dataclass(frozen=True)
-class Group:
-    visitors: int
-    added: int
-
-    @property
-    def rate(self) -> float | None:
-        return self.added / self.visitors if self.visitors else None
+Group = Arm  # here nobody has drawn who is in which
 
 
 @dataclass(frozen=True)
@@ -82,18 +71,6 @@ class Uplift:
                 "No clear difference. The interval includes zero, so chance alone could explain it."
             )
         return f"{verdict} than those who saw the product page only."
-
-
-def boundary(information: float) -> float:
-    """How many standard errors the truth is away from the estimate at most, at any time."""
-    return sqrt((1 + _SCALE / information) * log((1 + information / _SCALE) / _MISTAKES**2))
-
-
-def information(one: Group, other: Group) -> float:
-    """About the adds of the smaller group where it is much smaller."""
-    both = one.visitors + other.visitors
-    rate = (one.added + other.added) / both
-    return one.visitors * other.visitors / both * rate * (1 - rate)
 
 
 def _variance(group: Group) -> float:

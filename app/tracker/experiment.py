@@ -14,13 +14,8 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 
 from app.counts.experiments import find_running
 
-
-def without_comments(script: bytes) -> bytes:
-    """Without the lines that are one."""
-    return re.sub(rb"^ *//.*\n", b"", script, flags=re.MULTILINE)
-
-
-_ARM = without_comments(Path(__file__).with_name("arm.js").read_bytes())
+_COMMENT = re.compile(rb"^ *//.*\n", re.MULTILINE)
+_ARM = _COMMENT.sub(b"", Path(__file__).with_name("arm.js").read_bytes())
 _FRESH = 10.0  # s that a shop's part is served without asking again
 _MOST = 10_000  # shops that are remembered
 
