@@ -28,22 +28,8 @@
 local l, r, n = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local token, keeps = ARGV[5], '+'
 local FIXED_KEYS, FIXED_ARGS = 0, 6
-local EVENTS = 2 ^ 22  -- a counter: events + EVENTS * units
 
-local function is_over(limit)
-    local counter, first = KEYS[FIXED_KEYS + limit], FIXED_ARGS + 3 * limit - 2
-    local sum = redis.call('INCRBY', counter, ARGV[first])
-    if sum == tonumber(ARGV[first]) then
-        redis.call('EXPIRE', counter, ARGV[4])
-    end
-    local events = sum % EVENTS
-    if events <= tonumber(ARGV[first + 1])
-            and (sum - events) / EVENTS <= tonumber(ARGV[first + 2]) then
-        return false
-    end
-    redis.call('DECRBY', counter, ARGV[first])
-    return true
-end
+-- (limits.lua stands here)
 
 for limit = 1, l + r do
     if is_over(limit) then

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from redis import Redis, RedisError
@@ -27,6 +26,7 @@ from app.intake.limits import (
 )
 from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
+from app.intake.script import read_lua
 from app.intake.submission import Submission
 from config.causes import cause
 
@@ -36,7 +36,7 @@ _CLAIM_LIFETIME = 3_000  # ms, longer than a request may take
 _CLAIM_TIMEOUT = 0.4  # s to wait for another request that stores the same event
 _CLAIM_POLL = 0.02  # s
 _TOKEN_BYTES = 8
-_SCRIPT = Path(__file__).with_name("filter.lua").read_text()
+_SCRIPT = read_lua("filter.lua")
 
 # As the intake script marks. KEYS  1 the current set of seen ids, 2 the one before.
 # ARGV  1 lifetime of a set (s), 2 most ids in a set, then the ids.

@@ -36,7 +36,6 @@
 local l, r, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local batch_line, lines, rejected = ARGV[14], ARGV[15], ARGV[16]
 local FIXED_KEYS, FIXED_ARGS = 4, 16
-local EVENTS = 2 ^ 22  -- a counter: events + EVENTS * units
 local SIZES = 2 ^ 40  -- the size of the stream: bytes + SIZES * large entries
 local LARGEST = 4 * 1024 * 1024  -- bytes, of an entry
 
@@ -54,20 +53,7 @@ local function count(name, number)
     end
 end
 
-local function is_over(limit)
-    local counter, first = KEYS[FIXED_KEYS + limit], FIXED_ARGS + 3 * limit - 2
-    local sum = redis.call('INCRBY', counter, ARGV[first])
-    if sum == tonumber(ARGV[first]) then
-        redis.call('EXPIRE', counter, ARGV[4])
-    end
-    local events = sum % EVENTS
-    if events <= tonumber(ARGV[first + 1])
-            and (sum - events) / EVENTS <= tonumber(ARGV[first + 2]) then
-        return false
-    end
-    redis.call('DECRBY', counter, ARGV[first])
-    return true
-end
+-- (limits.lua stands here)
 
 for limit = 1, l + r do
     if is_over(limit) then

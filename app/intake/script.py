@@ -15,7 +15,15 @@ from app.intake.shared_connection import SharedConnection
 from app.intake.trust import Info
 from app.intake.waiting import Wait
 
-_TEXT = Path(__file__).with_name("intake.lua").read_text()
+
+def read_lua(name: str) -> str:
+    """A script's text, with the part that two have in common."""
+    folder = Path(__file__).parent
+    limits = (folder / "limits.lua").read_text()
+    return (folder / name).read_text().replace("-- (limits.lua stands here)\n", limits)
+
+
+_TEXT = read_lua("intake.lua")
 _SHA = sha1(_TEXT.encode(), usedforsecurity=False).hexdigest()
 
 
