@@ -145,7 +145,7 @@ def test_of_what_a_full_storage_cannot_hold_the_newest_is_kept(shop, open_page):
     page.wait_for_timeout(100)
     waiting = page.evaluate(
         f"JSON.parse(localStorage[{HELD}[0]]).batches.flatMap((one) => one.events)"
-        ".map((event) => event.properties.n)"
+        ".map((event) => event.properties?.n)"
     )
     waiting = [
         n for n in reversed(waiting) if n is not None
