@@ -42,7 +42,8 @@
   };
   const get = quietly((key) => localStorage[key]);
   const read = quietly((key) => JSON.parse(get(key)));
-  const save = quietly((key, text) => localStorage[key] = text); // the text, or undefined
+  // Some forget in silence
+  const save = quietly((key, text) => (localStorage[key] = text) === localStorage[key]);
   const remove = quietly((key) => delete localStorage[key]);
   const uuid = () => attempt(() => crypto.randomUUID()) || Math.random() + ""; // without https
   const shop = () => window.Shopify || {};
@@ -97,7 +98,7 @@
   // Without storage nobody could be told apart, nor be in an arm: the session has to do.
   const clientId = () => {
     const made = uuid();
-    return get(CLIENT) || (note({ made }), save(CLIENT, made));
+    return get(CLIENT) || (note({ made }), save(CLIENT, made) && made);
   };
 
   // Secrets in addresses: by the parameter's name, and e-mail addresses, UUIDs, tokens
@@ -177,7 +178,7 @@
       refused = /400|413/.test(reply.status);
       text = await reply.text();
     } catch { /* offline, late or blocked */ }
-    if (/^{"success": ?true|VALIDATION/.test(text) || (refused && !sent[1])) { // taken, or useless to everyone
+    if (/^{"success": ?(true|.*VALIDATION)/.test(text) || (refused && !sent[1])) { // taken, or useless to everyone
       most = MAX_EVENTS;
       note({ since: undefined });
       queue = queue.filter(([, event]) => !sent.includes(event));
@@ -187,7 +188,7 @@
     } else {
       note({ since: state().since || now() });
       // As long again as nothing has succeeded, so that pauses double
-      resting = now() + Math.min(LONGEST, PAUSE + now() - state().since) * (1 + Math.random() / 4);
+      resting = now() + Math.min(LONGEST, PAUSE + now() - state().since);
     }
   };
   const yielded = () => { // another page has taken what waited, or the shopper has said no there
