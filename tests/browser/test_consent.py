@@ -8,6 +8,7 @@ from tests.browser.conftest import (
     EMBED,
     ENDPOINT,
     IN_BOTH,
+    NEEDS_FIREFOX,
     SCRIPT,
     kept,
     track,
@@ -40,8 +41,15 @@ ORDERS = [  # the steps, what arrives in the end, and what does if the page is r
 ]
 
 
-@IN_BOTH
-@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize(
+    ("browser", "reload"),
+    [
+        ("chromium", False),
+        ("chromium", True),
+        pytest.param("firefox", True, marks=NEEDS_FIREFOX),
+    ],
+    indirect=["browser"],
+)
 def test_an_event_is_sent_if_it_was_tracked_after_a_yes_or_before_any_answer(
     shop, open_page, reload
 ):

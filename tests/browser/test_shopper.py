@@ -131,7 +131,6 @@ def test_a_batch_that_nobody_could_take_is_sent_again_with_the_same_ids(shop, vi
     assert later == [first] * 3
 
 
-@IN_BOTH
 def test_a_shop_page_never_hears_of_a_fault_of_the_tracker(shop, visitor):
     tab = visitor()
     page = tab.open("/")
