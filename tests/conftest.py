@@ -62,6 +62,8 @@ def pytest_terminal_summary(terminalreporter):
     skipped = terminalreporter.stats.get("skipped", [])
     for title, reason in (
         ("the browser's tests were left out", "no Chromium"),
+        ("the tracker's tests in Firefox were left out", "no Firefox"),
+        ("the test against blockers' lists was left out", "no lists of blockers"),
         ("tests of the theme app extension were left out", "npm's tools"),
     ):
         left_out = [report for report in skipped if reason in str(report.longrepr)]

@@ -4,6 +4,7 @@ import re
 import shutil
 import threading
 from contextlib import suppress
+from functools import cache
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -23,6 +24,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 PICTURES = ROOT / ".dev" / "browser"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 SCRIPT = "/apps/proxy_genlook-x/public/tracker.js"
 CLASSIC = f'<script src="{SCRIPT}"></script>'
 YES = "{analyticsProcessingAllowed: () => true}"
@@ -30,6 +32,13 @@ AGREED = f"<script>window.Shopify = {{customerPrivacy: {YES}}}</script>"
 EMBED = app_embed("/apps/proxy_genlook-x")  # from the CDN, as themes load it
 ENDPOINT = re.compile("tracking/events")
 NO_CHROMIUM = "no Chromium on this machine: apt-get install chromium"
+NO_FIREFOX = "no Firefox on this machine: apt-get install firefox-esr"
+UNDRIVEN = "Object.defineProperty(Navigator.prototype, 'webdriver', {get: () => false})"
+# The tests of what a browser has a say in: leaving, storage, requests, the cache of pages.
+NEEDS_FIREFOX = pytest.mark.skipif(FIREFOX is None, reason=NO_FIREFOX)
+IN_BOTH = pytest.mark.parametrize(
+    "browser", ["chromium", pytest.param("firefox", marks=NEEDS_FIREFOX)], indirect=True
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -44,12 +53,38 @@ def pytest_collection_modifyitems(items):
 # Of a module: Playwright's event loop runs in this thread while the browser is open, and no other
 # test's asyncio.run could.
 @pytest.fixture(scope="module")
-def chromium():
+def browsers():
+    """By name, started when asked for."""
     with sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        browser.user_agent = "Mozilla/5.0 (X11; Linux x86_64) Chrome/" + browser.version
-        yield browser
-        browser.close()
+
+        @cache
+        def start_browser(name):
+            if name == "chromium":
+                browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+                browser.options = {
+                    "user_agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/" + browser.version
+                }
+            else:  # over WebDriver BiDi, as Mozilla releases it
+                browser = running.firefox.launch(executable_path=FIREFOX, channel="moz-firefox")
+                browser.options = {}
+            started.append(browser)
+            return browser
+
+        started = []
+        yield start_browser
+        for browser in started:
+            browser.close()
+
+
+@pytest.fixture
+def chromium(browsers):
+    return browsers("chromium")
+
+
+@pytest.fixture
+def browser(request, browsers):
+    """Chromium, or what IN_BOTH says."""
+    return browsers(getattr(request, "param", "chromium"))
 
 
 class Tab:
@@ -116,12 +151,13 @@ def shop(storefront, start_worker, database):  # noqa: F811
 
 
 @pytest.fixture
-def visitor(chromium, storefront):
+def visitor(browser, storefront):
     """A shopper's or a merchant's browser; several may be made."""
     contexts = []
 
     def visitor(**options):
-        contexts.append(chromium.new_context(**{"user_agent": chromium.user_agent, **options}))
+        contexts.append(browser.new_context(**{**browser.options, **options}))
+        contexts[-1].add_init_script(UNDRIVEN)
         return Tab(contexts[-1], storefront.url)
 
     yield visitor
@@ -149,10 +185,31 @@ def track(page, *names):
     page.evaluate("names => names.forEach((name) => genlook.track(name))", list(names))
 
 
+def watched_storage(page):
+    """`touched` is from now on what the page's scripts do with the storage."""
+    page.evaluate(
+        "() => { const real = localStorage, seen = window.touched = [];"
+        " const hear = (name) => (target, ...given) => { seen.push(name);"
+        " return Reflect[name](target, ...given.slice(0, name === 'set' ? 2 : 1)); };"
+        " const traps = ['get', 'set', 'has', 'deleteProperty', 'ownKeys'];"
+        " Object.defineProperty(window, 'localStorage', {configurable: true, value: new Proxy(real,"
+        " Object.fromEntries(traps.map((name) => [name, hear(name)])))}); }"
+    )
+
+
+def sent_batches(page):
+    """`batches` is from now on what the page sends: each the ids of its events."""
+    page.evaluate(
+        "() => { const real = fetch; window.batches = []; window.fetch = (url, options) => {"
+        " const {events} = JSON.parse(options.body);"
+        " batches.push(events.map((event) => event.$insert_id)); return real(url, options); }; }"
+    )
+
+
 def kept(page):
-    """The names of what waits in the browser's storage."""
+    """The names of what waits in the browser's storage, oldest first."""
     return page.evaluate(
         "Object.keys(localStorage).filter(key => key.startsWith('genlook:q:'))"
         ".flatMap(key => JSON.parse(localStorage[key]).batches).flatMap(one => one.events)"
-        ".map(event => event.event)"
+        ".map(event => event.event).reverse()"
     )

@@ -98,7 +98,7 @@ def test_without_storage_nobody_is_in_an_arm_in_the_browser_and_on_the_server(
 ):  # fmt: skip
     begin(database)
     page = open_page(
-        "<script>Storage.prototype.setItem = () => { throw new Error('blocked') }</script>"
+        "<script>Object.defineProperty(window, 'localStorage', {value: null})</script>"
         + AGREED + CLASSIC
     )  # fmt: skip
     assert page.evaluate("genlook.arm()") is None

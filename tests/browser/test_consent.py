@@ -2,7 +2,18 @@
 
 import pytest
 
-from tests.browser.conftest import AGREED, CLASSIC, EMBED, ENDPOINT, SCRIPT, kept, track
+from tests.browser.conftest import (
+    AGREED,
+    CLASSIC,
+    EMBED,
+    ENDPOINT,
+    IN_BOTH,
+    NEEDS_FIREFOX,
+    SCRIPT,
+    kept,
+    track,
+    watched_storage,
+)  # fmt: skip
 
 # Shopify's customer privacy API, with the answer in a cookie as Shopify keeps it.
 ASKED = """<script>
@@ -30,7 +41,15 @@ ORDERS = [  # the steps, what arrives in the end, and what does if the page is r
 ]
 
 
-@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize(
+    ("browser", "reload"),
+    [
+        ("chromium", False),
+        ("chromium", True),
+        pytest.param("firefox", True, marks=NEEDS_FIREFOX),
+    ],
+    indirect=["browser"],
+)
 def test_an_event_is_sent_if_it_was_tracked_after_a_yes_or_before_any_answer(
     shop, open_page, reload
 ):
@@ -87,22 +106,19 @@ def test_a_no_in_one_tab_is_a_no_in_the_other(shop, open_page):
     assert shop.wait_for(1, second) == ["widget:b"]
 
 
+@IN_BOTH
 def test_nothing_is_touched_before_a_decision_and_the_widgets_own_id_never(
     shop, open_page, database
 ):
     page = open_page(ASKED + EMBED)
     page.evaluate("localStorage.genlook_client_id = 'my-own'; localStorage.theme = 'dark'")
-    page.evaluate(
-        "() => { const seen = window.touched = [];"
-        " for (const name of ['getItem', 'setItem', 'removeItem']) {"
-        " const real = Storage.prototype[name]; Storage.prototype[name] = function (...given)"
-        " { seen.push(name); return real.apply(this, given); }; } }"
-    )
+    watched_storage(page)
     track(page, "widget:a")
     page.evaluate("dispatchEvent(new Event('pagehide')); dispatchEvent(new Event('pageshow'))")
     page.wait_for_timeout(1_200)
     assert page.evaluate("touched") == []
     page.evaluate("say('no')")
+    assert "ownKeys" in page.evaluate("touched")
     assert page.evaluate(KEYS) == ["genlook_client_id", "theme"]
     page.evaluate("say('yes')")
     track(page, "widget:b")

@@ -2,7 +2,7 @@
 // proxy serves; and notes the hashes of both. `--print` writes to standard output instead.
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { minify } from "terser";
+import { minify } from "@swc/core";
 
 const SOURCE = "app/tracker/tracker.js";
 const MINIFIED = "config/extensions/genlook-tracker/assets/tracker.js";
@@ -15,7 +15,8 @@ const source = readFileSync(at(SOURCE), "utf8");
 const { code } = await minify(source, {
   ecma: 2020,
   module: true, // strict, and nothing of it is global
-  compress: { passes: 4, unsafe: true, unsafe_arrows: true, keep_fargs: false, pure_getters: true },
+  compress: { passes: 4, unsafe: true, keep_fargs: false, collapse_vars: false }, // the smallest of what was tried
+  mangle: true,
 });
 if (process.argv.includes("--print")) {
   process.stdout.write(code);

@@ -29,8 +29,8 @@ def test_the_minified_tracker_was_built_from_the_committed_source():
     assert len(lines) == 2
 
 
-def test_the_tracker_is_small():
-    assert len(gzip.compress(MINIFIED.read_bytes(), 9)) < 3_400
+def test_the_tracker_is_under_3_kb():
+    assert len(gzip.compress(MINIFIED.read_bytes(), 9)) < 3_000
 
 
 def test_a_theme_app_extension_holds_only_what_shopify_takes():

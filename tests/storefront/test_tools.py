@@ -11,6 +11,8 @@ from tests.storefront.test_files import EXTENSION, MINIFIED, ROOT
 
 HERE = Path(__file__).parent
 TYPES = ROOT / "app" / "tracker" / "tracker.d.ts"
+# Of Debian's package of uBlock Origin: EasyList, EasyPrivacy and uBlock's own.
+LISTS = ROOT / ".dev" / "blockers"
 NO_TOOLS = "npm's tools are missing: npm install --no-package-lock --prefix tests/storefront"
 
 pytestmark = [
@@ -36,9 +38,21 @@ def test_the_committed_tracker_is_what_the_source_minifies_to():
     assert done.stdout == MINIFIED.read_text(), "npm run build --prefix tests/storefront"
 
 
-def test_the_tracker_is_under_3_kib_as_shopifys_cdn_compresses_it():
-    script = "console.log(zlib.brotliCompressSync(fs.readFileSync(process.argv[1])).length)"
-    assert int(run("node", "-e", script, str(MINIFIED)).stdout) < 3 * 1024
+def blocked(*urls):
+    """Those that one of the blockers' lists stops on a shop's page."""
+    lists = [str(path) for path in LISTS.rglob("*.txt")]
+    done = run("node", "blocked.mjs", "https://shop.example/", *urls, "--", *lists)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(not LISTS.is_dir(), reason=f"no lists of blockers in {LISTS}: see .ci/run")
+def test_blockers_lists_stop_nothing_that_a_shops_page_asks_for():
+    proxy = "https://shop.example/apps/proxy_genlook-x/public/"
+    cdn = "https://cdn.shopify.com/extensions/0199/genlook-tracker-12/assets/tracker.js"
+    ours = [proxy + "tracker.js", proxy + "experiment.js", cdn, proxy + "tracking/events"]
+    stopped = [proxy + "tracking/events?a=1", proxy + "tracking/events/"]
+    assert blocked(*ours, *stopped) == stopped
 
 
 def test_the_extension_passes_theme_check():
