@@ -34,7 +34,7 @@ _DAYS = 60  # over which stored rows are spread, up to now
 
 # Text of the documented size; what stands in it makes no difference to a table's indexes.
 _FILL_BATCHES = f"""
-INSERT INTO batches (id, received_at, shop_id, client_id, session_id, current_url, context)
+INSERT INTO stored_batches (id, received_at, shop_id, client_id, session_id, current_url, context)
 SELECT i, now() - interval '{_DAYS} days' * (1 - i / %(last)s::float8), 1 + i %% {_SHOPS},
     gen_random_uuid(), gen_random_uuid(), 'https://yourstore.com/products/tshirt',
     jsonb_build_object('$raw_user_agent', repeat('Mozilla/5.0 ', 12), '$host', 'yourstore.com')
@@ -200,12 +200,12 @@ def _copy_again(servers):
     """Seconds for a COPY of all stored rows into the emptied tables, in one transaction."""
     with psycopg.connect(servers.database_url) as connection, connection.cursor() as cursor:
         rows = {}
-        for table in ("batches", "events"):
+        for table in ("contexts", "stored_batches", "events"):
             name = sql.Identifier(table)
             query = sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(name)
             with cursor.copy(query) as copy:
                 rows[table] = b"".join(copy)
-        cursor.execute("TRUNCATE batches, events")
+        cursor.execute("TRUNCATE contexts, stored_batches, events")
         connection.commit()
         began = time.monotonic()
         for table, data in rows.items():
