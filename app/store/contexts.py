@@ -10,7 +10,7 @@ so by a new generation (app/store/unused_contexts.py).
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -22,23 +22,28 @@ from app.batch.json import dump_json
 
 LOCK = 0x636F6E746578  # "contex": shared by those who write batches with parts
 
-_BROWSER_COLUMNS = frozenset({"lib_version", "device_class", "browser", "os"})
-_BROWSER_FIELDS = frozenset(
-    {
-        "$raw_user_agent", "$browser_language", "$timezone", "$screen_width", "$screen_height",
-        "$viewport_width", "$viewport_height",
-    }
+_BROWSER_COLUMNS = ("lib_version", "device_class", "browser", "os")
+_BROWSER_FIELDS = (
+    "$raw_user_agent", "$browser_language", "$timezone", "$screen_width", "$screen_height",
+    "$viewport_width", "$viewport_height",
 )  # fmt: skip
 # A batch's own: the time of its receipt, the customer, and these.
 _IDS = ("client", "session", "pageview")
 _OWN = 2 + len(_IDS)
 _SHARED = BATCH_COLUMNS[_OWN:]
 _CONTEXT = "context"
-_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_RECEIVED = re.compile(rb"\d{4}-\d\d-.*\+00:00")
 _NULL = rb"\N"
+_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_IS_UUID = re.compile(_UUID)
+# A line as nearly all are: its own cells up to the ids, its month, the ids, and the rest.
+_LINE = re.compile(
+    rb"((\d{4}-\d\d)-[^\t]*\+00:00\t[^\t]*\t)(%b)\t(%b)\t(%b|\\N)\t([^\n]*)" % (_UUID, _UUID, _UUID)
+)
+_ANY_LINE = re.compile(
+    rb"((\d{4}-\d\d)-[^\t]*\+00:00\t[^\t]*\t)([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\n]*)"
+)
 _MOST_KNOWN = 100_000  # parts
-_MOST_REMEMBERED = 16 * 1024 * 1024  # bytes of lines whose parts are remembered
+_MOST_READY = 16 * 1024 * 1024  # bytes of lines that are remembered
 
 COLUMNS = (
     "shop_id", "id", "received_at", "customer_id", *(f"{name}_id" for name in _IDS), *_IDS,
@@ -73,15 +78,17 @@ class Part(NamedTuple):
 
 Key = tuple[int, int, int]  # of a shop's part: the shop, id, digest
 Parts = tuple[Part, Part]
+Line = tuple[int, bytes, bytes]  # what tells the parts of a batch: its shop, its month, the rest
 
 
 class Rows(NamedTuple):
     """Lines of COPY for batches, `narrow` in COLUMNS, `whole` in the order of BATCH_COLUMNS behind
-    the shop and the id; `written` are the parts they need."""
+    the shop and the id; and what is known once they are committed."""
 
     narrow: list[bytes]
     whole: list[bytes]
-    written: set[Key]
+    parts: set[Key]
+    lines: dict[Line, bytes]
 
 
 def part_of(month: str, kind: str, fields: Mapping[str, Any]) -> Part:
@@ -119,8 +126,8 @@ class Contexts:
         self._lock = threading.Lock()
         self._generation: int | None = None
         self._known: set[Key] = set()
-        self._split: dict[tuple[bytes, bytes], Parts | None] = {}
-        self._remembered = 0
+        self._ready: dict[Line, bytes] = {}  # the last cells of rows whose parts are known
+        self._ready_bytes = 0
 
     def rows(
         self,
@@ -130,102 +137,96 @@ class Contexts:
     ) -> Rows:
         """Of lines of batches, each with its shop's and its own id. Stores the parts that are
         missing in the caller's transaction, which has the shared lock and has read `generation`."""
+        self._begin(generation)
+        narrow: list[bytes] = []
+        whole: list[bytes] = []
+        new: list[tuple[int, bytes, re.Match[bytes], Line]] = []
+        for shop_id, id_, line in lines:
+            found = _LINE.fullmatch(line) or _ANY_LINE.fullmatch(line)
+            if not found:
+                whole.append(b"%d\t%d\t%b\n" % (shop_id, id_, line))
+                continue
+            key = (shop_id, found[2], found[6])
+            if end := self._ready.get(key):
+                narrow.append(_narrow(id_, shop_id, found, end))
+            else:
+                new.append((id_, line, found, key))
+        split = {key: _split(key[1].decode(), key[2]) for key in {key for *_, key in new}}
+        parts = {
+            (key[0], part.id, part.digest): part
+            for key, both in split.items()
+            for part in both or ()
+        }
+        missing = parts.keys() - self._known
+        others = insert(connection, ((key[0], parts[key]) for key in missing))
+        ends = {
+            key: b"%d\t%d\n" % (both[0].id, both[1].id)
+            for key, both in split.items()
+            if both and not any((key[0], part.id, part.digest) in others for part in both)
+        }
+        for id_, line, found, key in new:
+            if key in ends:
+                narrow.append(_narrow(id_, key[0], found, ends[key]))
+            else:
+                whole.append(b"%d\t%d\t%b\n" % (key[0], id_, line))
+        return Rows(narrow, whole, missing - others, ends)
+
+    def remember(self, generation: int | None, rows: Rows) -> None:
+        """Once they are committed."""
+        with self._lock:
+            if generation != self._generation:
+                return
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            if self._ready_bytes > _MOST_READY:
+                self._ready.clear()
+                self._ready_bytes = 0
+            self._known |= rows.parts
+            self._ready |= rows.lines
+            self._ready_bytes += sum(len(rest) for _, _, rest in rows.lines)
+
+    def _begin(self, generation: int | None) -> None:
         with self._lock:
             if generation != self._generation:
                 self._known.clear()
+                self._ready.clear()
+                self._ready_bytes = 0
                 self._generation = generation
-        whole: list[bytes] = []
-        shared: list[tuple[int, int, list[bytes], Parts]] = []
-        missing: dict[Key, Part] = {}
-        for shop_id, id_, line in lines:
-            cells = line.split(b"\t", _OWN)
-            parts = self._parts(cells)
-            if parts is None:
-                whole.append(b"%d\t%d\t%b\n" % (shop_id, id_, line))
-                continue
-            shared.append((shop_id, id_, cells, parts))
-            for part in parts:
-                key = (shop_id, part.id, part.digest)
-                if key not in self._known:
-                    missing[key] = part
-        others = insert(connection, ((key[0], part) for key, part in missing.items()))
-        narrow = []
-        for shop_id, id_, cells, (browser, page) in shared:
-            if others and not others.isdisjoint(
-                (shop_id, part.id, part.digest) for part in (browser, page)
-            ):
-                whole.append(b"%d\t%d\t%b\n" % (shop_id, id_, b"\t".join(cells)))
-            else:
-                narrow.append(_narrow(shop_id, id_, cells, browser.id, page.id))
-        return Rows(narrow, whole, missing.keys() - others)
-
-    def remember(self, generation: int | None, written: set[Key]) -> None:
-        """Once they are committed."""
-        with self._lock:
-            if generation == self._generation:
-                if len(self._known) > _MOST_KNOWN:
-                    self._known.clear()
-                self._known |= written
-
-    def _parts(self, cells: list[bytes]) -> Parts | None:
-        """Of a batch's line, split behind its own cells."""
-        key = (cells[0][:7], cells[_OWN])
-        try:
-            return self._split[key]
-        except KeyError:
-            pass
-        parts = _split(cells)
-        with self._lock:
-            self._remembered += len(key[1])
-            if self._remembered > _MOST_REMEMBERED:
-                self._split.clear()
-                self._remembered = len(key[1])
-            self._split[key] = parts
-        return parts
 
 
-def _split(cells: list[bytes]) -> Parts | None:
+def _split(month: str, rest: bytes) -> Parts | None:
     """None where it cannot be shared: Postgres judges the row as it is."""
-    rest = cells[_OWN].split(b"\t")
-    if len(rest) != len(_SHARED) or not _RECEIVED.fullmatch(cells[0]):
+    cells = rest.decode(errors="surrogateescape").split("\t")
+    if len(cells) != len(_SHARED):
         return None
-    month = cells[0][:7].decode()
     try:
-        values = {
-            name: unescape(cell.decode())
-            for name, cell in zip(_SHARED, rest, strict=True)
-            if cell != _NULL
+        page = {
+            name: unescape(cell) for name, cell in zip(_SHARED, cells, strict=True) if cell != r"\N"
         }
-        context = orjson.loads(values.pop(_CONTEXT))
-        if type(context) is not dict:
+        fields = orjson.loads(page.pop(_CONTEXT))
+        if type(fields) is not dict:
             return None
-        of_browser: Callable[[str], bool] = _BROWSER_FIELDS.__contains__
-        browser = {name: context[name] for name in context if of_browser(name)}
-        page = {name: context[name] for name in context if not of_browser(name)}
-        return (
-            part_of(
-                month,
-                "browser",
-                {name: values[name] for name in values if name in _BROWSER_COLUMNS}
-                | {_CONTEXT: browser},
-            ),
-            part_of(
-                month,
-                "page",
-                {name: values[name] for name in values if name not in _BROWSER_COLUMNS}
-                | {_CONTEXT: page},
-            ),
+        browser: dict[str, Any] = {
+            name: page.pop(name) for name in _BROWSER_COLUMNS if name in page
+        }
+        browser[_CONTEXT] = {name: fields.pop(name) for name in _BROWSER_FIELDS if name in fields}
+        return part_of(month, "browser", browser), part_of(
+            month, "page", {**page, _CONTEXT: fields}
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _narrow(shop_id: int, id_: int, cells: list[bytes], browser: int, page: int) -> bytes:
-    texts, uuids = [], []
-    for cell in cells[2:_OWN]:
-        is_uuid = _UUID.fullmatch(cell) is not None
-        texts.append(_NULL if is_uuid else cell)
-        uuids.append(cell if is_uuid else _NULL)
-    return b"%d\t%d\t%b\t%d\t%d\n" % (
-        shop_id, id_, b"\t".join((*cells[:2], *texts, *uuids)), browser, page,
-    )  # fmt: skip
+def _narrow(id_: int, shop_id: int, line: re.Match[bytes], end: bytes) -> bytes:
+    own, _, *ids, _ = line.groups()
+    if line.re is _LINE:
+        texts, uuids = b"\\N\t\\N\t\\N", b"\t".join(ids)
+    else:
+        is_uuid = [_IS_UUID.fullmatch(cell) is not None for cell in ids]
+        texts = b"\t".join(
+            _NULL if known else cell for known, cell in zip(is_uuid, ids, strict=True)
+        )
+        uuids = b"\t".join(
+            cell if known else _NULL for known, cell in zip(is_uuid, ids, strict=True)
+        )
+    return b"%d\t%d\t%b%b\t%b\t%b" % (shop_id, id_, own, texts, uuids, end)

@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
 from app.store import contexts
-from app.store.contexts import Contexts, Key
+from app.store.contexts import Contexts
 from app.store.news import write_news
 from app.store.rejected import Rejections
 
@@ -92,13 +92,12 @@ class Writer:
 
     def _write_batches(
         self, connection: Connection, generation: int | None, batches: _Batches
-    ) -> set[Key]:
-        """Returns the parts of their contexts that are there if this is committed."""
+    ) -> contexts.Rows:
         lines = ((shop_id, id_, batch.line) for id_, (shop_id, batch, _) in batches.items())
         rows = self._contexts.rows(connection, generation, lines)
         _copy(connection, _BATCHES, rows.narrow)
         _copy(connection, _WHOLE_BATCHES, rows.whole)
-        return rows.written
+        return rows
 
     @contextmanager
     def _transaction(self, connection: Connection) -> Iterator[None]:
