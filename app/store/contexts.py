@@ -140,7 +140,7 @@ class Contexts:
         self._begin(generation)
         narrow: list[bytes] = []
         whole: list[bytes] = []
-        new: list[tuple[int, bytes, re.Match[bytes], Line]] = []
+        new: list[tuple[int, int, bytes, re.Match[bytes], Line]] = []
         for shop_id, id_, line in lines:
             found = _LINE.fullmatch(line) or _ANY_LINE.fullmatch(line)
             if not found:
@@ -150,7 +150,8 @@ class Contexts:
             if end := self._ready.get(key):
                 narrow.append(_narrow(id_, shop_id, found, end))
             else:
-                new.append((id_, line, found, key))
+                new.append((len(narrow), id_, line, found, key))
+                narrow.append(b"")  # in the order of the ids, or their index grows by a half
         split = {key: _split(key[1].decode(), key[2]) for key in {key for *_, key in new}}
         parts = {
             (key[0], part.id, part.digest): part
@@ -164,9 +165,9 @@ class Contexts:
             for key, both in split.items()
             if both and not any((key[0], part.id, part.digest) in others for part in both)
         }
-        for id_, line, found, key in new:
+        for place, id_, line, found, key in new:
             if key in ends:
-                narrow.append(_narrow(id_, key[0], found, ends[key]))
+                narrow[place] = _narrow(id_, key[0], found, ends[key])
             else:
                 whole.append(b"%d\t%d\t%b\n" % (key[0], id_, line))
         return Rows(narrow, whole, missing - others, ends)

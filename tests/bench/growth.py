@@ -23,6 +23,7 @@ from app.intake.submission import Submission
 from app.store import migrate
 from app.store.connections import connect
 from app.store.partitions import create_partitions
+from tests.bench.bytes import seen_id_bytes
 from tests.bench.load import Load, run_load
 from tests.bench.processes import OURS, running
 from tests.bench.runs import measure
@@ -65,7 +66,7 @@ def run(servers, folder, rows):
     """Every part of `grow`; figures by name."""
     return {
         "shops": _with_shops(servers, folder),
-        "dedup_bytes_per_id": _dedup_memory(servers),
+        "dedup_bytes_per_id": seen_id_bytes(servers),
         "backlog_of_a_million": _backlog(servers, folder),
         "stored_rows": _with_stored_rows(servers, folder, rows),
     }
@@ -90,17 +91,6 @@ def _with_shops(servers, folder):
         click.echo(f"{shops} shops: {result.cpu_total:.1f} µs an event, p99 {result.p99:.1f} ms")
         figures[shops] = asdict(result)
     return figures
-
-
-def _dedup_memory(servers):
-    servers.prepare()
-    key, ids = "dedup", 200_000
-    for _ in range(ids // 1000):
-        servers.redis.sadd(key, *(uuid.uuid4().bytes for _ in range(1000)))
-    size = servers.redis.memory_usage(key, samples=0) / ids
-    click.echo(f"a seen id: {size:.0f} bytes in Redis")
-    servers.redis.delete(key)
-    return size
 
 
 def _backlog(servers, folder):
