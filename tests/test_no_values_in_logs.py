@@ -153,7 +153,7 @@ def store(settings, steps=3):
 
 
 def test_a_batch_in_the_request(calling, refusing, said):
-    code = refusing("batches")
+    code = refusing("stored_batches")
     caller = calling(intake="store")
     text = said(post(caller).data, caller.get("/readyz").data)
     assert MARK not in text
@@ -161,7 +161,7 @@ def test_a_batch_in_the_request(calling, refusing, said):
 
 
 def test_a_batch_that_nothing_can_take(calling, refusing, said, tmp_path):
-    refusing("batches")
+    refusing("stored_batches")
     (tmp_path / "file").touch()
     caller = calling(redis_url=AWAY["redis_url"], spool_dir=str(tmp_path / "file"))
     reply = post(caller)
@@ -172,7 +172,7 @@ def test_a_batch_that_nothing_can_take(calling, refusing, said, tmp_path):
 def test_a_batch_in_the_worker(calling, refusing, said, settings):
     caller = calling(intake="stream")
     post(caller)
-    code = refusing("batches")
+    code = refusing("stored_batches")
     store(settings)
     text = said()
     assert MARK not in text
@@ -181,7 +181,7 @@ def test_a_batch_in_the_worker(calling, refusing, said, settings):
 
 def test_privacy_work(calling, refusing, said, settings, database, monkeypatch):
     post(calling(intake="store"))
-    code = refusing("batches", "DELETE")
+    code = refusing("stored_batches", "DELETE")
     database.execute(
         "INSERT INTO privacy_requests (kind, shop_domain, source, requested_at, subject)"
         " VALUES ('erase_customer', %s, 'customers/redact', now(), %s)",
@@ -205,7 +205,7 @@ def test_a_replay(calling, refusing, said, settings, database, monkeypatch):
     post(calling(intake="store"), marked(timestamp="never"))
     payload = marked()
     database.execute("UPDATE rejected_events SET payload = %s", [json.dumps(payload)])
-    code = refusing("batches")
+    code = refusing("stored_batches")
     result = CliRunner().invoke(rejected, ["replay"])
     assert result.exit_code == 1
     assert code in result.output
@@ -219,7 +219,7 @@ def test_an_erasure_by_hand(calling, refusing, said, settings, monkeypatch):
     monkeypatch.setattr("config.logs.configure", lambda *_: None)
     monkeypatch.setattr("app.privacy.commands._ERASE_TIMEOUT", 1.0)
     post(calling(intake="store"))
-    refusing("batches", "DELETE")
+    refusing("stored_batches", "DELETE")
     result = CliRunner().invoke(privacy, ["erase", "--shop", SHOP, "--customer", MARK])
     assert result.exit_code == 1
     assert MARK not in result.output
@@ -244,7 +244,7 @@ def test_a_row_that_takes_too_long_is_not_shown(calling, said, settings, databas
         " $$ BEGIN PERFORM pg_sleep(9); RETURN NEW; END $$"
     )
     database.execute(
-        "CREATE TRIGGER sleep BEFORE INSERT ON batches FOR EACH ROW EXECUTE FUNCTION sleep()"
+        "CREATE TRIGGER sleep BEFORE INSERT ON stored_batches FOR EACH ROW EXECUTE FUNCTION sleep()"
     )
     try:
         with connect(settings.database_url, "worker") as connection:
@@ -255,7 +255,7 @@ def test_a_row_that_takes_too_long_is_not_shown(calling, said, settings, databas
         logging.getLogger("app").error("no", exc_info=raised.value)
         assert MARK not in said(cause(raised.value), trace(raised.value))
     finally:
-        database.execute("DROP TRIGGER sleep ON batches; DROP FUNCTION sleep")
+        database.execute("DROP TRIGGER sleep ON stored_batches; DROP FUNCTION sleep")
 
 
 def parse_first(settings):

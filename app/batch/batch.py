@@ -53,6 +53,8 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _NULL = rb"\N"
 _EMPTY = b"{}"
 _SPECIAL = re.compile(rb"[\\\t\n\r\0]")
+_ESCAPED = re.compile(r"\\(.)")
+_ESCAPES = {"t": "\t", "n": "\n", "r": "\r"}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _CONTEXT = BATCH_COLUMNS.index("context")
 _FEWEST_EVENT_COLUMNS = 7  # of the first release
@@ -225,6 +227,13 @@ def _identity(insert_id: str) -> tuple[bytes, bytes, bytes]:
 def digest(text: str) -> bytes:
     """16 bytes."""
     return blake2b(text.encode(), digest_size=16).digest()
+
+
+def unescape(cell: str) -> str:
+    """The text of a cell that is not null."""
+    if "\\" not in cell:
+        return cell
+    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), cell)
 
 
 def _key_of(line: bytes) -> bytes:

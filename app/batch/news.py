@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 import orjson
 
-from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
+from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch, unescape
 from app.batch.visitor import NOBODYS, WIDGET, is_nobodys, named, visitor_of
 
 # Of what is counted of an event, and who a visitor is. With another one each shop is counted again
@@ -36,8 +36,6 @@ _FIRST_PART = re.compile(r"[^-_.@]*")
 _EDITOR, _DRIVEN = (f'"{name}"' for name in NOBODYS)
 _EDITOR_IN_LINE, _DRIVEN_IN_LINE = _EDITOR.encode(), _DRIVEN.encode()
 _IS_WITHOUT_WIDGET = f'"{WIDGET}":false'
-_ESCAPED = re.compile(r"\\(.)")
-_ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 
 
 class Pack(NamedTuple):
@@ -128,7 +126,7 @@ def _news(header: bytes, lines: Sequence[bytes]) -> News:
     for number, line in enumerate(lines):
         if _EDITOR_IN_LINE in line or _DRIVEN_IN_LINE in line:  # hardly ever
             names[number] = None if _is_nobodys(_properties(events[number][-1])) else names[number]
-    if _IS_WITHOUT_WIDGET in context and orjson.loads(_unescaped(context)).get(WIDGET) is False:
+    if _IS_WITHOUT_WIDGET in context and orjson.loads(unescape(context)).get(WIDGET) is False:
         names = [name and WITHOUT_WIDGET + name for name in names]
     product: str | list[str] = _product_of_text(_text(cells[_PRODUCT]))
     return (
@@ -148,12 +146,8 @@ def _has_client(line: bytes) -> bool:
 
 def _text(cell: str) -> str:
     if "\\" in cell:
-        return "" if cell == r"\N" else _unescaped(cell)
+        return "" if cell == r"\N" else unescape(cell)
     return cell
-
-
-def _unescaped(cell: str) -> str:
-    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), cell)
 
 
 def _language(context: str) -> str:
@@ -162,14 +156,14 @@ def _language(context: str) -> str:
         return ""
     if rest[:2] == ':"' and "\\" not in context and context.count("{") == 1:
         return rest[2:].partition('"')[0]  # it can only be the field itself
-    value = orjson.loads(_unescaped(context)).get("$browser_language")
+    value = orjson.loads(unescape(context)).get("$browser_language")
     return value if isinstance(value, str) else ""
 
 
 def _is_nobodys(cell: str) -> bool:
     """Of a context or of properties."""
     is_marked = _EDITOR in cell or _DRIVEN in cell
-    return is_marked and is_nobodys(orjson.loads(_unescaped(cell)))
+    return is_marked and is_nobodys(orjson.loads(unescape(cell)))
 
 
 def _properties(cells: bytes) -> str:
@@ -183,4 +177,4 @@ def _own_product(cells: bytes) -> str:
     properties = _properties(cells)
     if properties == r"\N":
         return ""
-    return product_of(orjson.loads(_unescaped(properties)).get("product_id"))
+    return product_of(orjson.loads(unescape(properties)).get("product_id"))

@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import psycopg
 from psycopg import Connection
 from redis import Redis, RedisError
 
-from app.health.status import gather
+from app.health import bounds
+from app.health.status import Status, gather
 from app.intake import redis_client
 from app.intake.redis_client import worker_client
 from app.intake.roles import NotPrimary
@@ -65,7 +67,9 @@ def check(settings: Settings) -> Iterator[Finding]:
         try:
             yield from _roles("redis", redis_client.roles(settings))
             yield from _redis(redis, settings)
-            yield from _worker(redis, settings)
+            status = _status(redis, settings)
+            yield from _worker(status)
+            yield from _bounds(redis, settings, status)
         except NotPrimary as error:
             yield Finding(FIX, "redis", f"{error}: name the server that takes writes")
         except RedisError as error:
@@ -203,10 +207,27 @@ def _redis(redis: Redis, settings: Settings) -> Iterator[Finding]:
         yield Finding(FIX, "clock", f"differs from Redis's by {skew:.0f} s: use NTP on both")
 
 
-def _worker(redis: Redis, settings: Settings) -> Iterator[Finding]:
+def _status(redis: Redis, settings: Settings) -> Status:
     spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
     seen = gather(redis, lambda: None, spool, partitions=settings.stream_partitions)
     spool.close()
+    return seen
+
+
+def _bounds(redis: Redis, settings: Settings, status: Status) -> Iterator[Finding]:
+    """The nearest first. Where Postgres is away, that is told already."""
+    with suppress(psycopg.Error), connect(settings.database_url, "check") as connection:
+        found = sorted(
+            bounds.bounds(connection, redis, settings, status), key=lambda one: -one.share
+        )
+        text = ", ".join(f"{one.name} {one.share:.0%} ({one.text})" for one in found)
+        level = WARN if found[0].share >= bounds.NEAR else OK
+        yield Finding(level, "bounds", f"the nearest is {text}")
+        if grows := bounds.growth(connection, redis, settings):
+            yield Finding(OK, "disk", bounds.describe(grows))
+
+
+def _worker(seen: Status) -> Iterator[Finding]:
     silence, backlog = seen.worker_seen_seconds, seen.backlog
     if silence is None:
         yield Finding(FIX, "worker", "none is running: start `flask worker`")

@@ -11,6 +11,7 @@ from psycopg import Connection, sql
 from app.batch.visitor import VISITOR
 from app.counts.rollups import keep_no_days, mark_dirty
 from app.privacy.search import EventKey, Found
+from app.store.unused_contexts import delete_unused
 from app.store.walks import Progress, delete_in_steps, event_windows, partitions, steps
 
 # Lists of batches are cast to the column's type: only then does Postgres look them up by hash.
@@ -32,6 +33,7 @@ def erase(connection: Connection, shop_id: int, found: Found, deleted: Progress)
             events = sum(_delete_event(connection, shop_id, key) for key in found.events)
             deleted("events", events)
             deleted("batches", _delete_emptied(connection, shop_id, found.others))
+    delete_unused(connection, shop_id)
     for ids in steps(found.rejected_ids):
         with connection.transaction():
             statement = "DELETE FROM rejected_events WHERE id = ANY(%s)"
@@ -80,11 +82,16 @@ def erase_shop(
     for partition in partitions(connection):
         condition = "shop_id = %(id)s AND batch_id < %(kept)s"
         delete_in_steps(connection, partition, condition, values, partial(deleted, "events"))
-    for table, condition in (
-        ("batches", "shop_id = %(id)s AND id < %(kept)s"),
-        ("rejected_events", "shop_domain = %(shop)s AND received_at < %(before)s"),
+    for table, name, condition in (
+        ("stored_batches", "batches", "shop_id = %(id)s AND id < %(kept)s"),
+        (
+            "rejected_events",
+            "rejected_events",
+            "shop_domain = %(shop)s AND received_at < %(before)s",
+        ),
     ):
-        delete_in_steps(connection, table, condition, values, partial(deleted, table))
+        delete_in_steps(connection, table, condition, values, partial(deleted, name))
+    delete_unused(connection, shop_id)
     if row and row[0] is None:
         for table, column in _tables_of_shops(connection):
             condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
@@ -110,7 +117,8 @@ def _tables_of_shops(connection: Connection) -> list[tuple[str, str]]:
         "SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
         " WHERE attname IN ('shop_id', 'shop_domain') AND relkind = 'r' AND NOT relispartition"
         " AND pg_table_is_visible(pg_class.oid) AND relname <> ALL(%s)"
-        " AND relname NOT IN ('batches', 'rejected_events') ORDER BY relname",
+        " AND relname NOT IN"
+        " ('stored_batches', 'contexts', 'doubted_contexts', 'rejected_events') ORDER BY relname",
         [list(_KEPT)],
     ).fetchall()
 
@@ -139,31 +147,32 @@ def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
 
 
 def _delete_batches(connection: Connection, shop_id: int, ids: list[int]) -> int:
-    rows = connection.execute(
-        sql.SQL("DELETE FROM batches b WHERE shop_id = %s AND id = ANY(%s) RETURNING {}").format(
-            sql.SQL(VISITOR)
-        ),
-        [shop_id, ids],
-    ).fetchall()
-    mark_dirty(connection, shop_id, _visitors(rows))
-    return len(rows)
+    _mark_visitors(connection, shop_id, ids)
+    return connection.execute(
+        "DELETE FROM stored_batches WHERE shop_id = %s AND id = ANY(%s)", [shop_id, ids]
+    ).rowcount
 
 
 def _delete_emptied(connection: Connection, shop_id: int, ids: Collection[int]) -> int:
     """Those of the batches that have no event any more."""
-    visitors = connection.execute(
-        sql.SQL("SELECT {} FROM batches b WHERE shop_id = %s AND id = ANY(%s)").format(
-            sql.SQL(VISITOR)
-        ),
-        [shop_id, list(ids)],
-    ).fetchall()
-    mark_dirty(connection, shop_id, _visitors(visitors))
+    _mark_visitors(connection, shop_id, list(ids))
     return connection.execute(
-        "DELETE FROM batches WHERE shop_id = %(shop)s AND id = ANY(%(ids)s) AND id NOT IN"
+        "DELETE FROM stored_batches WHERE shop_id = %(shop)s AND id = ANY(%(ids)s) AND id NOT IN"
         " (SELECT batch_id FROM events WHERE shop_id = %(shop)s"
         "  AND batch_id = ANY(%(ids)s::bigint[]))",
         {"shop": shop_id, "ids": list(ids)},
     ).rowcount
+
+
+def _mark_visitors(connection: Connection, shop_id: int, ids: list[int]) -> None:
+    """To be counted anew, those of the batches."""
+    visitors = connection.execute(
+        sql.SQL("SELECT {} FROM batches b WHERE shop_id = %s AND id = ANY(%s)").format(
+            sql.SQL(VISITOR)
+        ),
+        [shop_id, ids],
+    ).fetchall()
+    mark_dirty(connection, shop_id, _visitors(visitors))
 
 
 def _count_emptied(connection: Connection, shop_id: int, found: Found) -> int:

@@ -11,6 +11,15 @@ def database_size(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+def stored_events(connection: Connection) -> int:
+    """How many, as Postgres estimates them; 0 where it does not know yet."""
+    row = connection.execute(
+        "SELECT coalesce(sum(greatest(reltuples, 0)), 0) FROM pg_inherits"
+        " JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'events'::regclass"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def connections(connection: Connection) -> Mapping[str, int]:
     """This role's, by the name they were opened under, and "other"."""
     return dict(

@@ -156,7 +156,8 @@ def _drop_functions(connection: Connection, schema: str) -> None:
     """Those of our triggers, which stay behind when the tables go."""
     for (name,) in connection.execute(
         "SELECT proname FROM pg_proc WHERE pronargs = 0"
-        " AND proname IN ('report_old_batches', 'report_old_marks', 'report_outdated')"
+        " AND proname IN ('report_old_batches', 'report_old_marks', 'report_outdated',"
+        "  'doubt_contexts', 'insert_batch', 'update_batch', 'delete_batch')"
         " AND pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)",
         [schema],
     ).fetchall():

@@ -3,7 +3,7 @@ rows of the DEFAULT partition by the time at which they were received."""
 
 import logging
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,6 @@ from app.store.walks import Progress
 logger = logging.getLogger(__name__)
 
 _LOCK_TIMEOUT = "500ms"  # to take a partition away; ingestion must not queue up behind it
-_DAYS_ONE_BY_ONE = 400
 # By how much an event may be dated after its batch was received (app/batch/batch.py).
 _CLOCK_TOLERANCE = timedelta(hours=1)
 
@@ -56,38 +55,12 @@ def delete_old_rows(connection: Connection, cutoff: datetime, progress: Progress
     deleted["batches"] = _delete_emptied(connection, younger, cutoff + _CLOCK_TOLERANCE)
     deleted["batches"] += walks.delete_in_steps(
         connection,
-        "batches",
+        "stored_batches",
         "received_at < %(orphaned)s",
         {"orphaned": orphaned},
         partial(progress, "batches"),
     )
     return +deleted
-
-
-def remove_user_agents(connection: Connection, days: int, progress: Progress) -> int:
-    """Take the raw text out of the context of what was received longer ago than that.
-
-    Day by day: one pass over the table, in steps that the index on the time keeps short.
-    """
-    removed = 0
-    now = datetime.now(UTC)
-    if not connection.execute(
-        "SELECT 1 FROM batches WHERE received_at < %s LIMIT 1", [now - timedelta(days=days)]
-    ).fetchone():
-        return 0
-    for age in range(days, days + _DAYS_ONE_BY_ONE + 1):
-        is_last = age == days + _DAYS_ONE_BY_ONE
-        since = "-infinity" if is_last else (now - timedelta(days=age + 1)).isoformat()
-        removed += walks.update_in_steps(
-            connection,
-            "batches",
-            "context = context - '$raw_user_agent'",
-            "received_at >= %(since)s::timestamptz AND received_at < %(until)s"
-            " AND context ? '$raw_user_agent'",
-            {"since": since, "until": now - timedelta(days=age)},
-            partial(progress, "user agents"),
-        )
-    return removed
 
 
 def _delete_from_default(
@@ -134,8 +107,8 @@ def _delete_emptied(
     for some in walks.steps(batches):
         shops, ids = map(list, zip(*some, strict=True))
         deleted += connection.execute(
-            "DELETE FROM batches WHERE shop_id = ANY(%(shops)s) AND id = ANY(%(ids)s) AND id NOT IN"
-            " (SELECT batch_id FROM events WHERE shop_id = ANY(%(shops)s)"
+            "DELETE FROM stored_batches WHERE shop_id = ANY(%(shops)s) AND id = ANY(%(ids)s)"
+            " AND id NOT IN (SELECT batch_id FROM events WHERE shop_id = ANY(%(shops)s)"
             "  AND batch_id = ANY(%(ids)s::bigint[]) AND occurred_at < %(end)s)",
             {"shops": sorted(set(shops)), "ids": ids, "end": events_end},
         ).rowcount

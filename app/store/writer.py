@@ -6,7 +6,7 @@ first, and only on a unique violation the rows take the way of INSERT … ON CON
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from psycopg import Connection, sql
@@ -14,12 +14,17 @@ from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
+from app.store import contexts
+from app.store.contexts import Contexts
 from app.store.news import write_news
 from app.store.rejected import Rejections
 
 logger = logging.getLogger(__name__)
 
-_BATCHES = sql.SQL("COPY batches (shop_id, id, {}) FROM STDIN").format(
+_BATCHES = sql.SQL("COPY stored_batches ({}) FROM STDIN").format(
+    sql.SQL(", ").join(map(sql.Identifier, contexts.COLUMNS))
+)
+_WHOLE_BATCHES = sql.SQL("COPY stored_batches (shop_id, id, {}) FROM STDIN").format(
     sql.SQL(", ").join(map(sql.Identifier, BATCH_COLUMNS))
 )
 _EVENT_COLUMNS = sql.SQL("shop_id, {}, batch_id").format(
@@ -36,7 +41,7 @@ _INSERT_INCOMING = sql.SQL(
 
 # A batch with its shop's id, and the lines of its events; in the order of the batches' ids.
 _Batches = dict[int, tuple[int, Batch, Sequence[bytes]]]
-# Stores rows of events, and those of the batches that have one; returns what of them was new.
+# Stores rows of events; returns what of them was new, with its batches.
 _Way = Callable[[Connection, _Batches], _Batches]
 
 
@@ -51,6 +56,7 @@ class Writer:
         self._begin = f"BEGIN; SET LOCAL statement_timeout = {statement_timeout:d}"
         self._shop_ids: dict[str, int] = {}
         self._rejections = Rejections()
+        self._contexts = Contexts()
 
     def write(self, connection: Connection, batches: Sequence[Batch]) -> int:
         """Store the batches, all or none; returns how many events were new.
@@ -70,16 +76,28 @@ class Writer:
             with_events = [batch for batch in batches if batch.events]
             if not with_events:
                 return 0
-            ids = _draw_ids(connection, len(with_events))
+            generation, ids = _begin_batches(connection, len(with_events))
             incoming: _Batches = {
                 id_: (shop_ids[batch.shop], batch, batch.events)
                 for id_, batch in zip(ids, with_events, strict=True)
             }
             started = time.perf_counter()
             stored = way(connection, incoming)
+            written = self._write_batches(connection, generation, stored)
             self._on_copy(time.perf_counter() - started)
             write_news(connection, stored.values())
-            return sum(len(lines) for _, _, lines in stored.values())
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            self._contexts.remember(generation, written)
+        return sum(len(lines) for _, _, lines in stored.values())
+
+    def _write_batches(
+        self, connection: Connection, generation: int | None, batches: _Batches
+    ) -> contexts.Rows:
+        lines = ((shop_id, id_, batch.line) for id_, (shop_id, batch, _) in batches.items())
+        rows = self._contexts.rows(connection, generation, lines)
+        _copy(connection, _BATCHES, rows.narrow)
+        _copy(connection, _WHOLE_BATCHES, rows.whole)
+        return rows
 
     @contextmanager
     def _transaction(self, connection: Connection) -> Iterator[None]:
@@ -114,17 +132,20 @@ class Writer:
         return self._shop_ids | found
 
 
-def _draw_ids(connection: Connection, number: int) -> list[int]:
+def _begin_batches(connection: Connection, number: int) -> tuple[int | None, list[int]]:
+    """Keep contexts from being deleted until the transaction ends; returns their generation, and
+    ids for so many batches."""
     row = connection.execute(
-        "SELECT string_agg(nextval('batch_ids')::text, ',') FROM generate_series(1, %s)", [number]
+        "SELECT pg_advisory_xact_lock_shared(%s), pg_sequence_last_value('context_generations'),"
+        " (SELECT string_agg(nextval('batch_ids')::text, ',') FROM generate_series(1, %s))",
+        [contexts.LOCK, number],
     ).fetchone()
-    return list(map(int, row[0].split(","))) if row else []
+    return (row[1], list(map(int, row[2].split(",")))) if row else (None, [])
 
 
 def _copy_all(connection: Connection, incoming: _Batches) -> _Batches:
     """UniqueViolation where an event is stored already."""
     _copy(connection, _EVENTS, _event_rows(incoming))
-    _copy(connection, _BATCHES, _batch_rows(incoming))
     return incoming
 
 
@@ -137,7 +158,6 @@ def _write_around_conflicts(connection: Connection, incoming: _Batches) -> _Batc
         keys = zip(batch.events, batch.keys, strict=True)
         if lines := [line for line, key in keys if (id_, key) in new]:
             stored[id_] = (shop_id, batch, lines)
-    _copy(connection, _BATCHES, _batch_rows(stored))
     logger.info(
         "some events were stored before",
         extra={
@@ -158,12 +178,8 @@ def _event_rows(batches: _Batches) -> list[bytes]:
     )
 
 
-def _batch_rows(batches: _Batches) -> list[bytes]:
-    return [
-        b"%d\t%d\t%b\n" % (shop_id, id_, batch.line) for id_, (shop_id, batch, _) in batches.items()
-    ]
-
-
-def _copy(connection: Connection, statement: sql.Composed, rows: Iterable[bytes]) -> None:
+def _copy(connection: Connection, statement: sql.Composed, rows: list[bytes]) -> None:
+    if not rows:
+        return
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(b"".join(rows))

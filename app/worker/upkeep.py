@@ -1,6 +1,7 @@
 """What the worker does daily for Postgres, and `flask db maintain` by hand."""
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -11,7 +12,10 @@ from app.counts.rollups import forget_deleted
 from app.privacy import pieces, requests
 from app.store import rejected, retention
 from app.store.partitions import create_partitions
+from app.store.unused_contexts import delete_unused
+from app.store.user_agents import remove_user_agents
 from app.store.walks import Progress
+from app.store.writers import WritersBusy
 from app.webhooks import inbox
 from config.settings import Settings
 
@@ -48,11 +52,11 @@ def maintain(connection: Connection, days: Retention, progress: Progress) -> Cou
     done["visitors forgotten in reports"] = forget_deleted(
         connection, retention.partitions_begin(connection) or cutoff
     )
-    done["user agents removed"] = retention.remove_user_agents(
-        connection, days.user_agents, progress
-    )
+    done["user agents removed"] = remove_user_agents(connection, days.user_agents, progress)
     done["rejected_events deleted"] = rejected.delete_expired(connection, days.rejected)
     done["webhook_deliveries deleted"] = inbox.delete_expired(connection)
     done["exports deleted"] = requests.delete_expired(connection)
     done["pieces of exports deleted"] = pieces.delete_orphans(connection)
+    with suppress(WritersBusy):  # the next time, then
+        done["contexts deleted"] = delete_unused(connection)
     return +done

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from tests.bench import bytes as sizes
 from tests.bench import count as counting
-from tests.bench import growth, report
+from tests.bench import growth, planning, report
 from tests.bench.compare import compare, half_load
 from tests.bench.load import LoadError
 from tests.bench.processes import (
@@ -117,6 +118,35 @@ def count(only, rebuild_events, data):
             more = {"events": rebuild_events} if name == "rebuild" else {}
             figures[name] = counting.LINES[name](servers, folder, **more)
     report.save("bench-count.json", figures)
+
+
+@main.command("bytes")
+@click.option("--visitors", default=20_000, show_default=True, help="4.8 events each.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder; a temporary one by default.")
+def bytes_(visitors, data):
+    """What an event of ordinary visits takes on disk, by table; an id and a batch in Redis.
+
+    Takes half a minute. Figures go to .dev/bench-bytes.json.
+    """
+    with _servers(data) as (servers, _):
+        report.save("bench-bytes.json", sizes.measure(servers, visitors))
+
+
+@main.command("plan")
+@click.option("--events-per-second", type=click.FloatRange(min=0.01), help="On average.")
+@click.option("--peak", default=4.0, show_default=True, help="Times the average, at its highest.")
+@click.option("--days", default=395, show_default=True, help="EVENT_RETENTION_DAYS.")
+@click.option("--window", default=172_800, show_default=True, help="DEDUP_WINDOW_SECONDS.")
+def plan(events_per_second, peak, days, window):
+    """What a load takes: machines, disk, memory, connections. Without a load, the README's table.
+
+    From the figures in tests/bench/measured.json, each with the command that measures it again.
+    """
+    if events_per_second is None:
+        click.echo(planning.table())
+    else:
+        load = planning.Load(events_per_second, peak, days, window)
+        click.echo("\n".join(planning.lines(load)))
 
 
 @contextmanager

@@ -220,7 +220,7 @@ def _empty(servers):
         tables = [name for (name,) in connection.execute(
             "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
             " AND pg_table_is_visible(oid)"
-            " AND relname ~ '^(report_|unreported|shops|batches|events)'")]  # fmt: skip
+            " AND relname ~ '^(report_|unreported|shops|stored_|contexts|events)'")]  # fmt: skip
         connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
     servers.redis.flushall()
     servers.checkpoint()

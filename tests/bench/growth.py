@@ -23,6 +23,7 @@ from app.intake.submission import Submission
 from app.store import migrate
 from app.store.connections import connect
 from app.store.partitions import create_partitions
+from tests.bench.bytes import seen_id_bytes
 from tests.bench.load import Load, run_load
 from tests.bench.processes import OURS, running
 from tests.bench.runs import measure
@@ -34,7 +35,7 @@ _DAYS = 60  # over which stored rows are spread, up to now
 
 # Text of the documented size; what stands in it makes no difference to a table's indexes.
 _FILL_BATCHES = f"""
-INSERT INTO batches (id, received_at, shop_id, client_id, session_id, current_url, context)
+INSERT INTO stored_batches (id, received_at, shop_id, client_id, session_id, current_url, context)
 SELECT i, now() - interval '{_DAYS} days' * (1 - i / %(last)s::float8), 1 + i %% {_SHOPS},
     gen_random_uuid(), gen_random_uuid(), 'https://yourstore.com/products/tshirt',
     jsonb_build_object('$raw_user_agent', repeat('Mozilla/5.0 ', 12), '$host', 'yourstore.com')
@@ -65,7 +66,7 @@ def run(servers, folder, rows):
     """Every part of `grow`; figures by name."""
     return {
         "shops": _with_shops(servers, folder),
-        "dedup_bytes_per_id": _dedup_memory(servers),
+        "dedup_bytes_per_id": seen_id_bytes(servers),
         "backlog_of_a_million": _backlog(servers, folder),
         "stored_rows": _with_stored_rows(servers, folder, rows),
     }
@@ -90,17 +91,6 @@ def _with_shops(servers, folder):
         click.echo(f"{shops} shops: {result.cpu_total:.1f} µs an event, p99 {result.p99:.1f} ms")
         figures[shops] = asdict(result)
     return figures
-
-
-def _dedup_memory(servers):
-    servers.prepare()
-    key, ids = "dedup", 200_000
-    for _ in range(ids // 1000):
-        servers.redis.sadd(key, *(uuid.uuid4().bytes for _ in range(1000)))
-    size = servers.redis.memory_usage(key, samples=0) / ids
-    click.echo(f"a seen id: {size:.0f} bytes in Redis")
-    servers.redis.delete(key)
-    return size
 
 
 def _backlog(servers, folder):
@@ -200,12 +190,12 @@ def _copy_again(servers):
     """Seconds for a COPY of all stored rows into the emptied tables, in one transaction."""
     with psycopg.connect(servers.database_url) as connection, connection.cursor() as cursor:
         rows = {}
-        for table in ("batches", "events"):
+        for table in ("contexts", "stored_batches", "events"):
             name = sql.Identifier(table)
             query = sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(name)
             with cursor.copy(query) as copy:
                 rows[table] = b"".join(copy)
-        cursor.execute("TRUNCATE batches, events")
+        cursor.execute("TRUNCATE contexts, stored_batches, events")
         connection.commit()
         began = time.monotonic()
         for table, data in rows.items():

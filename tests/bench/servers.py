@@ -17,7 +17,7 @@ from tests.bench.processes import CONTENDERS, Group
 _SIZE = """
 SELECT sum(pg_total_relation_size(oid)) FROM pg_class
 WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
-AND (relname = 'flat_events') = %s AND relname ~ '^(flat_)?(events|batches)'
+AND (relname = 'flat_events') = %s AND relname ~ '^((flat_)?events|stored_batches|contexts)'
 """
 
 _TABLES = """

@@ -20,12 +20,19 @@ _AGENT = (
     b'.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1","$browser_language":"%s",'
     b'"$screen_width":390,"$screen_height":844,"$host":"yourstore.com","$pathname":"/products/a"}'
 )
+_MORE = (
+    b',"$referrer":"https://www.google.com/","$referring_domain":"www.google.com",'
+    b'"$timezone":"Europe/Berlin","$viewport_width":390,"$viewport_height":%d,'
+    b'"genlook_widget_enabled":true}'
+)
 _LANGUAGES = (b"en-US", b"en-US", b"de-DE", b"fr-FR")
 
 
-def visits(number, *, batches, shops=1, seed=1, until=None):
+def visits(number, *, batches, shops=1, seed=1, until=None, whole=False):
     """Ordinary visits: each a visitor who sends `batches` small batches within half a minute, with
-    1.6 events each on average. All batches, in the order in which they are sent."""
+    1.6 events each on average. All batches, in the order in which they are sent. `whole`: with all
+    fields of the documented context, another screen for each visitor, a page view's id, and the
+    product in each event's properties."""
     draw = random.Random(seed)
     until = until or datetime.now(UTC)
     sent = []
@@ -39,14 +46,21 @@ def visits(number, *, batches, shops=1, seed=1, until=None):
             "device_class": draw.choice(("mobile", "mobile", "desktop")),
             "current_url": "https://yourstore.com/products/tshirt",
         }
+        properties = b"{}"
         context = Context(columns, _AGENT % draw.choice(_LANGUAGES))
+        if whole:
+            columns |= {"pageview_id": str(uuid.UUID(int=draw.getrandbits(128))),
+                        "browser": "Safari", "os": "iOS"}  # fmt: skip
+            height = draw.randrange(600, 700)
+            context = Context(columns, context.rest[:-1] + _MORE % height)
+            properties = b'{"product_id":"%b"}' % columns["product_id"].encode()
         at = until - timedelta(seconds=draw.uniform(0, 60))
         step = 0
         for _ in range(batches):
             names = [STEPS[(step + n) % 7] for n in range(draw.choice((1, 1, 2, 2, 2)))]
             step += len(names)
-            events = [_event(draw, name, at + n * timedelta(seconds=2)) for n, name in
-                      enumerate(names)]  # fmt: skip
+            events = [_event(draw, name, at + n * timedelta(seconds=2), properties)
+                      for n, name in enumerate(names)]  # fmt: skip
             shop = f"shop-{visit % shops}.myshopify.com"
             sent.append((at.timestamp(), len(sent), batch(shop, context, events)))
             at += timedelta(seconds=draw.uniform(2, 12))

@@ -33,7 +33,7 @@ def test_a_system_that_is_well_has_nothing_to_put_right(settings, faults, workin
     assert faults() == []
     assert "fsync is off" in flask(settings, "check").stdout
     assert {one.subject for one in check(settings) if one.level == OK} == {
-        "settings", "postgres", "redis", "worker", "spool"
+        "settings", "postgres", "redis", "worker", "bounds", "spool"
     }  # fmt: skip
 
 

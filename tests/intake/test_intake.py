@@ -92,7 +92,7 @@ def test_the_store_filters_by_what_was_seen(calling, redis_client, database_url)
     batch = body(event(), event())
     caller.post(batch)
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("TRUNCATE events, batches")
+        connection.execute("TRUNCATE events, stored_batches")
     assert caller.post(batch).data == SUCCESS
     assert caller.rows() == []
 

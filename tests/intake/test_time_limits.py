@@ -85,7 +85,7 @@ def noting(database):
         "CREATE TABLE noted (seconds text);"
         "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " INSERT INTO noted VALUES (current_setting('statement_timeout')); RETURN NULL; END $$;"
-        "CREATE TRIGGER note AFTER INSERT ON batches EXECUTE FUNCTION note()"
+        "CREATE TRIGGER note AFTER INSERT ON stored_batches EXECUTE FUNCTION note()"
     )
     yield lambda: [row[0] for row in database.execute("SELECT seconds FROM noted")]
     database.execute("DROP FUNCTION note CASCADE; DROP TABLE noted")

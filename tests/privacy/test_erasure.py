@@ -78,7 +78,7 @@ def test_a_customer_goes_with_all_that_his_browsers_sent(caller, redact, found, 
     assert ids(caller) == {"kept", "another shop's"}
     assert caller.rejected() == []
     assert recounted == [{HERS}]
-    assert set(found(ANN, HERS)) == {"batches"}  # the other shop's
+    assert set(found(ANN, HERS)) == {"stored_batches"}  # the other shop's
     [request] = caller.rows("privacy_requests", "id")
     assert request["erased"] == {"events": 3, "batches": 2, "rejected_events": 2}
 

@@ -26,10 +26,15 @@ def newer(tmp_path, settings, database):
     patch(folder / "app/batch/batch.py", '    "os",\n)', '    "os",\n    "pathname",\n)')
     patch(folder / "app/tracking/schemas.py", "CONTEXT_COLUMNS = {", PATCHED)
     migration = folder / "app/store/migrations/9999_pathname.sql"
-    migration.write_text("ALTER TABLE batches ADD COLUMN pathname text;")
+    migration.write_text(
+        "ALTER TABLE contexts ADD COLUMN pathname text;"
+        "ALTER TABLE stored_batches ADD COLUMN pathname text;"
+    )
     assert flask(settings, "db", "upgrade", release=folder).returncode == 0
     yield folder
-    database.execute("ALTER TABLE batches DROP COLUMN pathname")
+    database.execute(
+        "ALTER TABLE contexts DROP COLUMN pathname; ALTER TABLE stored_batches DROP COLUMN pathname"
+    )
     database.execute("DELETE FROM schema_migrations WHERE number = 9999")
 
 
@@ -68,7 +73,9 @@ def assert_stored(database, sent):
 
     def is_stored():
         rows = database.execute(
-            "SELECT insert_id, pathname FROM events e JOIN batches b ON b.id = e.batch_id"
+            "SELECT insert_id, contexts.pathname FROM events"
+            " JOIN stored_batches b ON b.id = batch_id"
+            " LEFT JOIN contexts ON contexts.shop_id = b.shop_id AND contexts.id = page_part"
         ).fetchall()
         assert len(rows) == len({id_ for id_, _ in rows})
         return dict(rows) == sent

@@ -84,6 +84,14 @@ def system(role_url, settings):
             " FROM generate_series(1, 3)"
         )
         connection.execute(
+            "INSERT INTO contexts (shop_id, id, digest, month, context)"
+            """ VALUES (1, 1, 1, now(), '{"b": "a genlook.events"}'), (1, 2, 2, now(), '{}')"""
+        )
+        connection.execute(
+            "INSERT INTO stored_batches (id, received_at, shop_id, browser_part, page_part)"
+            " VALUES (nextval('batch_ids'), now(), 1, 1, 2)"
+        )
+        connection.execute(
             "INSERT INTO events (shop_id, occurred_at, insert_key, batch_id, event, insert_id)"
             " SELECT 1, now() - n * interval '20 days', gen_random_uuid(), 1, 'a:b',"
             " E'line\\n\\\\.\\n' || n FROM generate_series(0, 40) n"
@@ -116,7 +124,7 @@ def saved(run, tmp_path):
 
 def empty_it(url):
     with connect(url, "tests") as connection:
-        connection.execute("DROP VIEW tracked_events")
+        connection.execute("DROP VIEW tracked_events, batches")
         tables = connection.execute(
             "SELECT string_agg(quote_ident(relname), ', ') FROM pg_class WHERE relkind IN ('r','p')"
             f" AND NOT relispartition AND relnamespace = {OURS}"
