@@ -1,16 +1,18 @@
 """flask status, flask check"""
 
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+from redis import RedisError
 
 from app import commands
 from app.batch.json import dump_json
 from app.health.check import FIX, check
 from app.health.status import Status, Waiting, gather
+from app.intake.nodes import Nodes
 from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.store.connections import connect
@@ -70,8 +72,10 @@ def look(settings: Settings) -> Status:
     def ask_postgres() -> None:
         connect(settings.database_url, "command").close()
 
-    with worker_client(settings) as redis, closing(spool):
-        return gather(redis, ask_postgres, spool, partitions=settings.stream_partitions)
+    with closing(Nodes(worker_client(settings))) as nodes, closing(spool):
+        with suppress(RedisError):  # it says itself that it is away
+            nodes.refresh()
+        return gather(nodes, ask_postgres, spool)
 
 
 def _rows(found: Status) -> list[tuple[str, str]]:

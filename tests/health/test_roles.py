@@ -57,21 +57,6 @@ def test_a_replica_alone_is_to_be_put_right_and_the_store_takes_the_batches(
     assert state["redis_risk"] == "is a replica"
 
 
-def test_a_cluster_is_refused_by_all_who_ask_and_no_batch_goes_there(findings, tmp_path, calling):
-    options = {**QUICK, "cluster-enabled": "yes"}
-    with redis_server(VALKEY, tmp_path / "cluster", **options) as server:
-        server.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        wait_until(lambda: b"cluster_state:ok" in server.execute_command("CLUSTER", "INFO"))
-        text = "is part of a cluster: Redis Cluster is not supported"
-        told = findings("redis", redis_url=server.url)
-        assert (FIX, f"{text}: name the server that takes writes") in told
-        caller = calling(redis_url=server.url)
-        assert caller.post(body()).data == SUCCESS
-        assert (server.dbsize(), len(caller.rows())) == (0, 1)
-        state = caller.get("/readyz").json
-        assert (state["status"], state["redis_risk"]) == ("degraded", text)
-
-
 def test_of_postgres_each_role_is_told_and_how_far_the_replica_is_behind(findings):
     with primary_and_standby() as (primary, standby):
         wait_until(lambda: caught_up(primary, standby))
