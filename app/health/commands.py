@@ -1,12 +1,11 @@
 """flask status, flask check"""
 
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from redis import RedisError
 
 from app import commands
 from app.batch.json import dump_json
@@ -73,8 +72,6 @@ def look(settings: Settings) -> Status:
         connect(settings.database_url, "command").close()
 
     with closing(Nodes(worker_client(settings))) as nodes, closing(spool):
-        with suppress(RedisError):  # it says itself that it is away
-            nodes.refresh()
         return gather(nodes, ask_postgres, spool)
 
 

@@ -79,6 +79,7 @@ def gather(
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
         status.postgres = cause(error)
     try:
+        nodes.refresh()
         servers = nodes.all()
         told = [ask(server) for server in servers]
         status.redis_is_persistent = all(info.get("aof_enabled") for info in told)

@@ -46,19 +46,19 @@ def rows(database):
     return database.execute("SELECT shop_domain, insert_id FROM tracked_events").fetchall()
 
 
-def test_the_events_of_many_shops_are_stored_once_each(three, start_web, start_worker, database):
-    web = start_web(REDIS_URL=three.url, STREAM_PARTITIONS="8")
-    start_worker(REDIS_URL=three.url, STREAM_PARTITIONS="8")
-    shops = [f"shop-{number}.myshopify.com" for number in range(40)]
+def test_partitions_are_raised_with_web_and_worker_running(
+    three, start_web, start_worker, database
+):
+    old = start_web(REDIS_URL=three.url)
+    start_worker(REDIS_URL=three.url)
+    new = start_web(REDIS_URL=three.url, STREAM_PARTITIONS="8")
+    shops = [f"shop-{number}.myshopify.com" for number in range(20)]
     for shop in shops:
-        post(web, shop, "a", "b")
-        post(web, shop, "b", "c")
-    wait_until(lambda: len(rows(database)) == 120)
+        post(old, shop, "a", "b")
+        post(new, shop, "b", "c")
+    wait_until(lambda: len(rows(database)) == 60)
     assert sorted(rows(database)) == sorted((shop, id_) for shop in shops for id_ in "abc")
     wait_until(lambda: three.waiting() == 0)
-    for server in three.primaries:
-        stats = server.info("commandstats")
-        assert stats["cmdstat_xadd"]["calls"] > 0
 
 
 BACK_WITHIN = 3.0  # s after the promotion
@@ -95,28 +95,27 @@ def load(of, start_web, start_worker, database, record_property):
 def test_slots_move_under_load(three, start_web, start_worker, database, record_property):
     with load(three, start_web, start_worker, database, record_property):
         for partition in OF_LEDGER * 2:
-            three.move(partition, between=lambda: time.sleep(0.2))
-            time.sleep(0.3)
+            three.move(partition, between=lambda: time.sleep(0.1))
+            time.sleep(0.2)
 
 
-@pytest.mark.parametrize("harm", ["kill", "freeze"])
-def test_a_primary_falls_silent_under_load(
-    tmp_path, harm, start_web, start_worker, database, record_property
+def test_a_primary_is_killed_and_another_one_frozen_under_load(
+    tmp_path, start_web, start_worker, database, record_property
 ):
     with cluster(tmp_path, replicas=3) as six:
         with load(six, start_web, start_worker, database, record_property) as report:
-            old = six.owner(OF_LEDGER[0])
-            began = time.monotonic()
-            getattr(six, harm)(old)
-            wait_until(lambda: six.owner(OF_LEDGER[0]) is not old)
-            promoted = time.monotonic()
-            new = six.owner(OF_LEDGER[0])
-            wait_until(lambda: reads(new))
-            back = time.monotonic() - promoted
-            report |= {"promoted": round(promoted - began, 1), "back": round(back, 1)}
-        if harm == "freeze":
-            six.thaw(old)
-        assert back < BACK_WITHIN, report
+            for harm, partition in ((six.kill, OF_LEDGER[0]), (six.freeze, OF_LEDGER[-1])):
+                old = six.owner(partition)
+                began = time.monotonic()
+                harm(old)
+                wait_until(lambda old=old, one=partition: six.owner(one) is not old)
+                promoted = time.monotonic()
+                new = six.owner(partition)
+                wait_until(lambda new=new: reads(new))
+                back = time.monotonic() - promoted
+                report[harm.__name__] = (round(promoted - began, 1), round(back, 1))
+                assert back < BACK_WITHIN, report
+        six.thaw(old)
 
 
 def reads(server):
