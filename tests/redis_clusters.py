@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
 
 import redis
@@ -33,7 +34,8 @@ class Cluster:
         wait_until(lambda: all(self.knows_all(server) for server in servers))
         for number, replica in enumerate(servers[primaries:]):
             replica.execute_command("CLUSTER REPLICATE", ids[number % primaries])
-        wait_until(lambda: all(self.is_ok(server) for server in servers), 40)
+        wait_until(lambda: self.roles() == {"master": primaries, "slave": len(servers) - primaries})
+        wait_until(self.is_whole, 40)
 
     def knows_all(self, server):
         told = server.execute_command("CLUSTER NODES")  # by address
@@ -44,8 +46,14 @@ class Cluster:
     def is_ok(self, server):
         if server.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
             return False
-        is_primary = server in self.primaries
-        return is_primary or server.info("replication").get("master_link_status") == "up"
+        told = server.info("replication")
+        return told["role"] == "master" or told["master_link_status"] == "up"
+
+    def is_whole(self):
+        return all(self.is_ok(server) and self.knows_all(server) for server in self.servers)
+
+    def roles(self):
+        return Counter(server.info("replication")["role"] for server in self.servers)
 
     def owner(self, partition):
         """The server that has a partition's slot, as the others see it."""
@@ -59,14 +67,14 @@ class Cluster:
                         return next(one for one in self.servers if port_of(one) == port)
         raise AssertionError("nobody has the slot")
 
-    def value(self, partition, *words):
-        """What the owner answers."""
-        return self.owner(partition).execute_command(*words)
+    def owners(self):
+        """The primaries, in the order of their slots' first ones."""
+        return list(dict.fromkeys(map(self.owner, range(64))))
 
     def move(self, partition, between=lambda: None):
         """Move a partition's slot to another primary; `between` is called when half is done."""
         source = self.owner(partition)
-        target = next(one for one in self.primaries if one is not source)
+        target = next(one for one in self.owners() if one is not source)
         self.begin_to_move(partition, source, target)
         between()
         self.end_to_move(partition, source, target)
@@ -84,7 +92,7 @@ class Cluster:
             source.execute_command(
                 "MIGRATE", "127.0.0.1", port_of(target), "", 0, 5000, "KEYS", *names
             )
-        others = [one for one in self.primaries if one not in (source, target)]
+        others = [one for one in self.owners() if one not in (source, target)]
         for server in (target, source, *others):
             server.execute_command("CLUSTER SETSLOT", slot, "NODE", id_)
 
@@ -104,7 +112,7 @@ class Cluster:
         """How many entries wait in all streams."""
         return sum(
             server.xlen(name)
-            for server in {self.owner(number) for number in range(64)}
+            for server in self.owners()
             for name in server.scan_iter(match="{t*}:stream", _type="stream")
         )
 
