@@ -48,7 +48,7 @@ class Settings:
     signature_max_age_seconds: int = number(90, least=1)
     dedup_window_seconds: int = number(2 * 24 * 60 * 60, least=1)
     intake: str = choice("auto", "stream", "store")
-    stream_partitions: int = number(1, least=1)
+    stream_partitions: int = number(1, least=1, most=1_024)
     stream_max_batches: int = number(1_000_000, least=1)
     stream_max_bytes: int = number(512 * 1024 * 1024, least=1)
     spool_dir: str = text(".spool")

@@ -27,6 +27,7 @@ from app.store.partitions import create_partitions
 from config.settings import Settings
 from tests.calls import SECRET, Caller
 from tests.draining import drain
+from tests.redis_clusters import cluster
 from tests.serving import Client, serving
 
 TEMPLATE = f"genlook_template_{os.getpid()}"
@@ -107,6 +108,21 @@ def postgres_url(servers_folder):
 def valkey_url(servers_folder):
     with valkey(servers_folder / "valkey") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def cluster_of_three(servers_folder):
+    folder = servers_folder / "cluster"
+    folder.mkdir()
+    with cluster(folder) as three:
+        yield three
+
+
+@pytest.fixture
+def three(cluster_of_three):
+    """The three primaries of a cluster, empty."""
+    yield cluster_of_three
+    cluster_of_three.empty()
 
 
 @pytest.fixture(scope="session")

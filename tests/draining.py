@@ -4,6 +4,7 @@ import threading
 from contextlib import closing
 
 from app.intake import keys
+from app.intake.nodes import Nodes
 from app.intake.redis_client import worker_client
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.writer import Writer
@@ -16,12 +17,21 @@ def drain(settings, name="drain"):
         lambda: connect(settings.database_url, "drain"),
         Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT),
     )
-    streams = [keys.stream(number) for number in range(settings.stream_partitions)]
     stopping = threading.Event()
     stopping.set()  # no lingering
-    with worker_client(settings) as client, closing(storing):
-        consumer = Consumer(client, parse, storing.store, streams=streams, name=name)
-        consumer.join_groups()
-        consumer.store_pending()
-        while sum(client.xlen(stream) for stream in streams) and consumer.run_once(stopping):
-            pass
+    with closing(Nodes(worker_client(settings))) as nodes, closing(storing):
+        nodes.refresh()
+        partitions = {*range(settings.stream_partitions), *nodes.partitions()}
+        for node, those in nodes.by_node(partitions).items():
+            streams = [keys.stream(partition) for partition in those]
+            consumer = Consumer(
+                node,
+                parse,
+                storing.store,
+                streams=lambda streams=streams: streams,
+                name=name,
+                is_cluster=lambda: nodes.is_cluster,
+            )
+            consumer.join()
+            while sum(node.xlen(stream) for stream in streams) and consumer.run_once(stopping):
+                pass

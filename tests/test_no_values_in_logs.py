@@ -148,7 +148,8 @@ def store(settings, steps=3):
         lambda: connect(settings.database_url, "worker"), Writer(statement_timeout=60_000)
     )
     with worker_client(settings) as client, closing(storing):
-        consumer = Consumer(client, parse, storing.store, streams=[keys.stream(0)], name="one")
+        streams = [keys.stream(0)]
+        consumer = Consumer(client, parse, storing.store, streams=lambda: streams, name="one")
         Consuming(consumer, client, threading.Event()).run(Stop(steps))
 
 

@@ -13,13 +13,12 @@ def init_app(app: Flask, parts: Parts, settings: Settings) -> None:
     """Also sets `app.extensions["status"]`, a function that gathers the status, and
     `app.extensions["metrics"]`, one that returns what /metrics shows."""
     app.extensions["status"] = lambda: gather(
-        parts.redis,
+        parts.nodes,
         parts.postgres.ping,
         parts.spool,
-        partitions=settings.stream_partitions,
         skipped=parts.intake.skipped(),
     )
     app.extensions["metrics"] = lambda: exposed(
-        app.extensions["status"](), parts.redis, parts.postgres.connection
+        app.extensions["status"](), parts.nodes, parts.postgres.connection
     )
     app.register_blueprint(bp)

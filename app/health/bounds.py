@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psycopg import Connection
-from redis import Redis
 
 from app.counts.rollups import seconds_behind
 from app.health.status import Status
-from app.intake import keys
 from app.intake.memory import memory_of
+from app.intake.nodes import Nodes
 from app.store.figures import connections, connections_allowed, database_size, stored_events
 from config.settings import Settings
 
@@ -41,11 +40,12 @@ class Growth(NamedTuple):
 
 
 def bounds(
-    connection: Connection, redis: Redis, settings: Settings, status: Status
+    connection: Connection, nodes: Nodes, settings: Settings, status: Status
 ) -> Iterator[Bound]:
     """psycopg.Error, redis.RedisError."""
-    memory = memory_of(redis)
-    if memory.limit:
+    memories = [memory for node in nodes.all() if (memory := memory_of(node)).limit]
+    if memories:  # of a cluster, the node that has least
+        memory = max(memories, key=lambda one: one.used / one.limit)
         text = f"{_size(memory.used)} of {_size(memory.limit)}"
         yield Bound("Redis's memory", memory.used, memory.limit, text)
     open_, allowed = sum(connections(connection).values()), connections_allowed(connection)
@@ -59,19 +59,14 @@ def bounds(
     )
 
 
-def growth(connection: Connection, redis: Redis, settings: Settings) -> Growth | None:
+def growth(connection: Connection, settings: Settings, status: Status) -> Growth | None:
     """By the events accepted since yesterday began and what an event has taken so far; None where
-    nothing was. psycopg.Error, redis.RedisError."""
-    now = time.time()
-    accepted = 0
-    for partition in range(settings.stream_partitions):
-        for at in (now - _DAY, now):
-            number: Any = redis.hget(keys.counts(partition, at), "accepted")
-            accepted += int(number or 0)
+    nothing was. psycopg.Error."""
+    accepted = status.outcomes_of_day.get("accepted", 0)
     stored, events = database_size(connection), stored_events(connection)
     if not accepted or not events:
         return None
-    a_day = accepted / (_DAY + now % _DAY) * _DAY * stored / events
+    a_day = accepted / (_DAY + time.time() % _DAY) * _DAY * stored / events
     return Growth(stored, a_day, a_day * settings.event_retention_days)
 
 

@@ -4,18 +4,20 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import Connection
 from redis import Redis, RedisError
+from redis.exceptions import ClusterDownError
 
 from app.health import bounds
 from app.health.status import Status, gather
 from app.intake import redis_client
+from app.intake.nodes import Nodes, address_of
 from app.intake.redis_client import worker_client
 from app.intake.roles import NotPrimary
 from app.intake.spool import Spool
@@ -63,13 +65,21 @@ def check(settings: Settings) -> Iterator[Finding]:
         yield Finding(FIX, "postgres", f"refuses: {reason}: give the role a schema of its own")
     if settings.reports_database_url:
         yield from _replica(settings.reports_database_url)
-    with worker_client(settings) as redis:
+    with closing(Nodes(worker_client(settings))) as nodes:
         try:
-            yield from _roles("redis", redis_client.roles(settings))
-            yield from _redis(redis, settings)
-            status = _status(redis, settings)
+            nodes.refresh()
+            yield from _roles("redis", redis_client.roles(nodes.first))
+            for node in nodes.all():
+                of_one = f"{address_of(node)[0]}:{address_of(node)[1]} "
+                for found in _redis(node, settings):
+                    text = of_one + found.text if nodes.is_cluster else found.text
+                    yield replace(found, text=text)
+            yield from _partitions(nodes, settings)
+            status = _status(nodes, settings)
             yield from _worker(status)
-            yield from _bounds(redis, settings, status)
+            yield from _bounds(nodes, settings, status)
+        except ClusterDownError:
+            yield Finding(FIX, "redis", "its cluster is not whole: see CLUSTER INFO on its nodes")
         except NotPrimary as error:
             yield Finding(FIX, "redis", f"{error}: name the server that takes writes")
         except RedisError as error:
@@ -207,23 +217,30 @@ def _redis(redis: Redis, settings: Settings) -> Iterator[Finding]:
         yield Finding(FIX, "clock", f"differs from Redis's by {skew:.0f} s: use NTP on both")
 
 
-def _status(redis: Redis, settings: Settings) -> Status:
+def _partitions(nodes: Nodes, settings: Settings) -> Iterator[Finding]:
+    idle = len(nodes.all()) - len(nodes.by_node(range(settings.stream_partitions)))
+    if idle:
+        text = f"{idle} of its primaries have no partition: raise STREAM_PARTITIONS"
+        yield Finding(WARN, "redis", text)
+
+
+def _status(nodes: Nodes, settings: Settings) -> Status:
     spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
-    seen = gather(redis, lambda: None, spool, partitions=settings.stream_partitions)
+    seen = gather(nodes, lambda: None, spool)
     spool.close()
     return seen
 
 
-def _bounds(redis: Redis, settings: Settings, status: Status) -> Iterator[Finding]:
+def _bounds(nodes: Nodes, settings: Settings, status: Status) -> Iterator[Finding]:
     """The nearest first. Where Postgres is away, that is told already."""
     with suppress(psycopg.Error), connect(settings.database_url, "check") as connection:
         found = sorted(
-            bounds.bounds(connection, redis, settings, status), key=lambda one: -one.share
+            bounds.bounds(connection, nodes, settings, status), key=lambda one: -one.share
         )
         text = ", ".join(f"{one.name} {one.share:.0%} ({one.text})" for one in found)
         level = WARN if found[0].share >= bounds.NEAR else OK
         yield Finding(level, "bounds", f"the nearest is {text}")
-        if grows := bounds.growth(connection, redis, settings):
+        if grows := bounds.growth(connection, settings, status):
             yield Finding(OK, "disk", bounds.describe(grows))
 
 

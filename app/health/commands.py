@@ -11,6 +11,7 @@ from app import commands
 from app.batch.json import dump_json
 from app.health.check import FIX, check
 from app.health.status import Status, Waiting, gather
+from app.intake.nodes import Nodes
 from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.store.connections import connect
@@ -70,8 +71,8 @@ def look(settings: Settings) -> Status:
     def ask_postgres() -> None:
         connect(settings.database_url, "command").close()
 
-    with worker_client(settings) as redis, closing(spool):
-        return gather(redis, ask_postgres, spool, partitions=settings.stream_partitions)
+    with closing(Nodes(worker_client(settings))) as nodes, closing(spool):
+        return gather(nodes, ask_postgres, spool)
 
 
 def _rows(found: Status) -> list[tuple[str, str]]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import psycopg
 from psycopg import Connection
-from redis import Redis, RedisError
+from redis import RedisError
 
 from app.counts.rollups import seconds_behind
+from app.intake.nodes import Nodes
 from app.metrics.reading import Reported, read
 from app.store import figures
 
@@ -30,13 +31,16 @@ class OfRedis:
     reported: Reported
 
 
-def ask_redis(redis: Redis) -> OfRedis | None:
+def ask_redis(nodes: Nodes) -> OfRedis | None:
+    """Of a cluster, the sums of its primaries."""
     try:
-        memory: Any = redis.info("memory")
-        reported = read(redis)
+        told: list[Any] = [node.info("memory") for node in nodes.all()]
+        reported = read(nodes)
     except RedisError:
         return None
-    return OfRedis(int(memory["used_memory"]), int(memory.get("maxmemory", 0)) or None, reported)
+    used = sum(int(memory["used_memory"]) for memory in told)
+    limits = [int(memory.get("maxmemory", 0)) for memory in told]
+    return OfRedis(used, sum(limits) if all(limits) else None, reported)
 
 
 def ask_postgres(connected: Callable[[], AbstractContextManager[Connection]]) -> OfPostgres | None:

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from psycopg import Connection
-from redis import Redis
 
 from app.health.exposition import Family, counter, gauge, histogram, rendered
 from app.health.figures import OfPostgres, OfRedis, ask_postgres, ask_redis
 from app.health.status import Status, Waiting
+from app.intake.nodes import Nodes
 from app.intake.outcomes import EVENTS
 from app.metrics.histograms import METRICS
 from app.metrics.process import HOST, Process
@@ -25,10 +25,10 @@ _GLOBAL = "All-time and of all processes together: the same from every web proce
 
 
 def exposed(
-    status: Status, redis: Redis, connected: Callable[[], AbstractContextManager[Connection]]
+    status: Status, nodes: Nodes, connected: Callable[[], AbstractContextManager[Connection]]
 ) -> str:
     """Whatever cannot be read is left out."""
-    of_redis = ask_redis(redis) if status.redis == "up" else None
+    of_redis = ask_redis(nodes) if status.redis == "up" else None
     of_postgres = ask_postgres(connected) if status.postgres == "up" else None
     processes = of_redis.reported.processes if of_redis else []
     families = [*_of_status(status), *_of_spools(status.spool, processes)]

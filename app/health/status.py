@@ -10,6 +10,7 @@ from redis import Redis, RedisError, ResponseError
 
 from app.intake import keys
 from app.intake.memory import memory_of
+from app.intake.nodes import Nodes
 from app.intake.outcomes import with_received
 from app.intake.roles import NotPrimary
 from app.intake.spool import Spool
@@ -62,11 +63,10 @@ class Status:
 
 
 def gather(
-    redis: Redis,
+    nodes: Nodes,
     ask_postgres: Callable[[], None],
     spool: Spool,
     *,
-    partitions: int,
     skipped: Mapping[str, float] = _NOTHING,
 ) -> Status:
     """Ask everyone, within the clients' time limits. `ask_postgres` raises where it is away;
@@ -79,11 +79,13 @@ def gather(
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
         status.postgres = cause(error)
     try:
-        info = ask(redis)
-        status.redis_is_persistent = bool(info.get("aof_enabled"))
-        status.redis_risk = risk_of(info)
-        status.redis_is_full = memory_of(redis).is_full
-        _gather_streams(status, redis, partitions)
+        nodes.refresh()
+        servers = nodes.all()
+        told = [ask(server) for server in servers]
+        status.redis_is_persistent = all(info.get("aof_enabled") for info in told)
+        status.redis_risk = next(filter(None, map(risk_of, told)), None)
+        status.redis_is_full = any(memory_of(server).is_full for server in servers)
+        _gather_streams(status, nodes)
     except RedisError as error:
         status.redis = cause(error)
         status.backlog = None
@@ -98,13 +100,14 @@ def gather(
     return status
 
 
-def _gather_streams(status: Status, redis: Redis, partitions: int) -> None:
+def _gather_streams(status: Status, nodes: Nodes) -> None:
     now = time.time()
     status.backlog = Waiting()
     day: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    for partition in range(partitions):
-        stream = keys.stream(partition)
+    consumers: dict[str, dict[str, Any]] = {}
+    for partition in {0, *nodes.partitions()}:
+        redis, stream = nodes.of(partition), keys.stream(partition)
         status.backlog.batches += int(redis.xlen(stream))
         first: Any = redis.xrange(stream, count=1)
         for entry, _ in first:
@@ -114,17 +117,25 @@ def _gather_streams(status: Status, redis: Redis, partitions: int) -> None:
             if keys.form_set_aside(consumer["name"]):
                 status.newer_batches += consumer["pending"]
             else:
-                status.consumers.append(consumer)
+                _add(consumers, consumer)
         for at in (now, now - 24 * 60 * 60):
             day.update(_numbers(redis, keys.counts(partition, at)))
         total.update(_numbers(redis, keys.total(partition)))
     status.outcomes_of_day, status.outcomes = with_received(day), with_received(total)
+    status.consumers = list(consumers.values())
     idle = [consumer["idle_seconds"] for consumer in status.consumers]
     status.worker_seen_seconds = min(idle, default=None)
     for journal in keys.JOURNALS:
-        since: Any = redis.get(keys.skipped(journal))
+        since: Any = nodes.of(0).get(keys.skipped(journal))
         if since:
             status.paused[journal] = round(now - float(since), 1)
+
+
+def _add(known: dict[str, dict[str, Any]], consumer: dict[str, Any]) -> None:
+    """A worker is a consumer of each stream."""
+    one = known.setdefault(consumer["name"], {**consumer, "pending": 0})
+    one["pending"] += consumer["pending"]
+    one["idle_seconds"] = min(one["idle_seconds"], consumer["idle_seconds"])
 
 
 def _consumers(redis: Redis, stream: str) -> list[dict[str, Any]]:

@@ -1,9 +1,10 @@
 """Taking over a validated batch for good: the journals, and the order they are asked in."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from redis import Redis
+from redis import Redis, RedisError
 
 from app.batch.batch import Batch
 from app.intake.breaker import CircuitBreaker
@@ -11,15 +12,17 @@ from app.intake.drainer import Drainer
 from app.intake.filter import Filter
 from app.intake.intake import Intake
 from app.intake.limits import Allowance, Limits
-from app.intake.memory import Bounds, Keeper
+from app.intake.memory import Bounds
+from app.intake.nodes import Nodes
 from app.intake.outcomes import Outcomes
 from app.intake.postgres import Postgres
 from app.intake.redis_client import request_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import SpoolNotice
 from app.intake.stream import Stream
+from app.intake.streams import Streams
 from app.intake.submission import Submission
-from app.intake.trust import Trust, ask
+from app.intake.trust import Trust
 from app.intake.waiting import run
 from app.intake.watch import Watch
 from app.store.connections import REQUEST_STATEMENT_TIMEOUT, request_pool
@@ -35,7 +38,7 @@ class Parts(NamedTuple):
     intake: Intake
     drainer: Drainer
     watch: Watch
-    redis: Redis
+    nodes: Nodes
     postgres: Postgres
     spool: Spool
 
@@ -54,59 +57,47 @@ def _limits(settings: Settings) -> Limits:
 
 def build(settings: Settings) -> Parts:
     """Nothing connects before its first use, after gunicorn's fork."""
-    redis = request_client(settings)
-    breaker = CircuitBreaker()
+    nodes = Nodes(request_client(settings))
     outcomes = Outcomes()
-    trust = Trust(settings.intake)
-    limits, bounds = _limits(settings), Bounds(stream_bytes=settings.stream_max_bytes)
-    stream = Stream(
-        redis,
-        outcomes,
-        breaker=breaker,
-        partitions=settings.stream_partitions,
-        max_batches=settings.stream_max_batches,
-        bounds=bounds,
-        dedup_window=settings.dedup_window_seconds,
-        limits=limits,
-        admit=trust.admit,
-    )
+    limits, partitions = _limits(settings), settings.stream_partitions
+
+    def make(node: Redis) -> Stream:
+        return Stream(
+            node,
+            outcomes,
+            breaker=CircuitBreaker(),
+            partitions=partitions,
+            max_batches=settings.stream_max_batches,
+            bounds=Bounds(stream_bytes=settings.stream_max_bytes),
+            dedup_window=settings.dedup_window_seconds,
+            limits=limits,
+            trust=Trust(settings.intake),
+        )
+
+    streams = Streams(nodes, make, outcomes, partitions=partitions)
     postgres = Postgres(
         request_pool(settings.database_url),
         Writer(statement_timeout=REQUEST_STATEMENT_TIMEOUT),
-        Filter(
-            redis,
-            outcomes,
-            breaker=breaker,
-            partitions=settings.stream_partitions,
-            dedup_window=settings.dedup_window_seconds,
-            limits=limits,
-            bounds=bounds,
-        ),
+        Filter(streams, outcomes, dedup_window=settings.dedup_window_seconds, limits=limits),
         outcomes,
     )
     spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
-    intake = Intake(
-        stream=stream,
-        postgres=postgres,
-        spool=spool,
-        trust=trust,
-        outcomes=outcomes,
-    )
-    spool_notice = SpoolNotice(redis, spool)
-    keeper = Keeper(redis, bounds, outcomes)
+    intake = Intake(streams=streams, postgres=postgres, spool=spool, outcomes=outcomes)
+    spool_notice = SpoolNotice(nodes, spool)
 
     def report() -> None:
         intake.report()
         spool_notice.post()
-        keeper.keep()
+        streams.keep()
 
     def take(batch: Batch) -> bool:
         return run(intake.take(Submission(batch)))
 
-    def ask_again() -> None:
-        with request_client(settings) as client:  # over a new connection: a failover moves its name
-            trust.hear(ask(client))
+    def look() -> None:
+        with suppress(RedisError):
+            nodes.refresh()
+        intake.probe()
 
     drainer = Drainer(spool, Path(settings.spool_dir), take, report)
-    watch = Watch(ask_again, intake.probe, ask_every=ASK_EVERY)
-    return Parts(intake, drainer, watch, redis, postgres, spool)
+    watch = Watch(streams.ask_again, look, ask_every=ASK_EVERY)
+    return Parts(intake, drainer, watch, nodes, postgres, spool)

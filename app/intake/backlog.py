@@ -5,10 +5,13 @@ The intake script adds each entry's size (intake.lua), and entries are taken out
 A previous release does neither, so where the stream is empty its size is zero again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha1
+from itertools import islice
 from typing import Any
 
-from redis import Redis
+from redis import Redis, ResponseError
+from redis.exceptions import NoScriptError
 
 from app.intake import keys
 
@@ -35,6 +38,9 @@ elseif removed > 0 then
 end
 return removed
 """
+_REMOVE_SHA = sha1(_REMOVE.encode(), usedforsecurity=False).hexdigest()
+
+_Part = tuple[str, dict[bytes, int]]  # a stream and the sizes of its entries
 
 
 def size_of(fields: Mapping[bytes, bytes]) -> int:
@@ -42,24 +48,61 @@ def size_of(fields: Mapping[bytes, bytes]) -> int:
     return sum(map(len, fields.values()))
 
 
+def bytes_waiting(client: Redis, streams: Sequence[str]) -> int:
+    """In all of them. redis.RedisError."""
+    return sum(size % 2**40 for size in _sizes(client, streams))
+
+
 def entries_at_once(client: Redis, streams: Sequence[str]) -> int:
     """How many entries may be read with one command. redis.RedisError."""
-    sizes: Any = [client.get(keys.size(stream)) for stream in streams]
-    return _FEW if any(int(size or 0) >= 2**40 for size in sizes) else _MANY
+    return _FEW if any(size >= 2**40 for size in _sizes(client, streams)) else _MANY
 
 
-def remove(client: Redis, stream: str, sizes: Mapping[bytes, int]) -> int:
-    """Acknowledge and delete entries, given by id with their sizes; returns how many there were.
-    redis.RedisError."""
-    items, removed = list(sizes.items()), 0
-    script = client.register_script(_REMOVE)
-    for start in range(0, len(items), _MANY):
-        some = dict(items[start : start + _MANY])
-        large = sum(size >= LARGE for size in some.values())
-        removed += int(
-            script(
-                keys=[stream, keys.size(stream)],
-                args=[keys.GROUP, sum(some.values()), large, *some],
-            )
-        )
-    return removed
+def _sizes(client: Redis, streams: Sequence[str]) -> list[int]:
+    """One GET a stream: on a cluster each has a slot of its own."""
+    if len(streams) == 1:
+        return [int(client.get(keys.size(streams[0])) or 0)]
+    with client.pipeline(transaction=False) as pipeline:
+        for stream in streams:
+            pipeline.get(keys.size(stream))
+        return [int(size or 0) for size in pipeline.execute()]
+
+
+def remove(
+    client: Redis, sizes: Mapping[str, Mapping[bytes, int]]
+) -> list[tuple[str, int | ResponseError]]:
+    """Acknowledge and delete entries, given by stream and id with their sizes; returns how many
+    there were, or why a stream does not let go of them. redis.RedisError: the server is away."""
+    told: list[tuple[str, int | ResponseError]] = []
+    for parts in _parts(sizes):
+        answers = _remove(client, parts)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            client.script_load(_REMOVE)
+            answers = _remove(client, parts)
+        told += zip([stream for stream, _ in parts], answers, strict=True)
+    return told
+
+
+def _remove(client: Redis, parts: Sequence[_Part]) -> list[int | ResponseError]:
+    with client.pipeline(transaction=False) as pipeline:
+        for stream, some in parts:
+            large = sum(size >= LARGE for size in some.values())
+            args: list[Any] = [keys.GROUP, sum(some.values()), large, *some]
+            pipeline.evalsha(_REMOVE_SHA, 2, stream, keys.size(stream), *args)
+        return pipeline.execute(raise_on_error=False)
+
+
+def _parts(sizes: Mapping[str, Mapping[bytes, int]]) -> Iterator[list[_Part]]:
+    """What is sent together: of several streams, but not more than is good for one command."""
+    together: list[_Part] = []
+    room = _MANY
+    for stream, of_stream in sizes.items():
+        entries = iter(of_stream.items())
+        while some := dict(islice(entries, room)):
+            together.append((stream, some))
+            room -= len(some)
+            if not room:
+                yield together
+                together, room = [], _MANY
+    if together:
+        yield together

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
-from redis import Redis, RedisError
-from redis.exceptions import OutOfMemoryError
+from redis import RedisError
+from redis.exceptions import AskError, MovedError, OutOfMemoryError, TryAgainError
 
 from app.batch.batch import Batch
 from app.intake import keys
-from app.intake.breaker import CircuitBreaker
 from app.intake.limits import (
     KEY_LIFETIME,
     Charges,
@@ -24,9 +23,10 @@ from app.intake.limits import (
     RateLimited,
     seconds_to_next_minute,
 )
-from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
 from app.intake.script import read_lua
+from app.intake.stream import Stream
+from app.intake.streams import Streams
 from app.intake.submission import Submission
 from config.causes import cause
 
@@ -69,25 +69,16 @@ _NO_CHARGES = Charges()
 class Filter:
     def __init__(
         self,
-        client: Redis,
+        streams: Streams,
         outcomes: Outcomes,
         *,
-        breaker: CircuitBreaker,
-        partitions: int,
         dedup_window: int,
         limits: Limits,
-        bounds: Bounds,
     ) -> None:
-        """`breaker` is the stream's: the server is the same."""
-        self._client = client
-        self._script = client.register_script(_SCRIPT)
-        self._marking = client.register_script(_MARKING)
+        self._streams = streams
         self._outcomes = outcomes
-        self._breaker = breaker
-        self._partitions = partitions
         self._dedup_window = dedup_window
         self._limits = limits
-        self._bounds = bounds
 
     @contextmanager
     def unseen(self, submission: Submission) -> Iterator[list[bytes]]:
@@ -111,20 +102,20 @@ class Filter:
         finally:
             if claimed:
                 claims = self._claims(batch.shop, claimed)
-                self._call(lambda: self._client.delete(*claims))
+                self._call(batch.shop, lambda stream: stream.client.delete(*claims))
 
     def mark(self, batch: Batch) -> None:
         """Mark all of the batch's ids. Only for what is committed: an earlier mark loses events."""
         if batch.events:
-            self._call(lambda: self._mark(batch))
+            self._call(batch.shop, lambda stream: self._mark(stream, batch))
 
-    def _mark(self, batch: Batch) -> None:
+    def _mark(self, stream: Stream, batch: Batch) -> None:
         current, previous, *_ = self._sets(batch.shop)
-        self._marking(
+        stream.client.register_script(_MARKING)(
             keys=[current, previous],
             args=[
                 keys.seen_lifetime(self._dedup_window),
-                self._bounds.seen_ids,
+                stream.bounds.seen_ids,
                 *batch.keys,
             ],
         )
@@ -159,7 +150,9 @@ class Filter:
             *charges.args,
             *ids,
         ]
-        letters: bytes | None = self._call(lambda: self._script(keys=names, args=args))
+        letters: bytes | None = self._call(
+            shop, lambda stream: stream.client.register_script(_SCRIPT)(keys=names, args=args)
+        )
         if letters is None:
             return _REDIS_AWAY
         if letters == b"LIMITED":
@@ -173,25 +166,30 @@ class Filter:
         return keys.seen(self._partition(shop), shop, time.time(), self._dedup_window)
 
     def _partition(self, shop: str) -> int:
-        return keys.partition(shop, self._partitions)
+        return self._streams.partition(shop)
 
-    def _call(self, call: Callable[[], T]) -> T | None:
-        """What the call returns; None where Redis is away."""
-        if not self._breaker.allow():
+    def _call(self, shop: str, call: Callable[[Stream], T]) -> T | None:
+        """What the call returns; None where Redis is away, or the shop's slot on its way."""
+        stream = self._streams.of(shop)
+        if not stream.breaker.allow():
             return None
         try:
-            result = call()
-        except OutOfMemoryError:  # nothing is marked, and the key in Postgres decides
-            self._breaker.record_success()
+            result = call(stream)
+        except MovedError as error:  # the next call goes where it is
+            self._streams.follow(stream, error)
+            stream.breaker.record_success()
+            return None
+        except (OutOfMemoryError, TryAgainError, AskError):  # the key in Postgres decides
+            stream.breaker.record_success()
             return None
         except RedisError as error:
-            if self._breaker.record_failure():
+            if stream.breaker.record_failure():
                 logger.warning(
                     "Redis failed; filtering and limiting nothing for now",
                     extra={"action": "filter_paused", "cause": cause(error)},
                 )
             return None
-        self._breaker.record_success()
+        stream.breaker.record_success()
         return result
 
 

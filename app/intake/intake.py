@@ -6,18 +6,21 @@ from contextlib import suppress
 from typing import Protocol
 
 from redis import RedisError
+from redis.exceptions import AskError, MovedError, TryAgainError
 
 from app.intake.breaker import CircuitBreaker
 from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream, StreamFull
+from app.intake.streams import Streams
 from app.intake.submission import Submission
-from app.intake.trust import Trust, Untrusted
+from app.intake.trust import Untrusted
 from app.intake.waiting import offload
 from config.causes import cause
 
 logger = logging.getLogger(__name__)
 
+_MOST_REDIRECTIONS = 3  # of a batch: MOVED, perhaps ASK, and where a failover came between
 _PROBE_AFTER = 1.0  # s after a pause: where there are batches, one of them tries sooner
 
 
@@ -46,15 +49,12 @@ class Intake:
     def __init__(
         self,
         *,
-        stream: Stream,
+        streams: Streams,
         postgres: Journal,
         spool: Journal,
-        trust: Trust,
         outcomes: Outcomes,
     ) -> None:
-        self.stream, self.postgres, self.spool = stream, postgres, spool
-        self._journals = (stream, postgres, spool)
-        self._trust = trust
+        self.streams, self.postgres, self.spool = streams, postgres, spool
         self.outcomes = outcomes
 
     async def append(self, submission: Submission) -> None:
@@ -87,27 +87,43 @@ class Intake:
     def report(self) -> None:
         """Carry to Redis what was counted and which journals are skipped."""
         with suppress(RedisError):
-            self.stream.report(self.skipped())
+            self.streams.report(self.skipped())
 
     def skipped(self) -> dict[str, float]:
         """Since when (Unix seconds) this process skips which journals."""
-        sinces = {journal.name: journal.breaker.since for journal in self._journals}
-        if self.stream.full_since:
-            sinces[self.stream.name] = self.stream.full_since
-        return {name: since for name, since in sinces.items() if since}
+        sinces: dict[str, float] = {}
+        told = [(journal.name, journal.breaker.since) for journal in self._journals()]
+        for name, since in (*told, *((one.name, one.full_since) for one in self.streams.all())):
+            if since:
+                sinces[name] = min(since, sinces.get(name, since))
+        return sinces
+
+    def _journals(self) -> list[Journal | Stream]:
+        return [*self.streams.all(), self.postgres, self.spool]
 
     def _count_skipped_limits(self, submission: Submission) -> None:
-        if self.stream.breaker.since:  # Redis is away, and the rate limits with it
+        stream = self.streams.of(submission.batch.shop)
+        if stream.breaker.since:  # Redis is away, and the rate limits with it
             self.outcomes.count({"limits_skipped": submission.received_count})
 
     async def take(self, submission: Submission) -> bool:
         """Offer the batch to the stream and to Postgres; whether one of them has taken it."""
-        is_first = self._trust.is_stream_first
-        return await _ask([self.stream, self.postgres] if is_first else [self.postgres], submission)
+        stream, asking = self.streams.of(submission.batch.shop), False
+        for _ in range(_MOST_REDIRECTIONS):
+            if not stream.trust.is_stream_first:
+                break
+            try:
+                if await _ask([stream], submission, asking=asking):
+                    return True
+                break
+            except AskError as error:
+                stream = self.streams.follow(stream, error)
+                asking = not isinstance(error, MovedError)
+        return await _ask([self.postgres], submission)
 
     def probe(self) -> None:
         """Try the skipped journals that no batch tries: a pause must end without traffic too."""
-        for journal in self._journals:
+        for journal in self._journals():
             if not journal.breaker.since or not journal.breaker.allow(after=_PROBE_AFTER):
                 continue
             try:
@@ -119,23 +135,31 @@ class Intake:
                     _log_return(journal)
 
     def close(self) -> None:
-        for journal in self._journals:
-            journal.close()
+        self.streams.close()
+        self.postgres.close()
+        self.spool.close()
 
 
-async def _ask(journals: Iterable[Journal | Stream], submission: Submission) -> bool:
-    """Whether one of the journals took the batch; the first that does."""
+async def _ask(
+    journals: Iterable[Journal | Stream], submission: Submission, *, asking: bool = False
+) -> bool:
+    """Whether one of the journals took the batch; the first that does. AskError."""
     for journal in journals:
         if not journal.breaker.allow():
             continue
         try:
-            await _append(journal, submission)
+            await _append(journal, submission, asking)
         except RateLimited:
+            journal.breaker.record_success()
+            raise
+        except AskError:  # it is well, and another node has the slot
             journal.breaker.record_success()
             raise
         except Untrusted:  # it is well, and not asked from now on
             journal.breaker.record_success()
         except StreamFull:  # it says so itself, and Redis goes on limiting and filtering
+            journal.breaker.record_success()
+        except TryAgainError:  # the slot is on its way to another node, all others are not
             journal.breaker.record_success()
         except Exception as error:  # noqa: BLE001  # whatever it is, the next journal may take it
             if journal.breaker.record_failure():
@@ -147,9 +171,9 @@ async def _ask(journals: Iterable[Journal | Stream], submission: Submission) -> 
     return False
 
 
-async def _append(journal: Journal | Stream, submission: Submission) -> None:
+async def _append(journal: Journal | Stream, submission: Submission, asking: bool) -> None:
     if isinstance(journal, Stream):  # knows how to wait on an event loop
-        await journal.append(submission)
+        await journal.append(submission, asking=asking)
     else:
         await offload(journal.append, submission)
 

@@ -9,6 +9,7 @@ from zlib import crc32
 
 from app.batch.form import Form
 
+MOST_PARTITIONS = 1_024
 GROUP = "store"  # the consumer group of every stream
 _SET_ASIDE = "newer:"  # no name of a worker has a colon
 
@@ -84,9 +85,9 @@ def seen_lifetime(window: int) -> int:
     return window + -(-window // BUCKETS_PER_WINDOW)
 
 
-def probe() -> str:
+def probe(partition: int) -> str:
     """Written to see whether Redis takes writes."""
-    return "{t0}:probe"
+    return f"{{t{partition}}}:probe"
 
 
 def spooled(host: str) -> str:

@@ -8,12 +8,14 @@ the rest is for counters, claims and whatever else is there.
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from redis import Redis, RedisError
 from redis.exceptions import NoPermissionError
 
+from app.intake import backlog, keys
 from app.intake.outcomes import Outcomes
 
 logger = logging.getLogger(__name__)
@@ -59,14 +61,16 @@ class Keeper:
     """Fits the bounds to the memory that Redis has, and forgets seen ids where it is short."""
 
     def __init__(self, client: Redis, bounds: Bounds, outcomes: Outcomes) -> None:
+        """Of one server."""
         self._client = client
         self._bounds = bounds
         self._most_stream_bytes = bounds.stream_bytes
         self._outcomes = outcomes
         self._look_at = self._search_at = float("-inf")  # monotonic
 
-    def keep(self) -> None:
-        """To be called often; looks once a second. Does nothing where Redis is away."""
+    def keep(self, partitions: Sequence[int] = (0,)) -> None:
+        """To be called often, with the partitions that are there; looks once a second. Does nothing
+        where Redis is away."""
         now = time.monotonic()
         if now < self._look_at:
             return
@@ -75,7 +79,7 @@ class Keeper:
             memory = memory_of(self._client)
             if not memory.limit:
                 return
-            self._bounds.stream_bytes = min(self._most_stream_bytes, memory.limit // 2)
+            self._bounds.stream_bytes = self._room(memory.limit // 2, partitions)
             self._bounds.seen_ids = max(1, memory.limit // _SETS_OF_A_SHOP // _ID_BYTES)
             if memory.used > _SHORT * memory.limit and now >= self._search_at:
                 surplus = memory.used - int(_ENOUGH * memory.limit)
@@ -83,6 +87,15 @@ class Keeper:
                     self._search_at = now + _SEARCH_EVERY
         except RedisError:
             self._search_at = now + _SEARCH_EVERY  # it is refused or away, and others say so
+
+    def _room(self, most: int, partitions: Sequence[int]) -> int:
+        """What a stream may hold (bytes), where all streams of the server may hold `most`. One by
+        itself needs no looking after: the script knows its size."""
+        if len(partitions) > 1:
+            streams = [keys.stream(partition) for partition in partitions]
+            if backlog.bytes_waiting(self._client, streams) >= most:
+                return 0
+        return min(self._most_stream_bytes, most)
 
     def _forget(self, number: int) -> int:
         """Forget at least so many seen ids, if there are so many; returns how many."""

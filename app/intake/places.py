@@ -24,6 +24,9 @@ class Places(Protocol):
     def known(self) -> Iterable[Address]:
         """All servers, the primary and its replicas. redis.RedisError."""
 
+    def know(self, addresses: Iterable[Address]) -> None:
+        """These may be asked too, after those that are known."""
+
     def found(self, address: Address) -> None:
         """The primary is there."""
 
@@ -45,6 +48,9 @@ class Fixed:
 
     def known(self) -> tuple[Address, ...]:
         return tuple(sorted(self._addresses))
+
+    def know(self, addresses: Iterable[Address]) -> None:
+        self._addresses = tuple(dict.fromkeys((*self._addresses, *addresses)))
 
     def found(self, address: Address) -> None:
         if address != self._addresses[0]:
@@ -85,8 +91,11 @@ class BySentinel:
         replicas = self._sentinel.discover_slaves(self._service)  # type: ignore[no-untyped-call]
         return (*self.candidates(), *replicas)
 
-    def found(self, address: Address) -> None:
+    def know(self, addresses: Iterable[Address]) -> None:
         pass  # Sentinel knows better
+
+    def found(self, address: Address) -> None:
+        pass
 
     def leave(self, address: Address) -> None:
         pass

@@ -2,13 +2,20 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 from redis import ConnectionPool, Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.intake.places import Fixed, Places, places_of
-from app.intake.roles import EncryptedPrimaryConnection, NotPrimary, PrimaryConnection
+from app.intake.roles import (
+    EncryptedPrimaryConnection,
+    NotPrimary,
+    PrimaryConnection,
+    is_of_cluster,
+)
+from app.intake.trust import ask
 from config.causes import cause
 from config.redis_url import read_redis_url
 from config.settings import Settings
@@ -25,7 +32,12 @@ def request_client(settings: Settings) -> Redis:
 
 
 def worker_client(settings: Settings) -> Redis:
-    return client_of(settings.redis_url, WORKER_TIMEOUT, cert_reqs=settings.redis_ssl_cert_reqs)
+    return for_worker(request_client(settings))
+
+
+def for_worker(client: Redis) -> Redis:
+    """One to the same server, with more time."""
+    return anew(client, socket_timeout=WORKER_TIMEOUT, socket_connect_timeout=CONNECT_TIMEOUT)
 
 
 def client_of(redis_url: str, timeout: float, *, cert_reqs: str = "required") -> Redis:
@@ -52,22 +64,33 @@ def client_of(redis_url: str, timeout: float, *, cert_reqs: str = "required") ->
     return Redis(connection_pool=ConnectionPool(connection, most, places=places, **options))
 
 
-def roles(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Of each of the address's servers, or of those that Sentinel knows, as host:port, what it is.
-    redis.RedisError where no Sentinel answers."""
-    client = worker_client(settings)
+def anew(client: Redis, **changes: Any) -> Redis:
+    """A client like this one, with connections of its own and other options of them."""
     pool = client.connection_pool
-    places: Places = pool.connection_kwargs["places"]
+    options = {**pool.connection_kwargs, **changes}
+    return Redis(connection_pool=ConnectionPool(pool.connection_class, **options))
+
+
+def roles(client: Redis) -> Iterator[tuple[str, str]]:
+    """Of each server that the client may lead to, as host:port, what it is: of those of the
+    address, those that Sentinel knows, those of the cluster. redis.RedisError where no Sentinel
+    answers."""
+    places: Places = client.connection_pool.connection_kwargs["places"]
     for host, port in places.known():
-        options = {**pool.connection_kwargs, "places": Fixed([(host, port)])}
-        with Redis(connection_pool=ConnectionPool(pool.connection_class, **options)) as one:
+        with anew(client, places=Fixed([(host, port)])) as one:
             try:
-                one.ping()
+                info = ask(one)
             except RedisError as error:
                 is_known = isinstance(error, NotPrimary)
                 role = str(error) if is_known else f"does not answer: {cause(error)}"
             else:
-                role = "is the primary"
+                is_replica = info.get("role", "master") != "master"
+                is_one_of_many = is_of_cluster(info)
+                role = (
+                    "is a replica"
+                    if is_replica
+                    else f"is {'a' if is_one_of_many else 'the'} primary"
+                )
             yield f"{host}:{port}", role
 
 

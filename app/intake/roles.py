@@ -11,10 +11,8 @@ from typing import Any
 
 from redis import Connection, SSLConnection
 from redis.exceptions import (
-    ClusterDownError,
     ConnectionError,  # noqa: A004
     MasterDownError,
-    MovedError,
     NoPermissionError,
     ReadOnlyError,
     ResponseError,
@@ -27,7 +25,7 @@ from config.redis_url import Address
 
 _ASK_EVERY = 1.0  # s
 # The server is not the one to ask any more. (LOADING is a ConnectionError in redis-py.)
-ELSEWHERE = (ReadOnlyError, MovedError, ClusterDownError, MasterDownError)
+ELSEWHERE = (ReadOnlyError, MasterDownError)
 _NO_REPLICAS = "NOREPLICAS"  # a primary that was cut off: another one may have taken its place
 
 
@@ -39,12 +37,16 @@ def require_primary(info: Info) -> None:
     """NotPrimary. What a server does not tell counts for it."""
     if info.get("redis_mode") == "sentinel":
         raise NotPrimary("is a Sentinel: its address begins with redis+sentinel://")
-    if str(info.get("cluster_enabled", "0")) == "1":
-        raise NotPrimary("is part of a cluster: Redis Cluster is not supported")
-    if info.get("role", "master") != "master":
-        raise NotPrimary("is a replica")
     if str(info.get("loading", "0")) == "1":
         raise NotPrimary("is loading its data")
+    if is_of_cluster(info):
+        return  # its nodes say with each key who has it
+    if info.get("role", "master") != "master":
+        raise NotPrimary("is a replica")
+
+
+def is_of_cluster(info: Info) -> bool:
+    return str(info.get("cluster_enabled", "0")) == "1"
 
 
 def is_elsewhere(error: object) -> bool:
@@ -113,7 +115,7 @@ class PrimaryConnection(Connection):
 
     def _is_primary(self) -> bool:
         try:
-            require_primary(ask(self, "replication"))
+            require_primary(ask(self, "replication", "cluster"))
         except NotPrimary:
             self.places.leave(self.address)
             return False

@@ -24,6 +24,7 @@ from config.redis_url import Address
 
 _FOLLOW_EVERY = 0.25  # s, what Sentinel is asked for each loop
 _ERRORS: dict[str, type[exceptions.RedisError]] = {
+    "ASK": exceptions.AskError,
     "CLUSTERDOWN": exceptions.ClusterDownError,
     "LOADING": exceptions.BusyLoadingError,
     "MASTERDOWN": exceptions.MasterDownError,
@@ -32,6 +33,7 @@ _ERRORS: dict[str, type[exceptions.RedisError]] = {
     "NOSCRIPT": exceptions.NoScriptError,
     "OOM": exceptions.OutOfMemoryError,
     "READONLY": exceptions.ReadOnlyError,
+    "TRYAGAIN": exceptions.TryAgainError,
 }
 
 
@@ -55,20 +57,21 @@ class SharedConnection:
         self._opening: asyncio.Task[_Pipeline] | None = None
         self._following: asyncio.Task[None] | None = None
 
-    def call(self, *words: str | bytes | int) -> Awaitable[Any]:
-        """One command's reply. redis.RedisError: it may or may not have been carried out."""
+    def call(self, *words: str | bytes | int, asking: bool = False) -> Awaitable[Any]:
+        """One command's reply. `asking` where another node of a cluster has sent us here for now.
+        redis.RedisError: it may or may not have been carried out."""
         if self._opening is None or _is_lost(self._opening):
             self._opening = asyncio.ensure_future(self._open())
         if self._opening.done():
-            return self._opening.result().send(words)
-        return self._call_when_open(self._opening, words)
+            return self._opening.result().send(words, asking=asking)
+        return self._call_when_open(self._opening, words, asking)
 
     async def _call_when_open(
-        self, opening: "asyncio.Task[_Pipeline]", words: tuple[str | bytes | int, ...]
+        self, opening: "asyncio.Task[_Pipeline]", words: tuple[str | bytes | int, ...], asking: bool
     ) -> Any:
         # Shielded: a caller that gives up does not take the connection from the others.
         pipeline = await asyncio.shield(opening)
-        return await pipeline.send(words)
+        return await pipeline.send(words, asking=asking)
 
     def close(self) -> None:
         """Calls that wait raise redis.ConnectionError, or are cancelled while it still opens."""
@@ -204,7 +207,11 @@ class _Pipeline(asyncio.Protocol):
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._watch: asyncio.TimerHandle | None = None
 
-    def send(self, words: tuple[str | bytes | int, ...]) -> "asyncio.Future[Any]":
+    def send(
+        self, words: tuple[str | bytes | int, ...], *, asking: bool = False
+    ) -> "asyncio.Future[Any]":
+        if asking:  # of the next command alone, and nothing comes between the two
+            self.send(("ASKING",)).add_done_callback(asyncio.Future.exception)
         reply = self._loop.create_future()
         if self.is_lost:
             reply.set_exception(exceptions.ConnectionError("the connection is lost"))
@@ -276,4 +283,6 @@ def _is_to_leave(error: Exception) -> bool:
 
 
 def _reply_error(text: str) -> exceptions.RedisError:
-    return _ERRORS.get(text.partition(" ")[0], exceptions.ResponseError)(text)
+    code, _, rest = text.partition(" ")
+    is_redirection = code in ("ASK", "MOVED")  # made of the slot and the address behind it
+    return _ERRORS.get(code, exceptions.ResponseError)(rest if is_redirection else text)

@@ -6,17 +6,18 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from redis import Redis, RedisError
+from redis import RedisError
 
 from app.intake import keys
+from app.intake.nodes import Nodes
 from app.intake.spool import Spool
 
 _LIFETIME = 60 * 60  # s; a machine that is silent for longer is taken for lost
 
 
 class SpoolNotice:
-    def __init__(self, client: Redis, spool: Spool) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes, spool: Spool) -> None:
+        self._nodes = nodes
         self._spool = spool
         self._key = keys.spooled(socket.gethostname())
         self._is_posted = False
@@ -26,16 +27,19 @@ class SpoolNotice:
         oldest_at = self._spool.backlog().oldest_at
         with suppress(RedisError):  # posted again once Redis is back
             if oldest_at is not None:
-                self._client.set(self._key, oldest_at, ex=_LIFETIME)
+                self._nodes.call(0, lambda node: node.set(self._key, oldest_at, ex=_LIFETIME))
                 self._is_posted = True
             elif self._is_posted:
-                self._client.delete(self._key)
+                self._nodes.call(0, lambda node: node.delete(self._key))
                 self._is_posted = False
 
 
-def waits_since_before(client: Redis, moment: float) -> bool:
+def waits_since_before(nodes: Nodes, moment: float) -> bool:
     """Whether some machine's spool holds a batch from before a moment (Unix seconds).
     redis.RedisError."""
-    found: list[Any] = list(client.scan_iter(match=keys.spooled("*"), count=1_000))
-    values: Any = client.mget(found) if found else []
+    values: list[Any] = []
+    for node in nodes.all():
+        found: list[Any] = list(node.scan_iter(match=keys.spooled("*"), count=1_000))
+        if found:
+            values += node.mget(found)
     return any(float(value) < min(moment, time.time()) for value in values if value)

@@ -1,13 +1,12 @@
-"""The first journal: a Redis stream, with the filter of seen ids before it."""
+"""The first journal: the Redis streams of one server, with the filter of seen ids before them."""
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from redis import Redis
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import MovedError, OutOfMemoryError
 
 from app.intake import keys
 from app.intake.backlog import LARGE
@@ -15,27 +14,13 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.limits import KEY_LIFETIME, Limits, RateLimited, seconds_to_next_minute
 from app.intake.memory import Bounds
 from app.intake.outcomes import Outcomes
+from app.intake.redis_client import anew
 from app.intake.script import Script
 from app.intake.submission import Submission
-from app.intake.trust import Info
+from app.intake.trust import Trust, ask
 
-_COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
-_SKIPPED_LIFETIME = 5  # s, several times the rhythm of reports
-
-# A Redis that is full must not hide itself: these few bytes are written all the same.
-# KEYS  1 the counts of the day, 2 the all-time counts, then the notices of skipped journals
-# ARGV  1 lifetime of the counts, 2 of a notice (s), since when each journal is skipped, pairs of
-#       an outcome's name and its number
-_REPORT = """#!lua flags=allow-oom
-for i = 3, #KEYS do
-    redis.call('SET', KEYS[i], ARGV[i], 'EX', ARGV[2])
-end
-for i = #KEYS + 1, #ARGV, 2 do
-    redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1])
-    redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1])
-    redis.call('EXPIRE', KEYS[1], ARGV[1], 'NX')
-end
-"""
+COUNTS_LIFETIME = 8 * 24 * 60 * 60  # s
+SKIPPED_LIFETIME = 5  # s, several times the rhythm of reports
 
 logger = logging.getLogger(__name__)
 
@@ -58,32 +43,33 @@ class Stream:
         bounds: Bounds,
         dedup_window: int,
         limits: Limits,
-        admit: Callable[[Info], None] = lambda info: None,
+        trust: Trust | None = None,
     ) -> None:
-        """`admit` is told about the server at the end of each new connection for batches. What it
-        raises, `append` raises."""
+        """Without a `trust`, the server may always hold batches."""
         self.breaker = breaker
-        self._client = client
-        self._script = Script(client, admit)
-        self._report = client.register_script(_REPORT)
+        self.client = client
+        self.trust = trust or Trust("stream")
+        self.bounds = bounds
+        self._script = Script(client, self.trust.admit)
         self._outcomes = outcomes
         self._partitions = partitions
         self._max_batches = max_batches
-        self._bounds = bounds
+        self._partition = 0  # of the last batch
         self._full_since = 0.0  # Unix seconds; 0 while it takes batches
         self._full_at = 0.0  # the last time it did not
         self._dedup_window = dedup_window
         self._limits = limits
 
-    async def append(self, submission: Submission) -> int:
-        """Take the batch over; returns how many of its events were seen before.
+    async def append(self, submission: Submission, *, asking: bool = False) -> int:
+        """Take the batch over; returns how many of its events were seen before. `asking` where
+        another node of a cluster has sent us to this one with ASK.
 
         RateLimited: no journal should take it. Untrusted, StreamFull: it is not in the stream, ask
         the next journal; Redis answers. redis.RedisError: it may be in the stream, ask the next
-        journal too.
+        journal too; AskError, which MovedError is as well: another node.
         """
         batch = submission.batch
-        partition = keys.partition(batch.shop, self._partitions)
+        partition = self._partition = keys.partition(batch.shop, self._partitions)
         stream = keys.stream(partition)
         now = time.time()
         charges = self._limits.of(submission, partition, now)
@@ -105,21 +91,22 @@ class Stream:
                 [
                     self._max_batches,
                     keys.seen_lifetime(self._dedup_window),
-                    _COUNTS_LIFETIME,
+                    COUNTS_LIFETIME,
                     KEY_LIFETIME,
                     submission.received_count,
                     charges.valid,
                     charges.rejected,
                     len(batch.events),
-                    self._bounds.stream_bytes,
+                    self.bounds.stream_bytes,
                     LARGE,
-                    self._bounds.seen_ids,
+                    self.bounds.seen_ids,
                     *batch.to_entry().values(),
                     batch.trace,
                     *charges.args,
                     *batch.keys,
                     *(part for pair in counts.items() for part in pair),
                 ],
+                asking=asking,
             )
         except OutOfMemoryError as error:
             self._outcomes.count(carried)
@@ -141,7 +128,7 @@ class Stream:
     @property
     def full_since(self) -> float | None:
         """Unix seconds; None where it takes batches, or was not asked for a while."""
-        is_full = self._full_since and time.time() - self._full_at < _SKIPPED_LIFETIME
+        is_full = self._full_since and time.time() - self._full_at < SKIPPED_LIFETIME
         return self._full_since if is_full else None
 
     def _full(self, now: float, cause: str) -> StreamFull:
@@ -154,27 +141,15 @@ class Stream:
         self._full_at = now
         return StreamFull(cause)
 
-    def report(self, skipped: Mapping[str, float]) -> None:
-        """Carry on what was counted, without a batch, and since when (Unix seconds) which journals
-        are skipped. redis.RedisError: what was counted waits for the next call."""
-        carried = self._outcomes.take()
-        if not carried and not skipped:
-            return
-        names = [keys.counts(0, time.time()), keys.total(0), *map(keys.skipped, skipped)]
-        counted = [part for pair in carried.items() for part in pair]
-        try:
-            self._report(
-                keys=names, args=[_COUNTS_LIFETIME, _SKIPPED_LIFETIME, *skipped.values(), *counted]
-            )
-        except BaseException:
-            self._outcomes.count(carried)
-            raise
-
     def ping(self) -> None:
         """redis.RedisError: Redis does not take writes. Whether it has room, each batch tells."""
-        with suppress(OutOfMemoryError):
-            self._client.set(keys.probe(), b"", px=1)  # a replica refuses
+        with suppress(OutOfMemoryError, MovedError):  # it is there, and nothing of ours
+            self.client.set(keys.probe(self._partition), b"", px=1)  # a replica refuses
+
+    def ask_again(self) -> None:
+        """Whether the server may still hold batches. redis.RedisError."""
+        with anew(self.client) as client:  # over a new connection: a failover moves its name
+            self.trust.hear(ask(client))
 
     def close(self) -> None:
         self._script.close()
-        self._client.close()

@@ -16,7 +16,7 @@ def init_app(app: Flask, parts: Parts, settings: Settings) -> None:
     requests = Histograms(REQUESTS)
     app.extensions["requests"] = requests
     app.extensions["reporter"] = Reporter(
-        parts.redis, [requests], kind="web", revision=settings.revision, spool=parts.spool
+        parts.nodes, [requests], kind="web", revision=settings.revision, spool=parts.spool
     )
     app.before_request(_name_route)
 

@@ -4,9 +4,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis import Redis
-
 from app.intake import keys
+from app.intake.nodes import Nodes
 from app.metrics.histograms import METRICS
 from app.metrics.process import Process
 from app.metrics.reporter import LIFETIME, MICRO
@@ -26,10 +25,10 @@ class Reported:
     processes: list[Process]  # those that live
 
 
-def read(client: Redis) -> Reported:
+def read(nodes: Nodes) -> Reported:
     """redis.RedisError."""
-    fields: Any = client.hgetall(keys.observations())
-    told: Any = client.hgetall(keys.processes())
+    fields: Any = nodes.call(0, lambda node: node.hgetall(keys.observations()))
+    told: Any = nodes.call(0, lambda node: node.hgetall(keys.processes()))
     oldest = time.time() - LIFETIME
     processes = [process for text in told.values() if (process := Process.read(text)).at > oldest]
     observed: dict[str, dict[tuple[str, ...], Observed]] = {metric.name: {} for metric in METRICS}

@@ -16,6 +16,7 @@ import orjson
 from redis import Redis, RedisError
 
 from app.intake import keys
+from app.intake.nodes import Nodes
 from app.intake.spool import Spool
 from app.metrics.histograms import Histograms, Labels
 from app.metrics.process import Process, this_process
@@ -31,7 +32,7 @@ MICRO = 1_000_000  # sums are kept in millionths, as whole numbers
 class Reporter:
     def __init__(
         self,
-        client: Redis,
+        nodes: Nodes,
         histograms: Sequence[Histograms],
         *,
         kind: str,
@@ -40,7 +41,7 @@ class Reporter:
     ) -> None:
         """`kind` is web or worker."""
         self.count_connections: Callable[[], int | None] = lambda: None  # of callers
-        self._client = client
+        self._nodes = nodes
         self._histograms = histograms
         self._kind, self._revision, self._spool = kind, revision, spool
         self._stop = threading.Event()
@@ -60,14 +61,18 @@ class Reporter:
         """Carry on what was observed. redis.RedisError: it waits for the next call."""
         process = self._this_process()
         taken = [(one, one.take()) for one in self._histograms]
-        try:
-            with self._client.pipeline() as pipeline:
+
+        def send(node: Redis) -> None:
+            with node.pipeline() as pipeline:
                 for histograms, pending in taken:
                     for labels, numbers in pending.items():
                         for field, number in _increments(histograms, labels, numbers):
                             pipeline.hincrby(keys.observations(), field, number)
                 pipeline.hset(keys.processes(), process.name, orjson.dumps(process).decode())
                 pipeline.execute()
+
+        try:
+            self._nodes.call(0, send)
         except BaseException:
             for histograms, pending in taken:
                 histograms.give_back(pending)
@@ -92,12 +97,12 @@ class Reporter:
         )
 
     def _forget_the_dead(self, also: str) -> None:
-        told: Any = self._client.hgetall(keys.processes())
+        told: Any = self._nodes.call(0, lambda node: node.hgetall(keys.processes()))
         processes = [Process.read(text) for text in told.values()]
         oldest = time.time() - LIFETIME
         dead = [one.name for one in processes if one.at < oldest or one.name == also]
         if dead:
-            self._client.hdel(keys.processes(), *dead)
+            self._nodes.call(0, lambda node: node.hdel(keys.processes(), *dead))
 
 
 def _increments(

@@ -12,10 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from redis import Redis
+from redis import Redis, ResponseError
 
 from app.batch.batch import Batch, UnreadableEntry
 from app.intake import backlog, keys
+from app.intake.nodes import Nodes
 from app.intake.redis_client import worker_client
 from app.intake.spool import Spool
 from app.intake.spool_notice import waits_since_before
@@ -29,16 +30,15 @@ _SPOOLED_AT_ONCE = 10  # batches, each of up to a few MiB
 
 
 class Journals:
-    def __init__(self, redis: Redis, spool: Spool, *, partitions: int) -> None:
-        self._redis = redis
+    def __init__(self, nodes: Nodes, spool: Spool) -> None:
+        self._nodes = nodes
         self._spool = spool
-        self._partitions = partitions
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """For a process of its own: the worker, a command. Connects at its first use."""
         spool = Spool(Path(settings.spool_dir), max_bytes=settings.spool_max_bytes)
-        return cls(worker_client(settings), spool, partitions=settings.stream_partitions)
+        return cls(Nodes(worker_client(settings)), spool)
 
     def remove(self, shop: str, is_meant: Callable[[Batch], bool]) -> int:
         """Take out the shop's batches that are meant; returns how many. redis.RedisError,
@@ -46,11 +46,13 @@ class Journals:
 
         A batch that is on its way into Postgres just now arrives there all the same.
         """
-        stream = keys.stream(keys.partition(shop, self._partitions))
         removed = 0
-        for id_, size, batch in self._in_stream(stream, shop):
+        for node, stream, id_, size, batch in self._in_streams(shop):
             if is_meant(batch):
-                removed += backlog.remove(self._redis, stream, {id_: size})
+                [(_, answer)] = backlog.remove(node, {stream: {id_: size}})
+                if isinstance(answer, ResponseError):
+                    raise answer
+                removed += answer
         spooled = [number for number, batch in self._in_spool(shop) if is_meant(batch)]
         if spooled:
             self._spool.remove(spooled)
@@ -58,8 +60,7 @@ class Journals:
 
     def batches(self, shop: str) -> Iterator[Batch]:
         """All of the shop's that wait. redis.RedisError, NewerEntry."""
-        stream = keys.stream(keys.partition(shop, self._partitions))
-        for _, _, batch in self._in_stream(stream, shop):
+        for *_, batch in self._in_streams(shop):
             yield batch
         for _, batch in self._in_spool(shop):
             yield batch
@@ -72,34 +73,31 @@ class Journals:
 
     def any_spooled(self, before: datetime) -> bool:
         """Whether some machine's spool holds what it took before a time. redis.RedisError."""
-        return waits_since_before(self._redis, before.timestamp())
+        self._nodes.refresh()
+        return waits_since_before(self._nodes, before.timestamp())
 
     def forget_shop(self, shop: str) -> None:
         """Delete the keys that bear the shop's name: sets of seen ids, rate counters, …"""
-        found = list(self._redis.scan_iter(match=f"{{t*}}:*:{shop}:*", count=1_000))
-        if found:
-            self._redis.delete(*found)
+        self._nodes.refresh()
+        for node in self._nodes.all():
+            found = list(node.scan_iter(match=f"{{t*}}:*:{shop}:*", count=1_000))
+            with node.pipeline(transaction=False) as pipeline:
+                for name in found:  # of several slots, perhaps
+                    pipeline.delete(name)
+                pipeline.execute()
 
     def close(self) -> None:
-        self._redis.close()
+        self._nodes.close()
         self._spool.close()
 
-    def _in_stream(self, stream: str, shop: str) -> Iterator[tuple[bytes, int, Batch]]:
-        """Each with its id and its size in bytes."""
-        newest: Any = self._redis.xrevrange(stream, count=1)
-        if not newest:
-            return
-        start, end = "-", newest[0][0]
-        while True:
-            at_once = backlog.entries_at_once(self._redis, [stream])
-            entries: Any = self._redis.xrange(stream, start, end, count=at_once)
-            for id_, fields in entries:
-                if fields.get(b"shop") == shop.encode():
-                    with suppress(UnreadableEntry):  # the worker keeps it as rejected
-                        yield id_, backlog.size_of(fields), Batch.from_entry(fields)
-            if len(entries) < at_once:
-                return
-            start = b"(" + entries[-1][0]
+    def _in_streams(self, shop: str) -> Iterator[tuple[Redis, str, bytes, int, Batch]]:
+        """Each with its node, stream, id and size in bytes. In whichever stream: there may have
+        been fewer when it came."""
+        self._nodes.refresh()
+        for partition in self._nodes.partitions():
+            node, stream = self._nodes.of(partition), keys.stream(partition)
+            for id_, size, batch in _in_stream(node, stream, shop):
+                yield node, stream, id_, size, batch
 
     def _in_spool(self, shop: str) -> Iterator[tuple[int, Batch]]:
         after = 0
@@ -116,3 +114,20 @@ class Journals:
                 "the spool of this machine cannot be searched",
                 extra={"action": "spool_not_searched", "cause": cause(error)},
             )
+
+
+def _in_stream(node: Redis, stream: str, shop: str) -> Iterator[tuple[bytes, int, Batch]]:
+    newest: Any = node.xrevrange(stream, count=1)
+    if not newest:
+        return
+    start, end = "-", newest[0][0]
+    while True:
+        at_once = backlog.entries_at_once(node, [stream])
+        entries: Any = node.xrange(stream, start, end, count=at_once)
+        for id_, fields in entries:
+            if fields.get(b"shop") == shop.encode():
+                with suppress(UnreadableEntry):  # the worker keeps it as rejected
+                    yield id_, backlog.size_of(fields), Batch.from_entry(fields)
+        if len(entries) < at_once:
+            return
+        start = b"(" + entries[-1][0]

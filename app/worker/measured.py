@@ -2,8 +2,7 @@
 
 import threading
 
-from redis import Redis
-
+from app.intake.nodes import Nodes
 from app.metrics.histograms import COPIES, SIZES, STORES, Histograms
 from app.metrics.reporter import Reporter
 
@@ -11,12 +10,12 @@ from app.metrics.reporter import Reporter
 class Measured:
     """Several threads store."""
 
-    def __init__(self, client: Redis, *, revision: str) -> None:
+    def __init__(self, nodes: Nodes, *, revision: str) -> None:
         self._lock = threading.Lock()
         self._stores, self._copies = Histograms(STORES), Histograms(COPIES)
         self._sizes = Histograms(SIZES)
         histograms = [self._stores, self._copies, self._sizes]
-        self.reporter = Reporter(client, histograms, kind="worker", revision=revision)
+        self.reporter = Reporter(nodes, histograms, kind="worker", revision=revision)
 
     def stored(self, seconds: float, events: int) -> None:
         """A transaction is committed."""

@@ -3,19 +3,20 @@
 import gc
 import logging
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Callable
 
-import redis
+from redis import Redis
 
-from app.intake import keys
-from app.intake.redis_client import worker_client
+from app.intake.nodes import Nodes
+from app.intake.redis_client import for_worker, request_client
 from app.privacy.waiting import Journals
 from app.privacy.work import Work
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.writer import Writer
 from app.tracing import traced
 from app.worker.consumer import Consumer
-from app.worker.consuming import Consuming, consumer_name
+from app.worker.consuming import Everywhere, consumer_name, is_dead_predecessor
 from app.worker.duty import Duty
 from app.worker.housekeeping import Housekeeping
 from app.worker.measured import Measured
@@ -40,33 +41,40 @@ def run(settings: Settings) -> None:
     """Store what the streams hold until SIGTERM or SIGINT, and keep house beside it."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     gc.set_threshold(*_GC_THRESHOLDS)
-    client = worker_client(settings)
-    measured = Measured(client, revision=settings.revision)
+    nodes = Nodes(request_client(settings))
+    measured = Measured(nodes, revision=settings.revision)
     storing = Storing(
         lambda: connect(settings.database_url, "worker"),
         Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT, on_copy=measured.copied),
         measured.stored,
     )
-    consumer = Consumer(
-        client,
-        parse,
-        traced(storing.store, settings),
-        streams=[keys.stream(partition) for partition in range(settings.stream_partitions)],
-        name=consumer_name(),
-    )
+    store, turn = traced(storing.store, settings), threading.Lock()
+
+    def make(node: Redis, streams: Callable[[], list[str]]) -> tuple[Consumer, Redis]:
+        client = for_worker(node)
+        consumer = Consumer(
+            client,
+            parse,
+            store,
+            streams=streams,
+            name=consumer_name(),
+            is_gone=is_dead_predecessor,
+            is_cluster=lambda: nodes.is_cluster,
+            turn=turn,
+        )
+        return consumer, client
+
     with stop_on_signals() as stop:
         logger.info("worker started", extra={"action": "worker_started"})
         measured.reporter.start()
         threads = [duty.start(stop) for duty in _duties_beside(settings)]
-        Consuming(consumer, client, stop).run(stop)
-        with suppress(redis.RedisError):  # then others forget it after an hour
-            consumer.leave()
+        Everywhere(nodes, make, partitions=settings.stream_partitions).run(stop)
         for thread in threads:
             thread.join(_JOIN_TIMEOUT)
         measured.reporter.stop()
         logger.info("worker stopped", extra={"action": "worker_stopped"})
     storing.close()
-    client.close()
+    nodes.close()
 
 
 def _duties_beside(settings: Settings) -> list[Duty]:

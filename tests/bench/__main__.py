@@ -13,6 +13,7 @@ from tests.bench import count as counting
 from tests.bench import growth, planning, report
 from tests.bench.compare import compare, half_load
 from tests.bench.load import LoadError
+from tests.bench.nodes import nodes
 from tests.bench.processes import (
     BUN,
     EMPTY_FLASK,
@@ -101,6 +102,16 @@ def versus_(other, rounds, seconds, data):
     """This checkout beside OTHER (with its own .venv), in turn: web's processor time a batch."""
     with _servers(data) as (servers, folder):
         versus(servers, folder, other, rounds, seconds)
+
+
+@main.command("nodes")
+@click.option("--rounds", default=5, show_default=True, help="Turns of each at each size.")
+@click.option("--seconds", default=3, show_default=True, help="Of load in each run.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder; a temporary one by default.")
+def nodes_(rounds, seconds, data):
+    """One stream, 64 streams on one server, and a cluster of three, in turn: processor time."""
+    with _servers(data) as (servers, folder):
+        nodes(servers, folder, rounds, seconds)
 
 
 @main.command()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.health.check import FIX, OK, WARN, check
-from tests.calls import body
+from tests.calls import body, event
 from tests.intake.test_roles import QUICK, address_of, follow, port_of
 from tests.postgres_servers import caught_up, primary_and_standby
 from tests.processes.running import free_port, wait_until
@@ -57,19 +57,38 @@ def test_a_replica_alone_is_to_be_put_right_and_the_store_takes_the_batches(
     assert state["redis_risk"] == "is a replica"
 
 
-def test_a_cluster_is_refused_by_all_who_ask_and_no_batch_goes_there(findings, tmp_path, calling):
-    options = {**QUICK, "cluster-enabled": "yes"}
-    with redis_server(VALKEY, tmp_path / "cluster", **options) as server:
-        server.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        wait_until(lambda: b"cluster_state:ok" in server.execute_command("CLUSTER", "INFO"))
-        text = "is part of a cluster: Redis Cluster is not supported"
-        told = findings("redis", redis_url=server.url)
-        assert (FIX, f"{text}: name the server that takes writes") in told
-        caller = calling(redis_url=server.url)
-        assert caller.post(body()).data == SUCCESS
-        assert (server.dbsize(), len(caller.rows())) == (0, 1)
+def test_of_a_cluster_every_primary_is_asked(findings, three, calling):
+    risky = three.primaries[1]
+    risky.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        told = findings("redis", redis_url=three.url)
+        caller = calling(redis_url=three.url, stream_partitions=8)
         state = caller.get("/readyz").json
-        assert (state["status"], state["redis_risk"]) == ("degraded", text)
+    finally:
+        risky.config_set("maxmemory-policy", "noeviction")
+    for server in three.primaries:
+        assert (OK, f"127.0.0.1:{port_of(server)} is a primary") in told
+    [text] = [text for level, text in told if level == FIX]
+    assert text.startswith(f"127.0.0.1:{port_of(risky)} may evict what it holds")
+    assert (WARN, "2 of its primaries have no partition: raise STREAM_PARTITIONS") in told
+    assert state["redis_risk"] == "may evict keys (maxmemory-policy allkeys-lru)"
+
+
+def test_the_status_adds_up_what_all_primaries_hold(three, calling):
+    caller = calling(redis_url=three.url, stream_partitions=8, metrics_token="token")
+    for number in range(20):
+        for _ in range(2):
+            shop = f"shop-{number}.myshopify.com"
+            assert caller.post(body(event(insert_id="one")), shop=shop).data == SUCCESS
+    caller.extensions["intake"].report()
+    caller.extensions["reporter"].report()
+    status = caller.extensions["status"]()
+    assert status.backlog.batches == 20
+    assert (status.outcomes["accepted"], status.outcomes["duplicate"]) == (20, 20)
+    text = caller.get("/metrics", {"Authorization": "Bearer token"}).data.decode()
+    used = sum(server.info("memory")["used_memory"] for server in three.primaries)
+    [shown] = [line for line in text.splitlines() if line.startswith("genlook_redis_memory_bytes ")]
+    assert float(shown.split()[1]) == pytest.approx(used, rel=0.2)
 
 
 def test_of_postgres_each_role_is_told_and_how_far_the_replica_is_behind(findings):

@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from app.intake import keys
+from app.intake.nodes import Nodes
 from app.intake.spool import Spool
 from app.intake.spool_notice import SpoolNotice
 from tests.calls import body, event
@@ -73,7 +74,7 @@ def test_notices_of_what_does_not_work_expire(calling, redis_client, tmp_path):
     caller.post(body())
     caller.extensions["intake"].report()
     with closing(Spool(tmp_path / "spool", max_bytes=2**20)) as spool:
-        SpoolNotice(redis_client, spool).post()
+        SpoolNotice(Nodes(redis_client), spool).post()
     found = lifetimes(redis_client)
     assert {"paused", "spool"} <= {key.split(":")[1] for key in found}
     assert redis_client.get(keys.skipped("store"))

@@ -4,9 +4,6 @@ import threading
 import time
 
 import pytest
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from app.intake import filter as filter_module
 from app.intake import keys
@@ -14,23 +11,38 @@ from app.intake.breaker import CircuitBreaker
 from app.intake.filter import Filter
 from app.intake.limits import Allowance, Limits, RateLimited
 from app.intake.memory import Bounds
+from app.intake.nodes import Nodes
 from app.intake.outcomes import Outcomes
+from app.intake.redis_client import client_of
+from app.intake.stream import Stream
+from app.intake.streams import Streams
 from tests.intake.test_stream import SHOP, WINDOW, submission
 
 
 @pytest.fixture
-def making(redis_client):
+def making(redis_url):
     """Makes filters, as of several web processes."""
 
-    def make(client=redis_client, *, limits=None, partitions=1, seen_ids=100):
+    def make(url=redis_url, *, limits=None, partitions=1, seen_ids=100):
+        outcomes = Outcomes()
+
+        def stream(node):
+            return Stream(
+                node,
+                outcomes,
+                breaker=CircuitBreaker(),
+                partitions=partitions,
+                max_batches=1,
+                bounds=Bounds(10**9, seen_ids=seen_ids),
+                dedup_window=WINDOW,
+                limits=Limits(),
+            )
+
         return Filter(
-            client,
-            Outcomes(),
-            breaker=CircuitBreaker(),
-            partitions=partitions,
+            Streams(Nodes(client_of(url, 0.5)), stream, outcomes, partitions=partitions),
+            outcomes,
             dedup_window=WINDOW,
             limits=limits or Limits(),
-            bounds=Bounds(10**9, seen_ids=seen_ids),
         )
 
     return make
@@ -173,8 +185,7 @@ def test_each_shop_has_all_its_keys_in_one_partition(making, redis_client):
 
 
 def test_without_redis_everything_may_be_stored(making):
-    with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
-        filter_ = making(nowhere, limits=Limits(shop=Allowance(1)))
-        sent = submission("a", "b")
-        assert unseen(filter_, sent) == ["a", "b"]
-        filter_.mark(sent.batch)
+    filter_ = making("redis://127.0.0.1:1", limits=Limits(shop=Allowance(1)))
+    sent = submission("a", "b")
+    assert unseen(filter_, sent) == ["a", "b"]
+    filter_.mark(sent.batch)

@@ -20,7 +20,7 @@ def probed():
 
     def probed(caller, seconds=1):
         intake = caller.extensions["intake"]
-        journals = (intake.stream, intake.postgres, intake.spool)
+        journals = (intake.streams.of("any"), intake.postgres, intake.spool)
 
         def skipped():
             intake.probe()

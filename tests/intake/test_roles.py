@@ -16,7 +16,7 @@ from app.intake.redis_client import client_of
 from app.intake.roles import NotPrimary, require_primary
 from app.intake.shared_connection import SharedConnection
 from tests.processes.running import free_port, wait_until
-from tests.redis_servers import KEEPS, ON_BOTH, REDIS_7_0, VALKEY, redis_server
+from tests.redis_servers import KEEPS, ON_BOTH, REDIS_7_0, redis_server
 
 pytestmark = pytest.mark.slow
 
@@ -196,18 +196,6 @@ def test_a_primary_cut_off_from_its_replicas_is_left_for_another(pair, way):
         primary.config_set("min-replicas-to-write", 1)
         wait_until(lambda: writes(connection), 5)
         assert port_that_answers(connection) == port_of(replica)
-
-
-@WAYS
-def test_a_cluster_is_refused_and_says_so(tmp_path, way):
-    options = {"cluster-enabled": "yes", "cluster-port": free_port()}
-    is_told = pytest.raises(NotPrimary, match="Redis Cluster is not supported")
-    with (
-        redis_server(VALKEY, tmp_path / "valkey", **options) as server,
-        connecting(way, server.url) as connection,
-        is_told,
-    ):
-        connection.call("PING")
 
 
 def test_what_is_no_primary_is_told_by_what_it_says():

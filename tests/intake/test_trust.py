@@ -119,7 +119,7 @@ def test_a_user_who_may_not_ask_trusts_nothing_and_loses_nothing(calling, server
     caller = calling(redis_url=server.url.replace("//", "//app:secret@"))
     assert caller.post(body()).data == SUCCESS
     assert (server.xlen("{t0}:stream"), len(caller.rows())) == (0, 1)
-    assert caller.extensions["intake"].stream.breaker.since is None
+    assert caller.extensions["intake"].streams.of("any").breaker.since is None
 
 
 def test_while_redis_is_away_its_last_answer_holds(settings, tmp_path):

@@ -9,6 +9,7 @@ from redis import ConnectionError as RedisIsAway
 from redis import Redis
 
 from app.intake import keys
+from app.intake.nodes import Nodes
 from app.metrics.histograms import COPIES, REQUESTS, Histograms
 from app.metrics.process import this_process
 from app.metrics.reading import read
@@ -23,7 +24,7 @@ def reporting(redis_client):
 
     def make(client=redis_client, kind="web"):
         requests = Histograms(REQUESTS)
-        return requests, Reporter(client, [requests], kind=kind, revision="")
+        return requests, Reporter(Nodes(client), [requests], kind=kind, revision="")
 
     return make
 
@@ -33,7 +34,7 @@ def test_a_value_on_a_bound_is_in_that_bucket(reporting, redis_client):
     for seconds in (0.0005, 0.00051, 0.001, 11):
         requests.observe(seconds, "a.route", 200)
     reporter.report()
-    [(labels, observed)] = read(redis_client).observed[NAME].items()
+    [(labels, observed)] = read(Nodes(redis_client)).observed[NAME].items()
     assert labels == ("a.route", "200")
     assert observed.counts == {"0.0005": 1, "0.001": 2, "inf": 1}
     assert observed.sum == pytest.approx(11.00201)
@@ -45,7 +46,7 @@ def test_processes_add_up_and_a_restart_sets_nothing_back(reporting, redis_clien
         requests.observe(0.002, "a.route", 200)
         reporter.report()
         reporter.report()
-    assert read(redis_client).observed[NAME]["a.route", "200"].counts == {"0.0025": 3}
+    assert read(Nodes(redis_client)).observed[NAME]["a.route", "200"].counts == {"0.0025": 3}
 
 
 @pytest.mark.slow
@@ -55,8 +56,8 @@ def test_what_redis_does_not_take_waits(reporting, redis_client):
     with pytest.raises(RedisIsAway):
         reporter.report()
     requests.observe(0.002, "a.route", 200)
-    Reporter(redis_client, [requests], kind="web", revision="").report()
-    observed = read(redis_client).observed[NAME]["a.route", "200"]
+    Reporter(Nodes(redis_client), [requests], kind="web", revision="").report()
+    observed = read(Nodes(redis_client)).observed[NAME]["a.route", "200"]
     assert (observed.counts, observed.sum) == ({"0.0025": 2}, pytest.approx(0.004))
 
 
@@ -83,7 +84,7 @@ def test_a_process_is_forgotten_when_it_stops_or_falls_silent(reporting, redis_c
     process = this_process("worker", "")
     silent = replace(process, host="gone", at=process.at - LIFETIME - 1)
     redis_client.hset(keys.processes(), silent.name, orjson.dumps(silent))
-    assert read(redis_client).processes == []
+    assert read(Nodes(redis_client)).processes == []
     _, reporter = reporting()
     reporter.start()
     reporter.stop()
@@ -94,7 +95,7 @@ def test_a_process_tells_of_itself(reporting, redis_client):
     _, reporter = reporting()
     reporter.count_connections = lambda: 7
     reporter.report()
-    [process] = read(redis_client).processes
+    [process] = read(Nodes(redis_client)).processes
     assert (process.kind, process.connections, process.version) == ("web", 7, "0.1.0")
     assert 10_000_000 < process.memory_bytes < 10_000_000_000
     assert 0 < process.at - process.started_at < 10_000
@@ -104,5 +105,5 @@ def test_what_another_release_has_told_can_be_read(redis_client):
     text = orjson.dumps({"kind": "web", "at": 2**40, "of_the_future": 1})
     redis_client.hset(keys.processes(), "web:x:1", text)
     redis_client.hset(keys.observations(), "a_metric_of_the_future|0.5", 1)
-    [process] = read(redis_client).processes
+    [process] = read(Nodes(redis_client)).processes
     assert (process.kind, process.memory_bytes) == ("web", None)

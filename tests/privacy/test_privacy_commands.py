@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from app.intake.nodes import Nodes
 from app.intake.spool import Spool
 from app.intake.spool_notice import SpoolNotice, waits_since_before
 from tests.calls import CONTEXT, SHOP, body, event
@@ -102,13 +103,13 @@ def test_a_machine_tells_what_is_in_its_spool(caller, calling, redis_client, tmp
     offline = calling(redis_url="redis://127.0.0.1:1", database_url="postgresql://127.0.0.1:1/x")
     offline.post(body(event()))
     with closing(Spool(tmp_path / "spool", max_bytes=2**20)) as spool:
-        notice = SpoolNotice(redis_client, spool)
+        notice = SpoolNotice(Nodes(redis_client), spool)
         notice.post()
-        assert waits_since_before(redis_client, time.time())
-        assert not waits_since_before(redis_client, time.time() - 60)
+        assert waits_since_before(Nodes(redis_client), time.time())
+        assert not waits_since_before(Nodes(redis_client), time.time() - 60)
         spool.remove([one.id for one in spool.oldest(10)])
         notice.post()
-    assert not waits_since_before(redis_client, time.time())
+    assert not waits_since_before(Nodes(redis_client), time.time())
 
 
 def test_nothing_is_done_while_a_machine_has_something_in_its_spool(

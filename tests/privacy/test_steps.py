@@ -1,10 +1,14 @@
 """An erasure goes over the tables in steps, and comes back for what is late: nothing that was meant
 is skipped where a step ends, and nothing else goes."""
 
+import os
+import signal
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from redis import RedisError
 
 from app.intake import backlog
 from app.privacy import erasure, requests, scope, search_rejected, waiting
@@ -14,6 +18,7 @@ from app.privacy.waiting import Journals
 from app.store import walks
 from app.store.shops import find_id
 from tests.calls import CONTEXT, SHOP, body, event
+from tests.processes.running import wait_until
 
 ANN, BEN = "207119551", "999"
 LATER = datetime(3000, 1, 1, tzinfo=UTC)
@@ -238,6 +243,40 @@ def test_of_what_waits_every_page_is_read(caller, calling, journals, monkeypatch
     assert journals.remove(SHOP, lambda batch: True) == 2 * number
     assert list(journals.batches(SHOP)) == []
     assert len(list(journals.batches("shop-0.myshopify.com"))) == 1
+
+
+@pytest.mark.slow
+def test_what_waits_is_found_and_forgotten_on_every_node_of_a_cluster(calling, settings, three):
+    few, many = (calling(redis_url=three.url, stream_partitions=number) for number in (1, 8))
+    shops = [f"shop-{number}.myshopify.com" for number in range(12)]
+    for shop in shops:  # in one stream at first, in another one when there are more
+        few.post(body(event()), shop=shop)
+        many.post(body(event()), shop=shop)
+    with closing(Journals.of(replace(settings, redis_url=three.url))) as journals:
+        for shop in shops:
+            assert len(list(journals.batches(shop))) == 2
+            assert journals.remove(shop, lambda batch: True) == 2
+            assert list(journals.batches(shop)) == []
+            journals.forget_shop(shop)
+    assert [list(server.scan_iter("*:shop-*")) for server in three.primaries] == [[], [], []]
+
+
+@pytest.mark.slow
+def test_a_search_waits_where_a_node_of_the_cluster_does_not_answer(calling, settings, three):
+    caller = calling(redis_url=three.url, stream_partitions=8)
+    caller.post(body(event()))
+    there = three.owner(0)
+    with closing(Journals.of(replace(settings, redis_url=three.url))) as journals:
+        assert len(list(journals.batches(SHOP))) == 1
+        os.kill(there.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(RedisError):
+                list(journals.batches(SHOP))
+            with pytest.raises(RedisError):
+                journals.any_spooled(LATER)
+        finally:
+            os.kill(there.pid, signal.SIGCONT)
+        wait_until(lambda: all(map(three.is_ok, three.servers)))
 
 
 def test_a_user_agent_is_left_out_of_a_body_that_could_not_be_used(calling):

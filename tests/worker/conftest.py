@@ -32,9 +32,11 @@ def consuming(settings, storing):
     """Makes consumers by name."""
     with worker_client(settings) as client:
 
-        def make(name, store=storing.store):
-            consumer = Consumer(client, parse, store, streams=[keys.stream(0)], name=name)
-            consumer.join_groups()
+        def make(name, store=storing.store, **options):
+            consumer = Consumer(
+                client, parse, store, streams=lambda: [keys.stream(0)], name=name, **options
+            )
+            consumer.join()
             return consumer
 
         yield make

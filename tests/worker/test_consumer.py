@@ -39,7 +39,7 @@ def test_what_was_not_committed_is_stored_the_next_time(caller, consuming, redis
     with pytest.raises(psycopg.OperationalError):
         consuming("one", fail).run_once(stopping)
     assert redis_client.xlen(STREAM) == 1
-    consuming("one").store_pending()
+    consuming("one")
     assert redis_client.xlen(STREAM) == 0
     assert len(caller.rows()) == 1
 
@@ -54,7 +54,7 @@ def test_what_was_committed_and_not_acknowledged_is_stored_once(
     caller.post(body(event(), event(timestamp="never")))
     with pytest.raises(ConnectionResetError):
         consuming("one", die_after_the_commit).run_once(stopping)
-    consuming("one").store_pending()
+    consuming("one")
     assert len(caller.rows()) == 1
     assert len(caller.rejected()) == 1
 
@@ -97,7 +97,7 @@ def test_a_consumer_with_entries_is_never_forgotten(
     caller.post(body())
     with pytest.raises(ConnectionResetError):
         consuming("dead", die).run_once(stopping)
-    consuming("idle").store_pending()
+    consuming("idle")
     monkeypatch.setattr(consumer_module, "FORGET_AFTER", -1)
     monkeypatch.setattr(consumer_module, "BLOCK", 1)
     consuming("alive").run_once(stopping)
@@ -215,7 +215,7 @@ def test_of_a_backlog_that_fails_in_part_every_event_is_stored_once(
     with pytest.raises(psycopg.OperationalError):
         consumer.run_once(stopping)
     assert redis_client.xlen(STREAM) > 0
-    consumer.store_pending()
+    consumer.let_go()
     consumer.run_once(stopping)
     assert redis_client.xlen(STREAM) == 0
     assert len(caller.rows()) == 9
@@ -254,5 +254,5 @@ def test_a_consumer_with_entries_does_not_leave(caller, consuming, redis_client,
         consumer.run_once(stopping)
     consumer.leave()
     assert names(redis_client) == {b"one"}
-    consuming("one").store_pending()
+    consuming("one")
     assert len(caller.rows()) == 1

@@ -45,7 +45,7 @@ def test_entries_of_a_newer_release_stay_and_hold_nothing_up(
     workers = [consuming("one"), consuming("two")]
     assert workers[0].run_once(stopping) is True
     for worker in workers * 3:  # set aside, it is not read again
-        worker.store_pending()
+        worker.let_go()
         assert worker.run_once(stopping) is False
     assert [row["insert_id"] for row in caller.rows()] == ["known"]
     assert caller.rejected() == []
@@ -88,9 +88,7 @@ def test_what_a_newer_worker_has_read_and_left_is_set_aside_by_an_older_one(
         patch.setattr(batch_module, "FORM", FORM._replace(batch_columns=FORM.batch_columns + 1))
         with pytest.raises(ConnectionResetError):
             new.run_once(stopping)
-    old = consuming("old")
-    old.adopt(lambda name: name == "new")
-    old.store_pending()
+    old = consuming("old", is_gone=lambda name: name == "new")
     assert caller.rejected() == []
     assert redis_client.xlen(STREAM) == 1
     assert dict(old._consumers(STREAM))["new"] == 0
