@@ -20,21 +20,11 @@ from app.counts.measures import (
     Measure,
 )
 from app.counts.period import Period, Shop
-from app.merchant.uplift import CAVEAT, Group, Uplift
+from app.merchant import words
+from app.merchant.language import ENGLISH, Language
+from app.merchant.uplift import Group, Uplift, caveat
 from app.store.figures import seconds_behind_primary
 
-NAMES = {
-    "product_page:page_view": "Product page viewed",
-    "widget:button_click": "Button clicked",
-    "widget:image_upload": "Photo uploaded",
-    "widget:generation_start": "Generation started",
-    "widget:result_view": "Result viewed",
-    "widget:add_to_cart_clicked": "Add clicked in the widget",
-    "widget:add_to_cart_success": "Added in the widget",
-    "widget:share_clicked": "Result shared",
-    "widget:download_clicked": "Result downloaded",
-    "widget:email_collected": "Email collected",
-}
 BREAKDOWNS = {
     "product": Dimension.PRODUCT,
     "version": Dimension.VERSION,
@@ -45,9 +35,12 @@ GROUPS = 10  # of a breakdown; the smaller ones are folded into one
 _BEHIND = timedelta(seconds=30)
 
 
-def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
+def report(
+    connection: Connection, shop: Shop, period: Period, by: str, language: Language = ENGLISH
+) -> dict[str, Any]:
     """Everything of a range. Shares are of 1, of visitors whose window is over, or None where there
     is nothing to divide by."""
+    names = words.events(language)
     moments = reading.moments(connection, shop, period)
     now, before, over, of_days = reading.visitors(connection, shop, period, moments)
     days = reading.days(connection, shop, period, of_days)
@@ -69,12 +62,12 @@ def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[
         },
         "saw_result": {"now": now[Measure.SAW_RESULT], "before": before[Measure.SAW_RESULT]},
         "waiting": now[Measure.PAGE_VIEWED] - over[Measure.PAGE_VIEWED],
-        "funnel": _funnel(now, before, over, reading.medians(connection, shop, period)),
-        "uplift": comparison(now, over),
+        "funnel": _funnel(now, before, over, reading.medians(connection, shop, period), names),
+        "uplift": comparison(now, over, language),
         "side_steps": [
             {
                 "event": event,
-                "name": NAMES[event],
+                "name": names[event],
                 "visitors": now[measure],
                 "before": before[measure],
             }
@@ -177,14 +170,18 @@ def _days_of(period: Period) -> dict[str, str]:
 
 
 def _funnel(
-    now: reading.Numbers, before: reading.Numbers, over: reading.Numbers, medians: dict[int, int]
+    now: reading.Numbers,
+    before: reading.Numbers,
+    over: reading.Numbers,
+    medians: dict[int, int],
+    names: dict[str, str],
 ) -> list[dict[str, Any]]:
     visitors = [over[measure] for measure in STEP_MEASURES]
     return [
         {
             "step": number + 1,
             "event": event,
-            "name": NAMES[event],
+            "name": names[event],
             "visitors": now[STEP_MEASURES[number]],
             "over": visitors[number],
             "before": before[STEP_MEASURES[number]],
@@ -199,7 +196,9 @@ def _funnel(
     ]
 
 
-def comparison(now: reading.Numbers, over: reading.Numbers) -> dict[str, Any]:
+def comparison(
+    now: reading.Numbers, over: reading.Numbers, language: Language = ENGLISH
+) -> dict[str, Any]:
     """Of the visitors whose window is over (app.counts.visitor)."""
     tried = Group(over[Measure.TRIED], over[Measure.TRIED_ADDED])
     others = Group(over[Measure.EXPOSED] - over[Measure.TRIED], over[Measure.UNTRIED_ADDED])
@@ -217,8 +216,8 @@ def comparison(now: reading.Numbers, over: reading.Numbers) -> dict[str, Any]:
         "difference": uplift.difference,
         "low": low,
         "high": high,
-        "words": uplift.words,
-        "caveat": CAVEAT,
+        "words": uplift.words(language),
+        "caveat": caveat(language),
     }
 
 

@@ -10,9 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from app.batch.json import dump_json
-from app.counts.measures import STEPS
 from app.counts.period import Period, Shop
-from app.merchant.reports import NAMES
 
 Row = Sequence[object]
 COLUMNS = (
@@ -65,7 +63,7 @@ def _days(report: dict[str, Any]) -> Iterator[Row]:
 
 def _breakdown(report: dict[str, Any]) -> Iterator[Row]:
     breakdown = report["breakdown"]
-    yield breakdown["by"], "visitors", *(NAMES[event] for event in STEPS)
+    yield breakdown["by"], "visitors", *(step["name"] for step in report["funnel"])
     for group in breakdown["groups"]:
         yield group["value"], group["visitors"], *group["steps"]
     if folded := breakdown["folded"]:

@@ -9,9 +9,10 @@
     const headers = { Authorization: `Bearer ${(await token()) ?? ""}` };
     const reply = await fetch(url, { ...options, headers });
     if (reply.ok) return reply;
-    if (reply.status === 401) throw new Error("Your session has ended. Please open the app again.");
+    const { ended, failed } = document.getElementById("problem").dataset;
+    if (reply.status === 401) throw new Error(ended);
     const body = await reply.json().catch(() => ({}));
-    throw new Error(body.message ?? "Something went wrong. Please try again.");
+    throw new Error(body.message ?? failed);
   };
 
   const complain = (text) => {
@@ -74,21 +75,24 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   };
 
-  const save = async (form) => {
-    await ask("/app/api/settings", {
-      method: "PUT",
-      body: JSON.stringify({
-        time_zone: form.time_zone.value,
-        window_hours: Number(form.window_hours.value),
-      }),
-    });
+  const change = async (path, options) => {
+    const { lang } = document.documentElement;
+    await ask(`${path}?locale=${lang}`, options);
     await swap(location.href, { keep: false });
   };
 
-  const experiment = async (form) => {
+  const save = (form, timeZone = form.time_zone.value) =>
+    change("/app/api/settings", {
+      method: "PUT",
+      body: JSON.stringify({
+        time_zone: timeZone,
+        window_hours: Number(form.window_hours.value),
+      }),
+    });
+
+  const experiment = (form) => {
     const sent = form.share && JSON.stringify({ share: Number(form.share.value) });
-    await ask("/app/api/experiment", sent ? { method: "PUT", body: sent } : { method: "DELETE" });
-    await swap(location.href, { keep: false });
+    return change("/app/api/experiment", sent ? { method: "PUT", body: sent } : { method: "DELETE" });
   };
 
   const prepare = () => {
@@ -98,8 +102,15 @@
     document.getElementById("zones").replaceChildren(
       ...zones.map((name) => Object.assign(document.createElement("option"), { value: name })),
     );
-    if (zone && field.value === "UTC" && zone !== "UTC")
-      document.getElementById("zone-hint").textContent = `(your browser uses ${zone})`;
+    const hint = document.getElementById("zone-hint");
+    if (!zone || zone === field.value) return;
+    hint.textContent = hint.dataset.text.replace("{zone}", zone);
+    const offer = document.getElementById("zone-offer");
+    if (!offer) return;
+    for (const part of offer.children) part.textContent = part.textContent.replace("{zone}", zone);
+    offer.querySelector("button").onclick = () =>
+      save(field.form, zone).catch((error) => complain(error.message));
+    offer.hidden = false;
   };
 
   document.addEventListener("click", (event) => {
