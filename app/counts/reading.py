@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from operator import add
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -27,10 +28,17 @@ class Visitors(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Different visitors of a group, in all and by step of the funnel."""
+    """Different visitors of a group, in all and by step of the funnel; and by step those of the
+    days of which each attempt has had its window."""
 
     visitors: int
     steps: list[int]
+    over: list[int]
+
+    @property
+    def rate(self) -> float | None:
+        """Of those who saw the product page, the share that took the last step."""
+        return self.over[-1] / self.over[0] if self.over[0] else None
 
 
 class Moments(NamedTuple):
@@ -179,30 +187,61 @@ def _events(connection: Connection, shop: Shop, period: Period) -> dict[int, int
 
 
 def groups(
-    connection: Connection, shop: Shop, period: Period, dimension: Dimension
+    connection: Connection, shop: Shop, period: Period, dimension: Dimension, of: Moments
 ) -> dict[int, Group]:
     """By value, the largest first; after ALL, and with OTHERS as the last."""
     first, end = period.bounds
-    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * (1 + len(STEP_MEASURES)))
+    _, end_of_over = of.over.bounds
+    if of.began_by:
+        end_of_over -= 1
     is_product = dimension is Dimension.PRODUCT
+    both: tuple[dict[int, list[int]], dict[int, list[int]]] = ({}, {})  # over, and later
     # A product's days together: to have each row by itself takes longer than to add it up.
     rows = connection.execute(
-        "SELECT part, string_agg(cells, '') FROM report_counts"
-        " WHERE shop_id = %s AND dimension = %s AND day >= %s AND day < %s GROUP BY part",
-        [shop.id, dimension, first, end],
+        "SELECT part, string_agg(cells, '') FILTER (WHERE day < %(over)s),"
+        " string_agg(cells, '') FILTER (WHERE day >= %(over)s) FROM report_counts"
+        " WHERE shop_id = %(shop)s AND dimension = %(dimension)s AND day >= %(first)s"
+        " AND day < %(end)s GROUP BY part",
+        {"shop": shop.id, "dimension": dimension, "first": first, "end": end, "over": end_of_over},
         binary=True,
     )
-    for of_part, cells in rows.fetchall():
-        of_product = sums[of_part]  # of all, in the other dimensions
-        for value, measure, previous, number in unpack(cells):
-            if previous >= first:
-                (of_product if is_product else sums[value])[measure] += number
+    for of_part, *cells in rows.fetchall():
+        for sums, packed in zip(both, cells, strict=True):
+            _add_up(sums, packed or b"", first, of_part if is_product else None)
+    over, later = both
     if not is_product:
-        sums[ALL] = [sum(numbers) for numbers in zip(*sums.values(), sums[ALL], strict=True)]
+        for sums in both:
+            sums[ALL] = [sum(numbers) for numbers in zip(*sums.values(), _none(), strict=True)]
+    now = {
+        value: list(map(add, over.get(value, _none()), later.get(value, _none())))
+        for value in over.keys() | later.keys()
+    }
     ordered = sorted(
-        sums.items(), key=lambda one: (one[0] != ALL, one[0] == OTHERS, -one[1][0], one[0])
+        now.items(), key=lambda one: (one[0] != ALL, one[0] == OTHERS, -one[1][0], one[0])
     )
-    return {value: Group(all_, steps) for value, (all_, *steps) in ordered if all_}
+    return {
+        value: Group(all_, steps, over.get(value, _none())[1:])
+        for value, (all_, *steps) in ordered
+        if all_
+    }
+
+
+def _none() -> list[int]:
+    """All, and by step."""
+    return [0] * (1 + len(STEP_MEASURES))
+
+
+def _add_up(sums: dict[int, list[int]], cells: bytes, first: int, product: int | None) -> None:
+    of_product = sums.setdefault(product, _none()) if product is not None else []
+    for value, measure, previous, number in unpack(cells):
+        if previous >= first:
+            if product is None:
+                of_value = sums.get(value)
+                if of_value is None:
+                    of_value = sums[value] = _none()
+                of_value[measure] += number
+            else:
+                of_product[measure] += number
 
 
 def _rows(

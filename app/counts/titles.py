@@ -46,11 +46,12 @@ def remember(connection: Connection, announced: Iterable[tuple[int, bytes]]) -> 
     connection.execute(_REMEMBER.encode(), [orjson.dumps(told).decode()])
 
 
-def of_products(connection: Connection, shop_id: int) -> Mapping[str, str]:
-    """The titles of a shop's products."""
+def of_products(connection: Connection, shop_id: int, products: Iterable[str]) -> Mapping[str, str]:
+    """The titles of those of a shop's products that have one."""
     return dict(
         connection.execute(
-            "SELECT product, title FROM report_titles WHERE shop_id = %s", [shop_id]
+            "SELECT product, title FROM report_titles WHERE shop_id = %s AND product = ANY(%s)",
+            [shop_id, list(products)],
         ).fetchall()
     )
 

@@ -23,9 +23,10 @@ from app.health.commands import look
 from app.health.status import Status
 from app.merchant import experiments
 from app.merchant.database import Database
+from app.merchant.groups import BREAKDOWNS
 from app.merchant.language import ENGLISH, NOTHING
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
-from app.merchant.reports import BREAKDOWNS, freshness
+from app.merchant.reports import freshness
 from app.merchant.reports import report as read_report
 from app.merchant.words import points, waiting
 from app.replies import Refusal
@@ -86,7 +87,7 @@ def funnel(
         click.echo(f"{step['name']:<22}{step['visitors']:>10,}")
     click.echo(f"\nBy {by}")
     for group in shown["breakdown"]["groups"]:
-        _echo_group(group["value"] or "not sent", group)
+        _echo_group(group["title"] or group["value"] or "not sent", group)
     if folded := shown["breakdown"]["folded"]:
         _echo_group(f"{folded['groups']} smaller ones", folded)
 

@@ -1,15 +1,17 @@
 """Which days a request asks for."""
 
+import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 
 from app.counts.period import LONGEST, Period
+from app.merchant.groups import BREAKDOWNS, SORTS, View
 from app.merchant.language import ENGLISH, Language
-from app.merchant.reports import BREAKDOWNS
 from app.replies import Refusal
 
 PRESETS = {"today": 1, "7": 7, "28": 28, "90": 90}
 DEFAULT = "28"
+_PAGE = re.compile("[1-9][0-9]{0,3}")
 
 
 def read_period(args: Mapping[str, str], today: date, language: Language = ENGLISH) -> Period:
@@ -36,11 +38,16 @@ def read_period(args: Mapping[str, str], today: date, language: Language = ENGLI
     return Period(first, last)
 
 
-def read_by(args: Mapping[str, str]) -> str:
-    by = args.get("by", "product")
+def read_view(args: Mapping[str, str]) -> View:
+    """Which groups, by `by`, `sort` and `page`. Refusal."""
+    by, sort, page = args.get("by", "product"), args.get("sort", "visitors"), args.get("page", "1")
     if by not in BREAKDOWNS:
         raise refusal("by", f"must be one of {', '.join(BREAKDOWNS)}")
-    return by
+    if sort not in SORTS:
+        raise refusal("sort", f"must be one of {', '.join(SORTS)}")
+    if not _PAGE.fullmatch(page):
+        raise refusal("page", "must be a number from 1 to 9999")
+    return View(by, sort, int(page))
 
 
 def _day(name: str, value: str) -> date:

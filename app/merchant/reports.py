@@ -10,33 +10,28 @@ from psycopg.rows import dict_row
 
 from app.counts import reading
 from app.counts.measures import (
-    ALL,
-    OTHERS,
     SIDE_MEASURES,
     SIDE_STEPS,
     STEP_MEASURES,
     STEPS,
-    Dimension,
     Measure,
 )
 from app.counts.period import Period, Shop
 from app.merchant import words
+from app.merchant.groups import View, breakdown
 from app.merchant.language import ENGLISH, Language
 from app.merchant.uplift import Group, Uplift, caveat
 from app.store.figures import seconds_behind_primary
 
-BREAKDOWNS = {
-    "product": Dimension.PRODUCT,
-    "version": Dimension.VERSION,
-    "device": Dimension.DEVICE,
-    "language": Dimension.LANGUAGE,
-}
-GROUPS = 10  # of a breakdown; the smaller ones are folded into one
 _BEHIND = timedelta(seconds=30)
 
 
 def report(
-    connection: Connection, shop: Shop, period: Period, by: str, language: Language = ENGLISH
+    connection: Connection,
+    shop: Shop,
+    period: Period,
+    by: str | View,
+    language: Language = ENGLISH,
 ) -> dict[str, Any]:
     """Everything of a range. Shares are of 1, of visitors whose window is over, or None where there
     is nothing to divide by."""
@@ -74,39 +69,10 @@ def report(
             for event, measure in zip(SIDE_STEPS, SIDE_MEASURES, strict=True)
         ],
         "days": days,
-        "breakdown": breakdown(connection, shop, period, by),
+        "breakdown": breakdown(
+            connection, shop, period, moments, View(by) if isinstance(by, str) else by
+        ),
     }
-
-
-def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
-    """The funnel of each group: of visitors by the events that they did in it.
-
-    The groups beyond the largest are folded into one, whose visitors are added up. A visitor who
-    was in two of them counts twice.
-    """
-    found = reading.groups(connection, shop, period, BREAKDOWNS[by])
-    together = found.pop(ALL, None)
-    largest = {value: found[value] for value in list(found)[:GROUPS] if value != OTHERS}
-    names: dict[int, str] = dict(
-        connection.execute(
-            "SELECT id, value FROM report_values WHERE id = ANY(%s)", [list(largest)]
-        ).fetchall()
-    )
-    groups = [
-        {"value": names.get(value, ""), "visitors": group.visitors, "steps": group.steps}
-        for value, group in largest.items()
-    ]
-    folded = None
-    if together and len(found) > len(largest):
-        folded = {
-            "groups": len(found) - len(largest),
-            "visitors": together.visitors - sum(group.visitors for group in largest.values()),
-            "steps": [
-                visitors - sum(group.steps[number] for group in largest.values())
-                for number, visitors in enumerate(together.steps)
-            ],
-        }
-    return {"by": by, "groups": groups, "folded": folded}
 
 
 def freshness(

@@ -21,8 +21,9 @@ from app.health.status import Status
 from app.merchant import access, charts, experiments, preferences, tables, words
 from app.merchant.database import Busy, Database
 from app.merchant.experiments import SHARES
+from app.merchant.groups import View
 from app.merchant.language import Language
-from app.merchant.ranges import PRESETS, read_by, read_period, refusal
+from app.merchant.ranges import PRESETS, read_period, read_view, refusal
 from app.merchant.reports import freshness, is_empty, rejected, report
 from app.replies import SUCCESS, Refusal, Reply, envelope, refusal_reply
 from app.responses import json_response, response_of
@@ -82,7 +83,8 @@ def api_table() -> Response:
     name = request.args.get("table", "funnel")
     if name not in tables.TABLES:
         raise refusal("table", f"must be one of {', '.join(tables.TABLES)}")
-    rows = tables.TABLES[name](_shown()["report"])
+    by, sort, _ = read_view(request.args)
+    rows = tables.TABLES[name](_shown(View(by, sort, page=None))["report"])
     return _download(tables.as_csv(rows), "text/csv", f"{name}.csv")
 
 
@@ -178,16 +180,17 @@ def unavailable(error: Exception) -> Response:
     return response_of(refusal_reply(Refusal(503, "UNAVAILABLE", message)))
 
 
-def _shown() -> dict[str, Any]:
-    """Everything that the page shows, from one snapshot."""
-    by = read_by(request.args)
+def _shown(view: View | None = None) -> dict[str, Any]:
+    """Everything that the page shows, from one snapshot; of the groups those of the address, or of
+    the `view`."""
+    groups = view or read_view(request.args)
     status: Status = current_app.extensions["status"]()
 
     def read(connection: Connection) -> dict[str, Any]:
         shop = find_shop(connection, g.shop) or _unknown_shop()
         period = read_period(request.args, shop.today, g.language)
         return {
-            "report": report(connection, shop, period, by, g.language),
+            "report": report(connection, shop, period, groups, g.language),
             "freshness": freshness(connection, shop, oldest_waiting=status.oldest_seconds),
             "rejected": rejected(connection, shop),
             "is_empty": is_empty(connection, shop),
@@ -222,11 +225,13 @@ def _in_language(language: Language) -> dict[str, Any]:
     return {"language": language, "_": gettext, "ngettext": ngettext}
 
 
-def _link(**changes: str) -> str:
+def _link(**changes: object) -> str:
     """This page with another choice. The token stays out: the script sends it in a header."""
     kept = {name: value for name, value in request.args.items() if name != "id_token"}
+    gone = {"page"}
     if "range" in changes:
-        kept = {name: value for name, value in kept.items() if name not in ("from", "to")}
+        gone |= {"from", "to"}
+    kept = {name: value for name, value in kept.items() if name not in gone}
     return f"{access.PAGE}?{urlencode(kept | changes)}"
 
 

@@ -63,11 +63,12 @@ def _days(report: dict[str, Any]) -> Iterator[Row]:
 
 def _breakdown(report: dict[str, Any]) -> Iterator[Row]:
     breakdown = report["breakdown"]
-    yield breakdown["by"], "visitors", *(step["name"] for step in report["funnel"])
+    steps = (step["name"] for step in report["funnel"])
+    yield breakdown["by"], "visitors", *steps, "rate", "title"
     for group in breakdown["groups"]:
-        yield group["value"], group["visitors"], *group["steps"]
+        yield group["value"], group["visitors"], *group["steps"], group["rate"], group["title"]
     if folded := breakdown["folded"]:
-        yield f"{folded['groups']} more", folded["visitors"], *folded["steps"]
+        yield f"{folded['groups']} more", folded["visitors"], *folded["steps"], None, None
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {

@@ -119,6 +119,8 @@ def test_free_days_groups_and_settings(year, visitor, database):
     page.fill("[name=to]", day)
     page.click("text=Show")
     page.wait_for_selector(f"header >> text={ENGLISH.day(day)} · days in UTC")
+    page.click(".groups th >> text=Rate to cart")
+    page.wait_for_selector("[aria-sort=descending] >> text=Rate to cart")
     page.click(".tabs >> text=Language")
     page.wait_for_selector("h2 >> text=By language")
     assert "Europe/Berlin" in page.inner_text("#zone-hint")
@@ -233,7 +235,7 @@ def test_a_product_leads_to_the_shops_admin_and_what_is_none_nowhere(year, visit
     store(database, *visits)
     count_all(database)
     page = visitor().open("/admin")
-    link = page.locator("text=Product 1001")
+    link = page.locator("text=Linen shirt")
     assert link.get_attribute("href") == f"https://{SHOP}/admin/products/1001"
     assert page.locator(f"th:has-text('{other}')").is_visible()
     assert page.locator("a[href*='settings']").count() == 0

@@ -16,6 +16,7 @@ from tests.counts.histories import NOON, PAGE, count_all, store
 
 _ids = itertools.count()
 COAT = "gid://shopify/Product/1"
+OTHER = "gid://shopify/Product/2"
 
 
 def told(title, minutes=0, *, name=PAGE, product=COAT, **columns):
@@ -33,13 +34,13 @@ def told(title, minutes=0, *, name=PAGE, product=COAT, **columns):
 
 def known(database):
     count_all(database)
-    return titles.of_products(database, find_shop(database, SHOP).id)
+    return titles.of_products(database, find_shop(database, SHOP).id, [COAT, OTHER])
 
 
 def test_the_newest_title_is_the_products_in_whichever_order_they_come(database):
     store(database, told("Coat", 1), told("Wool coat", 3))
     store(database, told("Old coat", 2), told("Shirt", 1, product="2"))
-    assert known(database) == {COAT: "Wool coat", "gid://shopify/Product/2": "Shirt"}
+    assert known(database) == {COAT: "Wool coat", OTHER: "Shirt"}
     store(database, told("Woollen coat", 4))
     assert known(database)[COAT] == "Woollen coat"
     store(database, told("Coat again", -9))

@@ -10,7 +10,7 @@ import pytest
 from app.counts.period import LONGEST
 from app.merchant import charts, words
 from app.merchant.language import ENGLISH
-from app.merchant.ranges import read_by, read_period
+from app.merchant.ranges import read_period, read_view
 from app.merchant.tables import as_csv, as_ndjson
 from app.merchant.uplift import Group, Uplift
 from app.replies import Refusal
@@ -97,9 +97,19 @@ def test_a_range_that_cannot_be_is_refused_by_name(asked):
 
 
 def test_groups_are_by_product_where_nothing_else_is_asked():
-    assert (read_by({}), read_by({"by": "device"})) == ("product", "device")
-    with pytest.raises(Refusal):
-        read_by({"by": "shoe size"})
+    assert read_view({}) == ("product", "visitors", 1)
+    assert read_view({"by": "device", "sort": "rate", "page": "12"}) == ("device", "rate", 12)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"by": "shoe size"}, {"sort": "luck"}, {"page": "0"}, {"page": "-1"}, {"page": "12345"},
+     {"page": "\u0661"}, {"page": ""}],
+)  # fmt: skip
+def test_groups_that_cannot_be_shown_are_refused_by_name(asked):
+    with pytest.raises(Refusal) as refused:
+        read_view(asked)
+    assert refused.value.details[0]["path"] in asked
 
 
 @pytest.mark.parametrize(
