@@ -103,7 +103,7 @@ def api_events() -> Response:
         return chain([next(lines)], lines)  # what fails at once still decides the status
 
     stack = ExitStack()
-    lines = stack.enter_context(_database().exporting(begin))
+    lines = stack.enter_context(_database().exporting(g.shop, begin))
     media = {"csv": "text/csv", "ndjson": "application/x-ndjson"}[kind]
     reply = _download(lines, media, f"events.{kind}")
     reply.call_on_close(stack.close)
