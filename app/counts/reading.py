@@ -2,9 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from operator import add
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from psycopg import Connection
 
@@ -15,16 +16,18 @@ from app.counts.period import EPOCH, Period, Shop
 from app.counts.times import BUCKETS, part
 
 Numbers = dict[Measure, int]
+_DAILY = frozenset({Measure.VISITORS, Measure.TRIED, Measure.TRIED_ADDED})
 
 
 class Visitors(NamedTuple):
     """Different visitors by measure, of the period and of the one before; of the period those whose
-    window is over; and the visitors of each day."""
+    window is over; and some measures of each day, of both."""
 
     now: Numbers
     before: Numbers
     over: Numbers
-    days: dict[int, int]
+    days: dict[int, Counter[int]]
+    days_before: dict[int, Counter[int]]
 
 
 class Group(NamedTuple):
@@ -76,9 +79,11 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
     now: Counter[int] = Counter()
     before: Counter[int] = Counter()
     over: Counter[int] = Counter()
-    days: dict[int, int] = {}
+    days: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for day, _, cells in _rows(connection, shop, Dimension.WHOLE, earlier, end):
         for _, measure, previous, number in unpack(cells):
+            if previous == day and measure in _DAILY:
+                days[day][measure] = number
             if day < end_of_before:
                 if previous >= earlier:
                     before[measure] += number
@@ -86,8 +91,6 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
                 now[measure] += number
                 if day < end_of_over:
                     over[measure] += number
-                if previous == day and measure == Measure.VISITORS:
-                    days[day] = number
     if of.until:
         before.update(
             cut.of_visitors_until(connection, shop, of.before.first, of.before.last, of.until)
@@ -96,7 +99,13 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
         over.update(
             cut.of_visitors_over(connection, shop, of.over.first, of.over.last, of.began_by)
         )
-    return Visitors(_by_name(now), _by_name(before), _by_name(over), days)
+    return Visitors(
+        _by_name(now),
+        _by_name(before),
+        _by_name(over),
+        {day: numbers for day, numbers in days.items() if day >= first},
+        {day: numbers for day, numbers in days.items() if day < end_of_before},
+    )
 
 
 def _by_name(numbers: Counter[int]) -> Numbers:
@@ -156,18 +165,61 @@ def _value_at(place: int, numbers: Mapping[int, int]) -> tuple[int, int]:
 
 
 def days(
-    connection: Connection, shop: Shop, period: Period, visitors: dict[int, int]
+    connection: Connection, shop: Shop, period: Period, of: Moments, visitors: Visitors
 ) -> list[dict[str, Any]]:
-    """Each day's events, and its `visitors`."""
+    """Each day's events and visitors, and the share of those who saw a result first and then added
+    to the cart, once all had their window; with the day as far into the period before."""
     first, end = period.bounds
-    events = _events(connection, shop, period)
-    return [
-        {
+    earlier, _ = of.before.bounds
+    _, end_of_over = of.over.bounds
+    if of.began_by:
+        end_of_over -= 1
+    events = _events(connection, shop, Period(of.before.first, period.last))
+
+    def shown(day: int, numbers: Mapping[int, Counter[int]]) -> dict[str, Any]:
+        of_day = numbers.get(day, Counter())
+        tried = of_day[Measure.TRIED] if day < end_of_over else 0
+        return {
             "day": (EPOCH + timedelta(days=day)).isoformat(),
             "events": events.get(day, 0),
-            "visitors": visitors.get(day, 0),
+            "visitors": of_day[Measure.VISITORS],
+            "rate": of_day[Measure.TRIED_ADDED] / tried if tried else None,
+        }
+
+    return [
+        {
+            **shown(day, visitors.days),
+            "before": shown(day - first + earlier, visitors.days_before),
         }
         for day in range(first, end)
+    ]
+
+
+def hours(connection: Connection, shop: Shop, day: date) -> list[dict[str, Any]]:
+    """The events of each hour of a day, None where it has not begun, and of the day before."""
+    rows = connection.execute(
+        "SELECT (occurred_at AT TIME ZONE %(zone)s)::date = %(day)s,"
+        " extract(hour FROM occurred_at AT TIME ZONE %(zone)s)::int, count(*) FROM events"
+        " WHERE shop_id = %(shop)s"
+        # The bounds are for the index: a midnight may come twice where clocks go back.
+        " AND occurred_at >= (%(day)s - 1)::timestamp AT TIME ZONE %(zone)s - interval '3 hours'"
+        " AND occurred_at < (%(day)s + 1)::timestamp AT TIME ZONE %(zone)s + interval '3 hours'"
+        " AND (occurred_at AT TIME ZONE %(zone)s)::date BETWEEN %(day)s - 1 AND %(day)s"
+        " GROUP BY 1, 2",
+        {"shop": shop.id, "zone": shop.time_zone, "day": day},
+    )
+    events: defaultdict[tuple[bool, int], int] = defaultdict(int)
+    for is_day, hour, number in rows:
+        events[is_day, hour] = number
+    now = shop.now.astimezone(ZoneInfo(shop.time_zone))
+    begun = 24 if day < shop.today else now.hour + 1 if day == shop.today else 0
+    return [
+        {
+            "hour": hour,
+            "events": events[True, hour] if hour < begun else None,
+            "before": events[False, hour],
+        }
+        for hour in range(24)
     ]
 
 

@@ -3,7 +3,7 @@ CLDR has them. English is what the code says; each other language is one file of
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
@@ -99,6 +99,10 @@ class Language:
     def span(self, first: date | str, last: date | str) -> str:
         """Days from one to another; one day alone where they are the same."""
         return format_interval(_day(first), _day(last), "yMMMd", locale=self.locale)
+
+    def hour(self, hour: int) -> str:
+        """Of the day, from 0 to 23."""
+        return format_time(time(hour), "short", locale=self.locale)
 
     def time(self, moment: datetime | str) -> str:
         """The time of day, as the moment's own zone has it."""

@@ -37,8 +37,9 @@ def report(
     is nothing to divide by."""
     names = words.events(language)
     moments = reading.moments(connection, shop, period)
-    now, before, over, of_days = reading.visitors(connection, shop, period, moments)
-    days = reading.days(connection, shop, period, of_days)
+    visitors = reading.visitors(connection, shop, period, moments)
+    now, before, over = visitors.now, visitors.before, visitors.over
+    days = reading.days(connection, shop, period, moments, visitors)
     return {
         "shop": shop.domain,
         "time_zone": shop.time_zone,
@@ -69,6 +70,9 @@ def report(
             for event, measure in zip(SIDE_STEPS, SIDE_MEASURES, strict=True)
         ],
         "days": days,
+        "hours": reading.hours(connection, shop, period.first)
+        if period.first == period.last
+        else [],
         "breakdown": breakdown(
             connection, shop, period, moments, View(by) if isinstance(by, str) else by
         ),

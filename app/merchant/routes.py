@@ -18,7 +18,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from app.counts.measures import STEPS
 from app.counts.period import Shop, find_shop
 from app.health.status import Status
-from app.merchant import access, charts, experiments, preferences, tables, words
+from app.merchant import access, curves, experiments, preferences, tables, words
 from app.merchant.database import Busy, Database
 from app.merchant.experiments import SHARES
 from app.merchant.groups import View
@@ -50,10 +50,9 @@ def page() -> str:
         names=words.events(language),
         groups=words.groups(language),
         steps=STEPS,
-        labels=[language.day(day["day"]) for day in shown["report"]["days"]],
+        curves=curves,
         presets=PRESETS,
         windows=preferences.WINDOWS,
-        charts=charts,
         words=words,
         now=datetime.now(UTC),
         chosen=request.args,

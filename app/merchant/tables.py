@@ -56,9 +56,20 @@ def _side_steps(report: dict[str, Any]) -> Iterator[Row]:
 
 
 def _days(report: dict[str, Any]) -> Iterator[Row]:
-    yield "day", "events", "visitors"
+    columns = ("day", "events", "visitors", "rate")
+    yield *columns, *(f"{column}_before" for column in columns)
     for day in report["days"]:
-        yield day["day"], day["events"], day["visitors"]
+        yield (
+            *(day[column] for column in columns),
+            *(day["before"][column] for column in columns),
+        )
+
+
+def _hours(report: dict[str, Any]) -> Iterator[Row]:
+    columns = ("hour", "events", "before")
+    yield columns
+    for hour in report["hours"]:
+        yield [hour[column] for column in columns]
 
 
 def _breakdown(report: dict[str, Any]) -> Iterator[Row]:
@@ -76,6 +87,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "uplift": _uplift,
     "side_steps": _side_steps,
     "days": _days,
+    "hours": _hours,
     "breakdown": _breakdown,
 }
 

@@ -239,3 +239,52 @@ def test_a_product_leads_to_the_shops_admin_and_what_is_none_nowhere(year, visit
     assert link.get_attribute("href") == f"https://{SHOP}/admin/products/1001"
     assert page.locator(f"th:has-text('{other}')").is_visible()
     assert page.locator("a[href*='settings']").count() == 0
+
+
+def test_each_day_of_a_curve_is_read_by_keyboard_and_by_mouse(year, visitor):
+    page = visitor().open("/admin?range=7")
+    curve = page.locator("figure", has_text="Visitors per day")
+    value, slider = curve.locator(".value"), curve.locator("input")
+    last = value.inner_text()
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert value.inner_text() != last
+    assert slider.get_attribute("aria-valuetext") == value.inner_text()
+    page.keyboard.press("Home")
+    assert value.inner_text().startswith(ENGLISH.day(datetime.now(UTC).date() - timedelta(days=6)))
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 20)
+    assert value.inner_text() == last
+    assert curve.locator(".cursor").is_visible()
+
+
+def test_the_numbers_renew_themselves_and_leave_all_in_its_place(year, visitor, database):
+    tab = visitor()
+    tab.page.clock.install()
+    page = tab.open("/admin?range=7")
+    events = page.locator(".fact:last-child .big")
+    before = int(events.inner_text().replace(",", ""))
+    page.locator(".plot input").first.focus()
+    page.keyboard.press("Home")
+    page.fill("#settings [name=time_zone]", "Europe/Par")
+    page.evaluate("window.scrollTo(0, 1234)")
+    length = page.evaluate("history.length")
+    store(database, visit("late", 3, minutes=(datetime.now(UTC) - NOON).total_seconds() / 60 - 9))
+    count_all(database)
+    page.clock.run_for(31_000)
+    page.wait_for_function(
+        "n => document.querySelector('.fact:last-child .big').textContent.replace(',', '') == n",
+        arg=before + 3,
+    )
+    assert page.evaluate("[document.activeElement.name, scrollY, history.length]") == [
+        "time_zone", 1234, length
+    ]  # fmt: skip
+    assert page.input_value("#settings [name=time_zone]") == "Europe/Par"
+    assert page.locator(".plot input").first.input_value() == "0"
+    assert page.locator(".dot.renewed").count() == 1
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("Object.defineProperty(document, 'visibilityState', {value: 'hidden'})")
+    page.clock.run_for(120_000)
+    assert asked == []
+    assert tab.complaints == []
