@@ -34,6 +34,8 @@ _LANGUAGE = '"$browser_language"'
 _NUMBER = re.compile(r"\d{1,20}", re.ASCII)
 _FIRST_PART = re.compile(r"[^-_.@]*")
 _EDITOR, _DRIVEN = (f'"{name}"' for name in NOBODYS)
+_TITLE = "product_title"
+_TITLE_IN_LINE = f'"{_TITLE}"'.encode()
 _EDITOR_IN_LINE, _DRIVEN_IN_LINE = _EDITOR.encode(), _DRIVEN.encode()
 _IS_WITHOUT_WIDGET = f'"{WIDGET}":false'
 
@@ -42,6 +44,7 @@ class Pack(NamedTuple):
     batches: int
     packed: bytes
     by_session: list[int]  # places of the batches that name a session and no client
+    titles: bytes  # of products, with when each was seen; empty where none was sent
 
 
 # Of one batch: its visitor, version, device and language, '' where nothing was sent; the product of
@@ -55,17 +58,22 @@ def pack(batches: Iterable[tuple[Batch, Sequence[bytes]]]) -> Iterator[Pack]:
     where a line is none that this system has rendered."""
     some: list[News] = []
     by_session: list[int] = []
+    titles: dict[str, tuple[int, str]] = {}
     events = 0
     for batch, lines in batches:
         if not _has_client(batch.line):
             by_session.append(len(some))
-        some.append(_news(batch.line, lines))
+        news = _news(batch.line, lines)
+        some.append(news)
+        for place, line in enumerate(lines):
+            if _TITLE_IN_LINE in line:
+                _add_title(titles, news, place, line)
         events += len(lines)
         if events >= _MOST_EVENTS:
-            yield Pack(len(some), orjson.dumps(some), by_session)
-            some, by_session, events = [], [], 0
+            yield Pack(len(some), orjson.dumps(some), by_session, _pack_titles(titles))
+            some, by_session, titles, events = [], [], {}, 0
     if some:
-        yield Pack(len(some), orjson.dumps(some), by_session)
+        yield Pack(len(some), orjson.dumps(some), by_session, _pack_titles(titles))
 
 
 def unpack(packed: bytes) -> list[News]:
@@ -138,6 +146,24 @@ def _news(header: bytes, lines: Sequence[bytes]) -> News:
         times,
         names,
     )
+
+
+def _add_title(titles: dict[str, tuple[int, str]], news: News, place: int, line: bytes) -> None:
+    """What the event at that place calls its product, if it is somebody's; the newest stays."""
+    *_, products, times, names = news
+    product = products if isinstance(products, str) else products[place]
+    if not product or names[place] is None:
+        return
+    cell = _properties(line.split(b"\t", _NAME + 1)[-1])
+    title = None if cell == r"\N" else orjson.loads(_unescaped(cell)).get(_TITLE)
+    if isinstance(title, str) and (words := " ".join(title.split())[:_MOST_TEXT]):
+        titles[product] = max(titles.get(product, (times[place], words)), (times[place], words))
+
+
+def _pack_titles(titles: dict[str, tuple[int, str]]) -> bytes:
+    """Each product with the time in microseconds, and the title."""
+    rows = [(product, *newest) for product, newest in titles.items()]
+    return orjson.dumps(rows) if rows else b""
 
 
 def _has_client(line: bytes) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from psycopg import Connection
 
 from app.batch.news import DEFINITION, News, unpack
-from app.counts import calendar, journeys
+from app.counts import calendar, journeys, titles
 from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
 from app.counts.experiments import Experiments
@@ -31,7 +31,7 @@ _TAKE = """
     )
     DELETE FROM report_news USING taken
     WHERE report_news.shop_id = taken.shop_id AND report_news.id = taken.id
-    RETURNING report_news.shop_id, packed, by_session, definition"""
+    RETURNING report_news.shop_id, packed, by_session, titles, definition"""
 # Announced by a release with another definition: counted for now, and again from what is stored.
 _OUTDATE = """
     INSERT INTO report_outdated (shop_id) SELECT unnest(%s::integer[]) ON CONFLICT DO NOTHING"""
@@ -54,7 +54,7 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
     preferences = read_preferences(connection, shops)
     experiments = Experiments(connection, shops)
     announced: defaultdict[int, list[News]] = defaultdict(list)
-    for shop_id, packed, by_session, _ in rows:
+    for shop_id, packed, by_session, *_ in rows:
         some = unpack(packed)
         announced[shop_id] += some
         if experiments.has_any(shop_id):
@@ -75,6 +75,7 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
             experiments.count(merged, only_grown=True)
             if tally.is_large():
                 add_cells(connection, tally.cells())
+    titles.remember(connection, [(row[0], row[3]) for row in rows if row[3]])
     add_cells(connection, tally.cells())
     return True
 

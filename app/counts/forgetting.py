@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from psycopg import Connection
 
-from app.counts import dimensions, experiments, journeys
+from app.counts import dimensions, experiments, journeys, titles
 from app.counts.period import LONGEST
 
 # Numbers of days stay as long as a report that ends today can compare with them.
@@ -31,6 +31,7 @@ def forget_before(connection: Connection, shop_id: int, partitions_begin: dateti
     """Of how many visitors. The caller's transaction holds the shop's lock."""
     before = partitions_begin - _SHOWN
     connection.execute(_DELETE_DAYS.encode(), {"shop": shop_id, "before": before})
+    titles.forget(connection, shop_id, before)
     oldest = int(partitions_begin.timestamp() * 1_000_000)
     stored = _stored_in_default(connection, shop_id, partitions_begin)
     forgotten = 0

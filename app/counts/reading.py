@@ -2,8 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from operator import add
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from psycopg import Connection
 
@@ -14,23 +16,32 @@ from app.counts.period import EPOCH, Period, Shop
 from app.counts.times import BUCKETS, part
 
 Numbers = dict[Measure, int]
+_DAILY = frozenset({Measure.VISITORS, Measure.TRIED, Measure.TRIED_ADDED})
 
 
 class Visitors(NamedTuple):
     """Different visitors by measure, of the period and of the one before; of the period those whose
-    window is over; and the visitors of each day."""
+    window is over; and some measures of each day, of both."""
 
     now: Numbers
     before: Numbers
     over: Numbers
-    days: dict[int, int]
+    days: dict[int, Counter[int]]
+    days_before: dict[int, Counter[int]]
 
 
 class Group(NamedTuple):
-    """Different visitors of a group, in all and by step of the funnel."""
+    """Different visitors of a group, in all and by step of the funnel; and by step those of the
+    days of which each attempt has had its window."""
 
     visitors: int
     steps: list[int]
+    over: list[int]
+
+    @property
+    def rate(self) -> float | None:
+        """Of those who saw the product page, the share that took the last step."""
+        return self.over[-1] / self.over[0] if self.over[0] else None
 
 
 class Moments(NamedTuple):
@@ -68,9 +79,11 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
     now: Counter[int] = Counter()
     before: Counter[int] = Counter()
     over: Counter[int] = Counter()
-    days: dict[int, int] = {}
+    days: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for day, _, cells in _rows(connection, shop, Dimension.WHOLE, earlier, end):
         for _, measure, previous, number in unpack(cells):
+            if previous == day and measure in _DAILY:
+                days[day][measure] = number
             if day < end_of_before:
                 if previous >= earlier:
                     before[measure] += number
@@ -78,8 +91,6 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
                 now[measure] += number
                 if day < end_of_over:
                     over[measure] += number
-                if previous == day and measure == Measure.VISITORS:
-                    days[day] = number
     if of.until:
         before.update(
             cut.of_visitors_until(connection, shop, of.before.first, of.before.last, of.until)
@@ -88,7 +99,13 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
         over.update(
             cut.of_visitors_over(connection, shop, of.over.first, of.over.last, of.began_by)
         )
-    return Visitors(_by_name(now), _by_name(before), _by_name(over), days)
+    return Visitors(
+        _by_name(now),
+        _by_name(before),
+        _by_name(over),
+        {day: numbers for day, numbers in days.items() if day >= first},
+        {day: numbers for day, numbers in days.items() if day < end_of_before},
+    )
 
 
 def _by_name(numbers: Counter[int]) -> Numbers:
@@ -148,18 +165,61 @@ def _value_at(place: int, numbers: Mapping[int, int]) -> tuple[int, int]:
 
 
 def days(
-    connection: Connection, shop: Shop, period: Period, visitors: dict[int, int]
+    connection: Connection, shop: Shop, period: Period, of: Moments, visitors: Visitors
 ) -> list[dict[str, Any]]:
-    """Each day's events, and its `visitors`."""
+    """Each day's events and visitors, and the share of those who saw a result first and then added
+    to the cart, once all had their window; with the day as far into the period before."""
     first, end = period.bounds
-    events = _events(connection, shop, period)
-    return [
-        {
+    earlier, _ = of.before.bounds
+    _, end_of_over = of.over.bounds
+    if of.began_by:
+        end_of_over -= 1
+    events = _events(connection, shop, Period(of.before.first, period.last))
+
+    def shown(day: int, numbers: Mapping[int, Counter[int]]) -> dict[str, Any]:
+        of_day = numbers.get(day, Counter())
+        tried = of_day[Measure.TRIED] if day < end_of_over else 0
+        return {
             "day": (EPOCH + timedelta(days=day)).isoformat(),
             "events": events.get(day, 0),
-            "visitors": visitors.get(day, 0),
+            "visitors": of_day[Measure.VISITORS],
+            "rate": of_day[Measure.TRIED_ADDED] / tried if tried else None,
+        }
+
+    return [
+        {
+            **shown(day, visitors.days),
+            "before": shown(day - first + earlier, visitors.days_before),
         }
         for day in range(first, end)
+    ]
+
+
+def hours(connection: Connection, shop: Shop, day: date) -> list[dict[str, Any]]:
+    """The events of each hour of a day, None where it has not begun, and of the day before."""
+    rows = connection.execute(
+        "SELECT (occurred_at AT TIME ZONE %(zone)s)::date = %(day)s,"
+        " extract(hour FROM occurred_at AT TIME ZONE %(zone)s)::int, count(*) FROM events"
+        " WHERE shop_id = %(shop)s"
+        # The bounds are for the index: a midnight may come twice where clocks go back.
+        " AND occurred_at >= (%(day)s - 1)::timestamp AT TIME ZONE %(zone)s - interval '3 hours'"
+        " AND occurred_at < (%(day)s + 1)::timestamp AT TIME ZONE %(zone)s + interval '3 hours'"
+        " AND (occurred_at AT TIME ZONE %(zone)s)::date BETWEEN %(day)s - 1 AND %(day)s"
+        " GROUP BY 1, 2",
+        {"shop": shop.id, "zone": shop.time_zone, "day": day},
+    )
+    events: defaultdict[tuple[bool, int], int] = defaultdict(int)
+    for is_day, hour, number in rows:
+        events[is_day, hour] = number
+    now = shop.now.astimezone(ZoneInfo(shop.time_zone))
+    begun = 24 if day < shop.today else now.hour + 1 if day == shop.today else 0
+    return [
+        {
+            "hour": hour,
+            "events": events[True, hour] if hour < begun else None,
+            "before": events[False, hour],
+        }
+        for hour in range(24)
     ]
 
 
@@ -179,30 +239,61 @@ def _events(connection: Connection, shop: Shop, period: Period) -> dict[int, int
 
 
 def groups(
-    connection: Connection, shop: Shop, period: Period, dimension: Dimension
+    connection: Connection, shop: Shop, period: Period, dimension: Dimension, of: Moments
 ) -> dict[int, Group]:
     """By value, the largest first; after ALL, and with OTHERS as the last."""
     first, end = period.bounds
-    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * (1 + len(STEP_MEASURES)))
+    _, end_of_over = of.over.bounds
+    if of.began_by:
+        end_of_over -= 1
     is_product = dimension is Dimension.PRODUCT
+    both: tuple[dict[int, list[int]], dict[int, list[int]]] = ({}, {})  # over, and later
     # A product's days together: to have each row by itself takes longer than to add it up.
     rows = connection.execute(
-        "SELECT part, string_agg(cells, '') FROM report_counts"
-        " WHERE shop_id = %s AND dimension = %s AND day >= %s AND day < %s GROUP BY part",
-        [shop.id, dimension, first, end],
+        "SELECT part, string_agg(cells, '') FILTER (WHERE day < %(over)s),"
+        " string_agg(cells, '') FILTER (WHERE day >= %(over)s) FROM report_counts"
+        " WHERE shop_id = %(shop)s AND dimension = %(dimension)s AND day >= %(first)s"
+        " AND day < %(end)s GROUP BY part",
+        {"shop": shop.id, "dimension": dimension, "first": first, "end": end, "over": end_of_over},
         binary=True,
     )
-    for of_part, cells in rows.fetchall():
-        of_product = sums[of_part]  # of all, in the other dimensions
-        for value, measure, previous, number in unpack(cells):
-            if previous >= first:
-                (of_product if is_product else sums[value])[measure] += number
+    for of_part, *cells in rows.fetchall():
+        for sums, packed in zip(both, cells, strict=True):
+            _add_up(sums, packed or b"", first, of_part if is_product else None)
+    over, later = both
     if not is_product:
-        sums[ALL] = [sum(numbers) for numbers in zip(*sums.values(), sums[ALL], strict=True)]
+        for sums in both:
+            sums[ALL] = [sum(numbers) for numbers in zip(*sums.values(), _none(), strict=True)]
+    now = {
+        value: list(map(add, over.get(value, _none()), later.get(value, _none())))
+        for value in over.keys() | later.keys()
+    }
     ordered = sorted(
-        sums.items(), key=lambda one: (one[0] != ALL, one[0] == OTHERS, -one[1][0], one[0])
+        now.items(), key=lambda one: (one[0] != ALL, one[0] == OTHERS, -one[1][0], one[0])
     )
-    return {value: Group(all_, steps) for value, (all_, *steps) in ordered if all_}
+    return {
+        value: Group(all_, steps, over.get(value, _none())[1:])
+        for value, (all_, *steps) in ordered
+        if all_
+    }
+
+
+def _none() -> list[int]:
+    """All, and by step."""
+    return [0] * (1 + len(STEP_MEASURES))
+
+
+def _add_up(sums: dict[int, list[int]], cells: bytes, first: int, product: int | None) -> None:
+    of_product = sums.setdefault(product, _none()) if product is not None else []
+    for value, measure, previous, number in unpack(cells):
+        if previous >= first:
+            if product is None:
+                of_value = sums.get(value)
+                if of_value is None:
+                    of_value = sums[value] = _none()
+                of_value[measure] += number
+            else:
+                of_product[measure] += number
 
 
 def _rows(

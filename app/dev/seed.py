@@ -26,6 +26,7 @@ PRODUCTS = (
     "Linen shirt", "Denim jacket", "Wool coat", "Summer dress", "Chinos", "Silk scarf",
     "Knitted vest", "Trench coat", "Polo shirt", "Pleated skirt", "Rain jacket", "Blazer",
 )  # fmt: skip
+_FIRST_PRODUCT = 1001
 _AGENTS = {
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15"
     " (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1": 46,
@@ -97,7 +98,9 @@ class Seed:
         self._shop = shop
         self._first = (until - timedelta(days=DAYS - 1)).replace(hour=0, minute=0, second=0)
         self._until = until
-        self._products = [f"gid://shopify/Product/{1001 + number}" for number in range(products)]
+        self._products = [
+            f"gid://shopify/Product/{_FIRST_PRODUCT + number}" for number in range(products)
+        ]
         self._weights = [1 / (number + 2) for number in range(products)]
         self._seed = number
         self._random = random.Random(number)  # noqa: S311 - the same year each time
@@ -166,7 +169,7 @@ class Seed:
                     },
                     orjson.dumps(context),
                 ),
-                events=[self._event(name, moment) for name, moment in events],
+                events=[self._event(name, moment, int(number)) for name, moment in events],
                 rejected=[],
             )
 
@@ -204,9 +207,13 @@ class Seed:
             then("product_page:cart_add", 50)
         return events
 
-    def _event(self, name: str, at: datetime) -> Event:
+    def _event(self, name: str, at: datetime, product: int) -> Event:
         self._number += 1
-        return Event(name, f"seed-{self._seed}-{self._number}", at, b"{}", b"{}")
+        number = product - _FIRST_PRODUCT
+        properties = b"{}"
+        if name == "product_page:page_view" and number < len(PRODUCTS):
+            properties = orjson.dumps({"product_title": PRODUCTS[number]})
+        return Event(name, f"seed-{self._seed}-{self._number}", at, properties, b"{}")
 
 
 def seed(connection: Connection, shop: str, events: int, progress: Callable[[int], object]) -> int:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from flask import Response, current_app, g, redirect, render_template, request
 
+from app.merchant.language import choose
 from app.replies import Refusal, envelope
 from app.responses import json_response
 from app.shopify.domain import is_shop
@@ -22,8 +23,11 @@ RETRY = "X-Shopify-Retry-Invalid-Session-Request"
 
 
 def authenticate() -> Response | None:
-    """Before each request: put the shop into `g.shop`, or reply with what brings a good token."""
+    """Before each request: put the merchant's language into `g.language`, and the shop into
+    `g.shop`, or reply with what brings a good token."""
     g.shop = ""
+    accepted = [tag for tag, _ in request.accept_languages]
+    g.language = choose(request.args.get("locale", ""), accepted)
     if request.path.rstrip("/") == BOUNCE:
         return None
     sent = request.authorization
@@ -43,9 +47,8 @@ def authenticate() -> Response | None:
     logger.info("session refused", extra={"action": "invalid_session", "cause": token.cause})
     if is_first_load and token.cause in ("missing", "stale") and (token.shop or _claimed_shop()):
         return _bounce(token.shop or _claimed_shop())
-    refusal = json_response(
-        envelope("INVALID_SESSION", "Open the app again from the Shopify admin."), 401
-    )
+    message = g.language.gettext("Open the app again from the Shopify admin.")
+    refusal = json_response(envelope("INVALID_SESSION", message), 401)
     refusal.headers[RETRY] = "1"
     return refusal
 
@@ -57,7 +60,7 @@ def protect(reply: Response) -> Response:
     is_shown = path in (PAGE, BOUNCE) and "text/html" in request.headers.get("Accept", "")
     if is_shown and reply.status_code >= 400:
         message = reply.get_json()["message"]
-        reply.set_data(render_template("refused.html", message=message))
+        reply.set_data(render_template("refused.html", message=message, language=g.language))
         reply.mimetype = "text/html"
     if reply.mimetype == "text/html":
         shop = g.get("shop") or (_claimed_shop() if path in (PAGE, BOUNCE) else "")
@@ -87,6 +90,7 @@ def _bounce(shop: str) -> Response:
         "shop": shop,
         "host": request.args.get("host", ""),
         "embedded": "1",
+        "locale": g.language.tag,
         "shopify-reload": page_address(),
     }
     reply: Response = redirect(f"{BOUNCE}?{urlencode(query)}", Response=Response)  # type: ignore[assignment]

@@ -1,38 +1,34 @@
 """Lines as inline SVG. Each chart stands beside a table with the same numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from math import ceil, log10
 
 WIDTH, HEIGHT = 600, 150  # of the drawing; it is stretched to the page's width
 
+Numbers = Sequence[int | None]  # None: nothing is known there
+_Run = list[tuple[float, float]]
 
-def line(numbers: Sequence[int], labels: Sequence[str], title: str) -> str:
-    """An area with a line on top. Each point shows its label and number when pointed at."""
-    top = ceiling(max(numbers, default=0))
-    step = WIDTH / max(1, len(numbers) - 1)
-    points = [
-        (round(index * step, 1), round(HEIGHT - number / top * HEIGHT, 1))
-        for index, number in enumerate(numbers)
-    ]
-    if len(points) == 1:
-        points.append((WIDTH, points[0][1]))
-    path = " ".join(f"{x},{y}" for x, y in points)
+
+def line(numbers: Numbers, title: str, others: Numbers = ()) -> str:
+    """An area with a line on top, and `others` as a second line, from left to right."""
+    top = highest(numbers, others)
     grid = "".join(
         f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>'
         for y in (0, HEIGHT / 2, HEIGHT)
     )
-    spots = "".join(
-        f'<rect class="spot" x="{round(index * step - step / 2, 1)}" y="0" width="{round(step, 1)}"'
-        f' height="{HEIGHT}"><title>{escape(label)}: {number:,}</title></rect>'
-        for index, (number, label) in enumerate(zip(numbers, labels, strict=True))
-    )
+    runs = list(_runs(numbers, top))
+    areas = "".join(_area(run) for run in runs)
     return (
         f'<svg class="line" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'
-        f' aria-label="{escape(title, quote=True)}">'
-        f'<polygon class="area" points="0,{HEIGHT} {path} {WIDTH},{HEIGHT}"/>{grid}'
-        f'<polyline class="stroke" points="{path}"/>{spots}</svg>'
+        f' aria-label="{escape(title, quote=True)}">{areas}{grid}'
+        f"{_lines(list(_runs(others, top)), 'before')}{_lines(runs, 'stroke')}</svg>"
     )
+
+
+def highest(numbers: Numbers, others: Numbers = ()) -> int:
+    """Where the axis of both ends."""
+    return ceiling(max((number for number in (*numbers, *others) if number is not None), default=0))
 
 
 def ceiling(number: int) -> int:
@@ -41,3 +37,32 @@ def ceiling(number: int) -> int:
         return 4
     power: int = 10 ** int(log10(number))
     return ceil(number / (power / 2)) * power // 2
+
+
+def _runs(numbers: Numbers, top: int) -> Iterator[_Run]:
+    """What stands together, as points."""
+    step = WIDTH / max(1, len(numbers) - 1)
+    run: _Run = []
+    for index, number in enumerate([*numbers, None]):
+        if number is not None:
+            run.append((round(index * step, 1), round(HEIGHT - number / top * HEIGHT, 1)))
+        elif run:
+            if len(run) == 1:  # a dot would not be seen
+                left = WIDTH if len(numbers) == 1 else min(WIDTH, run[0][0] + step / 4)
+                run.append((round(left, 1), run[0][1]))
+            yield run
+            run = []
+
+
+def _area(run: _Run) -> str:
+    (left, _), (right, _) = run[0], run[-1]
+    points = f"{left},{HEIGHT} {_points(run)} {right},{HEIGHT}"
+    return f'<polygon class="area" points="{points}"/>'
+
+
+def _lines(runs: list[_Run], kind: str) -> str:
+    return "".join(f'<polyline class="{kind}" points="{_points(run)}"/>' for run in runs)
+
+
+def _points(run: _Run) -> str:
+    return " ".join(f"{x},{y}" for x, y in run)

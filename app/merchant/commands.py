@@ -23,10 +23,12 @@ from app.health.commands import look
 from app.health.status import Status
 from app.merchant import experiments
 from app.merchant.database import Database
+from app.merchant.groups import BREAKDOWNS
+from app.merchant.language import ENGLISH, NOTHING
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
-from app.merchant.reports import BREAKDOWNS, freshness
+from app.merchant.reports import freshness
 from app.merchant.reports import report as read_report
-from app.merchant.words import NOTHING, duration, percent, points, waiting
+from app.merchant.words import points, waiting
 from app.replies import Refusal
 from app.store.commands import database
 from config.causes import cause
@@ -79,13 +81,13 @@ def funnel(
     _echo_freshness(fresh, status)
     _echo_funnel(shown["funnel"])
     if shown["waiting"]:
-        click.echo(waiting(shown["waiting"], shop.window_hours))
+        click.echo(waiting(ENGLISH, shown["waiting"], shop.window_hours))
     _echo_uplift(shown["uplift"], shop.window_hours)
     for step in shown["side_steps"]:
         click.echo(f"{step['name']:<22}{step['visitors']:>10,}")
     click.echo(f"\nBy {by}")
     for group in shown["breakdown"]["groups"]:
-        _echo_group(group["value"] or "not sent", group)
+        _echo_group(group["title"] or group["value"] or "not sent", group)
     if folded := shown["breakdown"]["folded"]:
         _echo_group(f"{folded['groups']} smaller ones", folded)
 
@@ -276,24 +278,25 @@ def _echo_funnel(steps: list[dict[str, Any]]) -> None:
     for step in steps:
         dropped = NOTHING if step["dropped"] is None else f"{step['dropped']:,}"
         click.echo(
-            f"{step['name']:<22}{step['visitors']:>10,}{percent(step['of_first']):>10}"
-            f"{percent(step['of_previous']):>10}{dropped:>10}"
-            f"  {duration(step['median_seconds_to_next'])}"
+            f"{step['name']:<22}{step['visitors']:>10,}{ENGLISH.percent(step['of_first']):>10}"
+            f"{ENGLISH.percent(step['of_previous']):>10}{dropped:>10}"
+            f"  {ENGLISH.duration(step['median_seconds_to_next'])}"
         )
 
 
 def _echo_uplift(uplift: dict[str, Any], hours: int) -> None:
     tried, others = uplift["tried"], uplift["others"]
+    rate, other = ENGLISH.percent(tried["rate"]), ENGLISH.percent(others["rate"])
     click.echo(
-        f"\nAdded to cart: {percent(tried['rate'])} of {tried['visitors']:,} who saw a result,"
-        f" {percent(others['rate'])} of {others['visitors']:,} who saw the product page only"
+        f"\nAdded to cart: {rate} of {tried['visitors']:,} who saw a result,"
+        f" {other} of {others['visitors']:,} who saw the product page only"
     )
     if uplift["low"] is not None:
-        interval = f"{points(uplift['low'])} to {points(uplift['high'])}"
-        click.echo(f"Difference: {points(uplift['difference'])}, 95 % interval {interval}")
+        interval = f"{points(ENGLISH, uplift['low'])} to {points(ENGLISH, uplift['high'])}"
+        click.echo(f"Difference: {points(ENGLISH, uplift['difference'])}, 95% interval {interval}")
     click.echo(f"{uplift['words']}\n{uplift['caveat']}")
     if uplift["waiting"]:
-        click.echo(waiting(uplift["waiting"], hours))
+        click.echo(waiting(ENGLISH, uplift["waiting"], hours))
     click.echo()
 
 

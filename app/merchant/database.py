@@ -17,7 +17,7 @@ from config.causes import cause
 logger = logging.getLogger(__name__)
 
 READ_TIMEOUT = 20_000  # ms
-_EXPORTS = 1  # at once in a process; each holds a connection for as long as it takes
+_EXPORTS = 4  # at once in a process, one of a shop; each holds a connection while it is read
 _EXPORT_WAIT = 2.0  # s; a caller has the last byte of an export a little before we end it
 
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Busy(Exception):
-    """The most exports that may run at once are running."""
+    """An export of the shop is running, or as many of others as may run at once."""
 
 
 class Database:
@@ -39,7 +39,8 @@ class Database:
         self._pool: ConnectionPool[Connection] = report_pool(database_url)
         self._replica_pool = report_pool(replica_url, for_reading=True) if replica_url else None
         self._opening = threading.Lock()
-        self._exports = threading.BoundedSemaphore(_EXPORTS)
+        self._exports: set[str] = set()  # the shops
+        self._export_ended = threading.Condition()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -60,14 +61,25 @@ class Database:
             return use(connection)
 
     @contextmanager
-    def exporting(self, use: Callable[[Connection], T]) -> Iterator[T]:
+    def exporting(self, shop: str, use: Callable[[Connection], T]) -> Iterator[T]:
         """What `use` returns, given one snapshot on a connection outside of the pool, which stays
-        open for as long as the block takes. `use` may be called twice. Busy."""
-        if not self._exports.acquire(timeout=_EXPORT_WAIT):
-            raise Busy
+        open for as long as the block takes, on whichever threads. `use` may be called twice. Busy.
+        """
+        with self._export_ended:
+            if not self._export_ended.wait_for(lambda: self._has_room(shop), _EXPORT_WAIT):
+                raise Busy
+            self._exports.add(shop)
         with ExitStack() as stack:
-            stack.callback(self._exports.release)
+            stack.callback(self._end_export, shop)
             yield self._begin_export(stack, use)
+
+    def _has_room(self, shop: str) -> bool:
+        return shop not in self._exports and len(self._exports) < _EXPORTS
+
+    def _end_export(self, shop: str) -> None:
+        with self._export_ended:
+            self._exports.remove(shop)
+            self._export_ended.notify_all()
 
     def _begin_export(self, stack: ExitStack, use: Callable[[Connection], T]) -> T:
         if self._replica_url:

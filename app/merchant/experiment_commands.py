@@ -9,7 +9,7 @@ import click
 from app import commands
 from app.counts.period import find_shop
 from app.merchant import experiments
-from app.merchant.words import percent
+from app.merchant.language import ENGLISH
 from app.replies import Refusal
 from app.shopify.domain import is_shop
 from app.store.commands import database
@@ -89,7 +89,7 @@ def _echo_experiment(shown: dict[str, Any]) -> None:
         arm = shown[name]
         click.echo(
             f"{name:<10}{arm['visitors']:>10,} visitors{arm['added']:>10,} added"
-            f"{percent(arm['rate']):>10}{arm['waiting']:>10,} within their window"
+            f"{ENGLISH.percent(arm['rate']):>10}{arm['waiting']:>10,} within their window"
         )
     for check in shown["checks"]:
         click.echo(f"{'ok ' if check['ok'] else 'BAD'} {check['words']}")
@@ -101,7 +101,7 @@ def _echo_plan(plan: dict[str, Any]) -> None:
         return
     click.echo(
         f"\nSmallest rise that would show, in points, with {plan['visitors_per_day']:,.0f} new"
-        f" visitors a day of whom {percent(plan['rate'])} add to the cart:"
+        f" visitors a day of whom {ENGLISH.percent(plan['rate'])} add to the cart:"
     )
     looks = plan["shares"][0]["shows"]
     click.echo(f"{'held back':<10}" + "".join(f"{look['by']:>12}" for look in looks))

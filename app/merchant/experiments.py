@@ -17,6 +17,7 @@ from app.counts.measures import Measure
 from app.counts.period import EPOCH, Period, Shop
 from app.counts.plain import Plain
 from app.counts.rollups import mark_dirty
+from app.merchant.language import ENGLISH, Language
 from app.merchant.statistics import Arm, detectable, difference_interval, ratio_interval
 from app.merchant.verdict import FEWEST_ADDS, Forecast, Numbers, checks, verdict
 from app.replies import Detail, Refusal
@@ -117,12 +118,19 @@ def read(connection: Connection, shop_id: int) -> list[Experiment]:
 
 
 def show(
-    connection: Connection, shop: Shop, *, share: int | None = None, now: datetime | None = None
+    connection: Connection,
+    shop: Shop,
+    *,
+    share: int | None = None,
+    now: datetime | None = None,
+    language: Language = ENGLISH,
 ) -> dict[str, Any]:
     """The latest experiment, those before it, and what could be seen, also with this `share`."""
     now = now or datetime.now(UTC)
     before = traffic(connection, shop)
-    found = [_shown(connection, shop, one, before, now) for one in read(connection, shop.id)]
+    found = [
+        _shown(connection, shop, one, before, now, language) for one in read(connection, shop.id)
+    ]
     return {
         "experiment": found[0] if found else None,
         "earlier": [{key: value for key, value in one.items() if key != "days"}
@@ -192,6 +200,7 @@ def _shown(
     experiment: Experiment,
     before: Traffic | None,
     now: datetime,
+    language: Language,
 ) -> dict[str, Any]:
     of_days = list(counts.days(connection, experiment.id, shop.window_hours, now))
     numbers = _numbers(experiment, of_days, now)
@@ -200,7 +209,7 @@ def _shown(
     if experiment.is_running(now):
         forecast = _forecast(experiment, numbers, before, shop, now)
     zone = ZoneInfo(shop.time_zone)
-    kind, words = verdict(numbers, forecast, shop.today)
+    kind, words = verdict(numbers, forecast, shop.today, language)
     difference = None
     if widget.rate is not None and holdout.rate is not None:
         difference = widget.rate - holdout.rate
@@ -219,7 +228,7 @@ def _shown(
         "holdout": {**_arm(holdout, numbers.holdout_waiting), "saw_widget": numbers.saw_widget},
         "difference": _with_interval(difference, difference_interval(widget, holdout)),
         "ratio": _with_interval(ratio, ratio_interval(widget, holdout)),
-        "checks": checks(numbers),
+        "checks": checks(numbers, language),
         "forecast": forecast
         and {"difference": forecast.difference, "by": forecast.by and forecast.by.isoformat()},
         "days": [

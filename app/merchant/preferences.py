@@ -7,12 +7,21 @@ from zoneinfo import available_timezones
 from psycopg import Connection
 
 from app.counts.rollups import mark_dirty
+from app.merchant.language import ENGLISH, Language
 from app.replies import Detail, Refusal
 
 WINDOWS = (1, 24, 72, 168)  # hours
+_MOST_SHOWN = 60  # characters of what was sent
 
 
-def change(connection: Connection, domain: str, *, time_zone: object, window_hours: object) -> None:
+def change(
+    connection: Connection,
+    domain: str,
+    *,
+    time_zone: object,
+    window_hours: object,
+    language: Language = ENGLISH,
+) -> None:
     """In the caller's transaction. The worker then counts the shop anew. Refusal."""
     details: list[Detail] = []
     zone = known_zone(connection, time_zone) if isinstance(time_zone, str) else None
@@ -22,8 +31,12 @@ def change(connection: Connection, domain: str, *, time_zone: object, window_hou
         wanted = ", ".join(map(str, WINDOWS))
         details.append({"path": "window_hours", "message": f"must be one of {wanted}"})
     if details:
-        first = details[0]
-        message = f"{first['path']} {first['message']}."
+        message = f"{details[0]['path']} {details[0]['message']}."
+        if zone is None and isinstance(time_zone, str):
+            message = language.gettext(
+                "There is no time zone “%(name)s”. Choose one such as Europe/Berlin.",
+                name=time_zone[:_MOST_SHOWN],
+            )
         raise Refusal(400, "VALIDATION_FAILED", message, details=details)
     connection.execute("INSERT INTO shops (domain) VALUES (%s) ON CONFLICT DO NOTHING", [domain])
     row = connection.execute(
@@ -37,6 +50,12 @@ def change(connection: Connection, domain: str, *, time_zone: object, window_hou
     ).fetchone()
     if row:  # without one nothing has changed
         mark_dirty(connection, row[0])
+
+
+def are_chosen(connection: Connection, shop_id: int) -> bool:
+    """Whether the shop has ever saved its settings."""
+    row = connection.execute("SELECT 1 FROM report_shops WHERE shop_id = %s", [shop_id]).fetchone()
+    return row is not None
 
 
 def known_zone(connection: Connection, name: str) -> str | None:

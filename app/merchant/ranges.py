@@ -1,37 +1,53 @@
 """Which days a request asks for."""
 
+import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 
 from app.counts.period import LONGEST, Period
-from app.merchant.reports import BREAKDOWNS
+from app.merchant.groups import BREAKDOWNS, SORTS, View
+from app.merchant.language import ENGLISH, Language
 from app.replies import Refusal
 
 PRESETS = {"today": 1, "7": 7, "28": 28, "90": 90}
 DEFAULT = "28"
+_PAGE = re.compile("[1-9][0-9]{0,3}")
 
 
-def read_period(args: Mapping[str, str], today: date) -> Period:
-    """`range` is one of PRESETS and ends today; `from` and `to` are both included. Refusal."""
-    first, last = args.get("from", ""), args.get("to", "")
-    if not (first or last):
+def read_period(args: Mapping[str, str], today: date, language: Language = ENGLISH) -> Period:
+    """`range` is one of PRESETS and ends today; `from` and `to` are both included, and without `to`
+    today is the last. Refusal."""
+    if "from" not in args and "to" not in args:
         chosen = args.get("range", DEFAULT)
         if chosen not in PRESETS:
             raise refusal("range", f"must be one of {', '.join(PRESETS)}, or set from and to")
         return Period(today - timedelta(days=PRESETS[chosen] - 1), today)
-    period = Period(_day("from", first), _day("to", last) if last else today)
-    if not 0 <= (period.last - period.first).days < LONGEST:
-        raise refusal(
-            "to", f"must not be before from, and the range must not exceed {LONGEST} days"
-        )
-    return period
+    if "from" not in args:
+        raise refusal("from", "must be set where to is")
+    first = _day("from", args["from"])
+    last = _day("to", args["to"]) if "to" in args else today
+    later = "to" if "to" in args else "from"
+    if last < first and later == "from":
+        raise refusal("from", "must not be in the future")
+    if last < first:
+        words = language.gettext("The last day must not be before the first.")
+        raise refusal("to", "must not be before from", words)
+    if (last - first).days >= LONGEST:
+        words = language.gettext("Choose at most %(days)s.", days=language.days(LONGEST))
+        raise refusal(later, f"must leave a range of at most {LONGEST} days", words)
+    return Period(first, last)
 
 
-def read_by(args: Mapping[str, str]) -> str:
-    by = args.get("by", "product")
+def read_view(args: Mapping[str, str]) -> View:
+    """Which groups, by `by`, `sort` and `page`. Refusal."""
+    by, sort, page = args.get("by", "product"), args.get("sort", "visitors"), args.get("page", "1")
     if by not in BREAKDOWNS:
         raise refusal("by", f"must be one of {', '.join(BREAKDOWNS)}")
-    return by
+    if sort not in SORTS:
+        raise refusal("sort", f"must be one of {', '.join(SORTS)}")
+    if not _PAGE.fullmatch(page):
+        raise refusal("page", "must be a number from 1 to 9999")
+    return View(by, sort, int(page))
 
 
 def _day(name: str, value: str) -> date:
@@ -46,6 +62,7 @@ def _day(name: str, value: str) -> date:
     return day
 
 
-def refusal(name: str, message: str) -> Refusal:
+def refusal(name: str, message: str, words: str = "") -> Refusal:
+    """`message` says what is wrong with the parameter; `words` say the same to a merchant."""
     details = [{"path": name, "message": message}]
-    return Refusal(400, "VALIDATION_FAILED", f"{name} {message}.", details=details)
+    return Refusal(400, "VALIDATION_FAILED", words or f"{name} {message}.", details=details)

@@ -10,47 +10,36 @@ from psycopg.rows import dict_row
 
 from app.counts import reading
 from app.counts.measures import (
-    ALL,
-    OTHERS,
     SIDE_MEASURES,
     SIDE_STEPS,
     STEP_MEASURES,
     STEPS,
-    Dimension,
     Measure,
 )
 from app.counts.period import Period, Shop
-from app.merchant.uplift import CAVEAT, Group, Uplift
+from app.merchant import words
+from app.merchant.groups import View, breakdown
+from app.merchant.language import ENGLISH, Language
+from app.merchant.uplift import Group, Uplift, caveat
 from app.store.figures import seconds_behind_primary
 
-NAMES = {
-    "product_page:page_view": "Product page viewed",
-    "widget:button_click": "Button clicked",
-    "widget:image_upload": "Photo uploaded",
-    "widget:generation_start": "Generation started",
-    "widget:result_view": "Result viewed",
-    "widget:add_to_cart_clicked": "Add clicked in the widget",
-    "widget:add_to_cart_success": "Added in the widget",
-    "widget:share_clicked": "Result shared",
-    "widget:download_clicked": "Result downloaded",
-    "widget:email_collected": "Email collected",
-}
-BREAKDOWNS = {
-    "product": Dimension.PRODUCT,
-    "version": Dimension.VERSION,
-    "device": Dimension.DEVICE,
-    "language": Dimension.LANGUAGE,
-}
-GROUPS = 10  # of a breakdown; the smaller ones are folded into one
 _BEHIND = timedelta(seconds=30)
 
 
-def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
+def report(
+    connection: Connection,
+    shop: Shop,
+    period: Period,
+    by: str | View,
+    language: Language = ENGLISH,
+) -> dict[str, Any]:
     """Everything of a range. Shares are of 1, of visitors whose window is over, or None where there
     is nothing to divide by."""
+    names = words.events(language)
     moments = reading.moments(connection, shop, period)
-    now, before, over, of_days = reading.visitors(connection, shop, period, moments)
-    days = reading.days(connection, shop, period, of_days)
+    visitors = reading.visitors(connection, shop, period, moments)
+    now, before, over = visitors.now, visitors.before, visitors.over
+    days = reading.days(connection, shop, period, moments, visitors)
     return {
         "shop": shop.domain,
         "time_zone": shop.time_zone,
@@ -69,51 +58,25 @@ def report(connection: Connection, shop: Shop, period: Period, by: str) -> dict[
         },
         "saw_result": {"now": now[Measure.SAW_RESULT], "before": before[Measure.SAW_RESULT]},
         "waiting": now[Measure.PAGE_VIEWED] - over[Measure.PAGE_VIEWED],
-        "funnel": _funnel(now, before, over, reading.medians(connection, shop, period)),
-        "uplift": comparison(now, over),
+        "funnel": _funnel(now, before, over, reading.medians(connection, shop, period), names),
+        "uplift": comparison(now, over, language),
         "side_steps": [
             {
                 "event": event,
-                "name": NAMES[event],
+                "name": names[event],
                 "visitors": now[measure],
                 "before": before[measure],
             }
             for event, measure in zip(SIDE_STEPS, SIDE_MEASURES, strict=True)
         ],
         "days": days,
-        "breakdown": breakdown(connection, shop, period, by),
+        "hours": reading.hours(connection, shop, period.first)
+        if period.first == period.last
+        else [],
+        "breakdown": breakdown(
+            connection, shop, period, moments, View(by) if isinstance(by, str) else by
+        ),
     }
-
-
-def breakdown(connection: Connection, shop: Shop, period: Period, by: str) -> dict[str, Any]:
-    """The funnel of each group: of visitors by the events that they did in it.
-
-    The groups beyond the largest are folded into one, whose visitors are added up. A visitor who
-    was in two of them counts twice.
-    """
-    found = reading.groups(connection, shop, period, BREAKDOWNS[by])
-    together = found.pop(ALL, None)
-    largest = {value: found[value] for value in list(found)[:GROUPS] if value != OTHERS}
-    names: dict[int, str] = dict(
-        connection.execute(
-            "SELECT id, value FROM report_values WHERE id = ANY(%s)", [list(largest)]
-        ).fetchall()
-    )
-    groups = [
-        {"value": names.get(value, ""), "visitors": group.visitors, "steps": group.steps}
-        for value, group in largest.items()
-    ]
-    folded = None
-    if together and len(found) > len(largest):
-        folded = {
-            "groups": len(found) - len(largest),
-            "visitors": together.visitors - sum(group.visitors for group in largest.values()),
-            "steps": [
-                visitors - sum(group.steps[number] for group in largest.values())
-                for number, visitors in enumerate(together.steps)
-            ],
-        }
-    return {"by": by, "groups": groups, "folded": folded}
 
 
 def freshness(
@@ -177,14 +140,18 @@ def _days_of(period: Period) -> dict[str, str]:
 
 
 def _funnel(
-    now: reading.Numbers, before: reading.Numbers, over: reading.Numbers, medians: dict[int, int]
+    now: reading.Numbers,
+    before: reading.Numbers,
+    over: reading.Numbers,
+    medians: dict[int, int],
+    names: dict[str, str],
 ) -> list[dict[str, Any]]:
     visitors = [over[measure] for measure in STEP_MEASURES]
     return [
         {
             "step": number + 1,
             "event": event,
-            "name": NAMES[event],
+            "name": names[event],
             "visitors": now[STEP_MEASURES[number]],
             "over": visitors[number],
             "before": before[STEP_MEASURES[number]],
@@ -199,7 +166,9 @@ def _funnel(
     ]
 
 
-def comparison(now: reading.Numbers, over: reading.Numbers) -> dict[str, Any]:
+def comparison(
+    now: reading.Numbers, over: reading.Numbers, language: Language = ENGLISH
+) -> dict[str, Any]:
     """Of the visitors whose window is over (app.counts.visitor)."""
     tried = Group(over[Measure.TRIED], over[Measure.TRIED_ADDED])
     others = Group(over[Measure.EXPOSED] - over[Measure.TRIED], over[Measure.UNTRIED_ADDED])
@@ -217,8 +186,8 @@ def comparison(now: reading.Numbers, over: reading.Numbers) -> dict[str, Any]:
         "difference": uplift.difference,
         "low": low,
         "high": high,
-        "words": uplift.words,
-        "caveat": CAVEAT,
+        "words": uplift.words(language),
+        "caveat": caveat(language),
     }
 
 

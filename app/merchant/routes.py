@@ -11,29 +11,25 @@ from urllib.parse import urlencode
 import orjson
 import psycopg
 from flask import Blueprint, Response, current_app, g, render_template, request
+from markupsafe import Markup, escape
 from psycopg import Connection
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from app.counts.measures import STEPS
 from app.counts.period import Shop, find_shop
 from app.health.status import Status
-from app.merchant import access, charts, experiments, preferences, tables, words
+from app.merchant import access, curves, experiments, preferences, tables, words
 from app.merchant.database import Busy, Database
 from app.merchant.experiments import SHARES
-from app.merchant.ranges import PRESETS, read_by, read_period, refusal
-from app.merchant.reports import BREAKDOWNS, NAMES, freshness, is_empty, rejected, report
+from app.merchant.groups import View
+from app.merchant.language import Language
+from app.merchant.ranges import PRESETS, read_period, read_view, refusal
+from app.merchant.reports import freshness, is_empty, rejected, report
 from app.replies import SUCCESS, Refusal, Reply, envelope, refusal_reply
 from app.responses import json_response, response_of
 from app.store.shops import mark_installed
 
 logger = logging.getLogger(__name__)
-
-_GROUP_NAMES = {
-    "product": "product",
-    "version": "widget version",
-    "device": "device",
-    "language": "language",
-}
 
 bp = Blueprint("merchant", __name__, url_prefix="/app", template_folder="templates")
 bp.before_request(access.authenticate)
@@ -46,20 +42,22 @@ def page() -> str:
     with _database().writing() as connection:
         mark_installed(connection, g.shop, datetime.now(UTC))
     shown = _shown()
+    language: Language = g.language
     return render_template(
         "report.html",
         **shown,
-        names=NAMES,
+        **_in_language(language),
+        names=words.events(language),
+        groups=words.groups(language),
         steps=STEPS,
+        curves=curves,
         presets=PRESETS,
-        breakdowns=BREAKDOWNS,
         windows=preferences.WINDOWS,
-        charts=charts,
         words=words,
         now=datetime.now(UTC),
         chosen=request.args,
         link=_link,
-        names_of=_GROUP_NAMES,
+        address=_address,
         api_key=current_app.extensions["settings"].shopify_api_key,
         is_embedded=request.args.get("embedded") == "1",
         events_path=f"{current_app.extensions['settings'].app_proxy_path}/public/tracking/events",
@@ -71,7 +69,7 @@ def session_token() -> str:
     """A page for App Bridge alone, which fetches a token and returns to `shopify-reload`."""
     access.own_address(request.args.get("shopify-reload", ""))
     api_key = current_app.extensions["settings"].shopify_api_key
-    return render_template("session_token.html", api_key=api_key)
+    return render_template("session_token.html", api_key=api_key, **_in_language(g.language))
 
 
 @bp.get("/api/report", provide_automatic_options=False)
@@ -84,7 +82,8 @@ def api_table() -> Response:
     name = request.args.get("table", "funnel")
     if name not in tables.TABLES:
         raise refusal("table", f"must be one of {', '.join(tables.TABLES)}")
-    rows = tables.TABLES[name](_shown()["report"])
+    by, sort, _ = read_view(request.args)
+    rows = tables.TABLES[name](_shown(View(by, sort, page=None))["report"])
     return _download(tables.as_csv(rows), "text/csv", f"{name}.csv")
 
 
@@ -97,12 +96,13 @@ def api_events() -> Response:
 
     def begin(connection: Connection) -> Iterator[Any]:
         shop = find_shop(connection, g.shop) or _unknown_shop()
-        rows = tables.raw_events(connection, shop, read_period(request.args, shop.today))
+        period = read_period(request.args, shop.today, g.language)
+        rows = tables.raw_events(connection, shop, period)
         lines: Iterator[Any] = tables.as_csv(rows) if kind == "csv" else tables.as_ndjson(rows)
         return chain([next(lines)], lines)  # what fails at once still decides the status
 
     stack = ExitStack()
-    lines = stack.enter_context(_database().exporting(begin))
+    lines = stack.enter_context(_database().exporting(g.shop, begin))
     media = {"csv": "text/csv", "ndjson": "application/x-ndjson"}[kind]
     reply = _download(lines, media, f"events.{kind}")
     reply.call_on_close(stack.close)
@@ -118,6 +118,7 @@ def api_settings() -> Response:
             g.shop,
             time_zone=sent.get("time_zone"),
             window_hours=sent.get("window_hours"),
+            language=g.language,
         )
     return json_response(SUCCESS)
 
@@ -161,7 +162,8 @@ def api_experiment_days() -> Response:
 
 @bp.errorhandler(Busy)
 def busy(_: Busy) -> Response:
-    body = envelope("BUSY", "Another export is running. Please try again in a minute.")
+    message = g.language.gettext("Another export is running. Please try again in a minute.")
+    body = envelope("BUSY", message)
     return response_of(Reply(body, 503, (("Retry-After", "60"),)))
 
 
@@ -173,24 +175,26 @@ def unavailable(error: Exception) -> Response:
         "a report could not be read",
         extra={"action": "report_failed", "shop": g.get("shop"), "cause": type(error).__name__},
     )
-    message = "The reports are temporarily unavailable. Please try again."
+    message = g.language.gettext("The reports are temporarily unavailable. Please try again.")
     return response_of(refusal_reply(Refusal(503, "UNAVAILABLE", message)))
 
 
-def _shown() -> dict[str, Any]:
-    """Everything that the page shows, from one snapshot."""
-    by = read_by(request.args)
+def _shown(view: View | None = None) -> dict[str, Any]:
+    """Everything that the page shows, from one snapshot; of the groups those of the address, or of
+    the `view`."""
+    groups = view or read_view(request.args)
     status: Status = current_app.extensions["status"]()
 
     def read(connection: Connection) -> dict[str, Any]:
         shop = find_shop(connection, g.shop) or _unknown_shop()
-        period = read_period(request.args, shop.today)
+        period = read_period(request.args, shop.today, g.language)
         return {
-            "report": report(connection, shop, period, by),
+            "report": report(connection, shop, period, groups, g.language),
             "freshness": freshness(connection, shop, oldest_waiting=status.oldest_seconds),
             "rejected": rejected(connection, shop),
             "is_empty": is_empty(connection, shop),
-            "experiment": experiments.show(connection, shop),
+            "has_settings": preferences.are_chosen(connection, shop.id),
+            "experiment": experiments.show(connection, shop, language=g.language),
         }
 
     shown = _database().read(read)
@@ -201,17 +205,39 @@ def _shown() -> dict[str, Any]:
 def _experiments(share: int | None = None) -> dict[str, Any]:
     def read(connection: Connection) -> dict[str, Any]:
         shop = find_shop(connection, g.shop) or _unknown_shop()
-        return experiments.show(connection, shop, share=share)
+        return experiments.show(connection, shop, share=share, language=g.language)
 
     return _database().read(read)
 
 
-def _link(**changes: str) -> str:
+def _in_language(language: Language) -> dict[str, Any]:
+    """What templates say texts, numbers and days with. What is filled into a text is escaped."""
+
+    def gettext(text: str, **values: object) -> Markup:
+        translated = escape(language.gettext(text))
+        return translated % values if values else translated
+
+    def ngettext(one: str, many: str, number: int, **values: object) -> Markup:
+        form = escape(language.form(one, many, number))
+        return form % {"number": language.number(number), **values}
+
+    return {"language": language, "_": gettext, "ngettext": ngettext}
+
+
+def _link(**changes: object) -> str:
     """This page with another choice. The token stays out: the script sends it in a header."""
     kept = {name: value for name, value in request.args.items() if name != "id_token"}
+    gone = {"page"}
     if "range" in changes:
-        kept = {name: value for name, value in kept.items() if name not in ("from", "to")}
+        gone |= {"from", "to"}
+    kept = {name: value for name, value in kept.items() if name not in gone}
     return f"{access.PAGE}?{urlencode(kept | changes)}"
+
+
+def _address(path: str, **query: str) -> str:
+    """Of the API, in the language of the page."""
+    locale = request.args.get("locale")
+    return f"{path}?{urlencode(query | ({'locale': locale} if locale else {}))}"
 
 
 def _sent(fields: str) -> dict[str, Any]:

@@ -10,9 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from app.batch.json import dump_json
-from app.counts.measures import STEPS
 from app.counts.period import Period, Shop
-from app.merchant.reports import NAMES
 
 Row = Sequence[object]
 COLUMNS = (
@@ -58,18 +56,30 @@ def _side_steps(report: dict[str, Any]) -> Iterator[Row]:
 
 
 def _days(report: dict[str, Any]) -> Iterator[Row]:
-    yield "day", "events", "visitors"
+    columns = ("day", "events", "visitors", "rate")
+    yield *columns, *(f"{column}_before" for column in columns)
     for day in report["days"]:
-        yield day["day"], day["events"], day["visitors"]
+        yield (
+            *(day[column] for column in columns),
+            *(day["before"][column] for column in columns),
+        )
+
+
+def _hours(report: dict[str, Any]) -> Iterator[Row]:
+    columns = ("hour", "events", "before")
+    yield columns
+    for hour in report["hours"]:
+        yield [hour[column] for column in columns]
 
 
 def _breakdown(report: dict[str, Any]) -> Iterator[Row]:
     breakdown = report["breakdown"]
-    yield breakdown["by"], "visitors", *(NAMES[event] for event in STEPS)
+    steps = (step["name"] for step in report["funnel"])
+    yield breakdown["by"], "visitors", *steps, "rate", "title"
     for group in breakdown["groups"]:
-        yield group["value"], group["visitors"], *group["steps"]
+        yield group["value"], group["visitors"], *group["steps"], group["rate"], group["title"]
     if folded := breakdown["folded"]:
-        yield f"{folded['groups']} more", folded["visitors"], *folded["steps"]
+        yield f"{folded['groups']} more", folded["visitors"], *folded["steps"], None, None
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
@@ -77,6 +87,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "uplift": _uplift,
     "side_steps": _side_steps,
     "days": _days,
+    "hours": _hours,
     "breakdown": _breakdown,
 }
 

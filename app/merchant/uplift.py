@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from math import sqrt
 
+from app.merchant.language import ENGLISH, Language
 from app.merchant.statistics import Arm, boundary, information
 
 _FEWEST = 10  # who added, and who did not, in each group before the words say more than "wait"
 
-CAVEAT = (
-    "An observation, not proof: people who try something on may have been closer to buying anyway."
-)
 Group = Arm  # here nobody has drawn who is in which
 
 
@@ -54,23 +52,35 @@ class Uplift:
         )
         return max(-1.0, self.difference - spread), min(1.0, self.difference + spread)
 
-    @property
-    def words(self) -> str:
+    def words(self, language: Language = ENGLISH) -> str:
+        _ = language.gettext
         if self.interval is None:
-            return (
-                "Too few adds to compare yet. Each group needs at least"
-                f" {_FEWEST} visitors who added, and {_FEWEST} who did not."
+            return _(
+                "Too few adds to compare yet. Each group needs at least %(fewest)s visitors who"
+                " added, and %(fewest)s who did not.",
+                fewest=language.number(_FEWEST),
             )
         low, high = self.interval
         if low > 0:
-            verdict = "Visitors who saw a try-on result added to the cart more often"
-        elif high < 0:
-            verdict = "Visitors who saw a try-on result added to the cart less often"
-        else:
-            return (
-                "No clear difference. The interval includes zero, so chance alone could explain it."
+            return _(
+                "Visitors who saw a try-on result added to the cart more often than those who saw"
+                " the product page only."
             )
-        return f"{verdict} than those who saw the product page only."
+        if high < 0:
+            return _(
+                "Visitors who saw a try-on result added to the cart less often than those who saw"
+                " the product page only."
+            )
+        return _(
+            "No clear difference. The interval includes zero, so chance alone could explain it."
+        )
+
+
+def caveat(language: Language) -> str:
+    return language.gettext(
+        "An observation, not proof: people who try something on may have been closer to buying"
+        " anyway."
+    )
 
 
 def _variance(group: Group) -> float:

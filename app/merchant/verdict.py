@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from app.merchant.language import ENGLISH, Language
 from app.merchant.statistics import Arm, difference_interval, sample_ratio
-from app.merchant.words import percent
 
 FEWEST_DAYS = 14  # two whole weeks: shoppers of Sundays are not those of Mondays
 FEWEST_ADDS = 20  # in each arm; with fewer the arms are too coarse to compare
@@ -55,92 +55,167 @@ class Forecast:
     by: date | None
 
 
-def verdict(numbers: Numbers, forecast: Forecast | None, today: date) -> tuple[str, str]:
+def verdict(
+    numbers: Numbers, forecast: Forecast | None, today: date, language: Language = ENGLISH
+) -> tuple[str, str]:
     """Its kind, and the sentence. `forecast` of an experiment that runs."""
-    for check in checks(numbers):
+    _ = language.gettext
+    for check in checks(numbers, language):
         if not check["ok"]:
-            later = ""
+            words = check["words"]
             if check["name"] in (TOO_SHORT, TOO_FEW) and forecast and forecast.by:
-                words = _would_show(forecast, today)
-                later = f" {words[0].upper()}{words[1:]}."
-            return check["name"], check["words"] + later
+                words = f"{words} {_would_show(forecast, today, language)}"
+            return check["name"], words
     low, high = difference_interval(numbers.widget, numbers.holdout) or (-1.0, 1.0)
     without, with_it = numbers.holdout.rate or 0.0, numbers.widget.rate or 0.0
     digits = 1 if without >= 0.01 else 2
+    interval = {
+        "low": language.signed(100 * low, digits),
+        "high": language.signed(100 * high, digits),
+    }
+    if low <= 0 <= high and forecast is None:
+        return NOT_SHOWN, _(
+            "No difference was shown: whatever try-on does to the share who add to the cart, it is"
+            " between %(low)s and %(high)s points.",
+            **interval,
+        )
     if low <= 0 <= high:
-        if forecast is None:
-            return NOT_SHOWN, (
-                "No difference was shown: whatever try-on does to the share who add to the cart,"
-                f" it is between {_signed(low, digits)} and {_signed(high, digits)} points."
-            )
-        return NOT_SHOWN, f"Not shown yet; {_would_show(forecast, today)}."
-    kind, word = (RAISES, "raises") if low > 0 else (LOWERS, "lowers")
-    return kind, (
-        f"Try-on {word} the share who add to the cart from {100 * without:.{digits}f} % to"
-        f" {100 * with_it:.{digits}f} % ({_signed(with_it - without, digits)} points, between"
-        f" {_signed(low, digits)} and {_signed(high, digits)} whenever you look)."
+        return NOT_SHOWN, f"{_('Not shown yet.')} {_would_show(forecast, today, language)}"
+    change = {
+        "without": language.percent(without, digits),
+        "with_it": language.percent(with_it, digits),
+        "difference": language.signed(100 * (with_it - without), digits),
+        **interval,
+    }
+    if low > 0:
+        return RAISES, _(
+            "Try-on raises the share who add to the cart from %(without)s to %(with_it)s"
+            " (%(difference)s points, between %(low)s and %(high)s whenever you look).",
+            **change,
+        )
+    return LOWERS, _(
+        "Try-on lowers the share who add to the cart from %(without)s to %(with_it)s"
+        " (%(difference)s points, between %(low)s and %(high)s whenever you look).",
+        **change,
     )
 
 
-def checks(numbers: Numbers) -> list[dict[str, Any]]:
+def checks(numbers: Numbers, language: Language = ENGLISH) -> list[dict[str, Any]]:
     """All of them, the gravest first."""
-    held_back, everybody = numbers.all_held_back, numbers.everybody
-    widget, holdout = numbers.widget, numbers.holdout
-    days = numbers.days // timedelta(days=1)
-    length = f"{days} days are over, and {FEWEST_DAYS} are needed"
-    if days < FEWEST_DAYS:
-        length = f"{days} of {FEWEST_DAYS} days are over"
-    enough_adds = min(widget.added, holdout.added) >= FEWEST_ADDS
-    in_proportion = numbers.p_of_sizes >= _ALARM
-    is_unseen = numbers.saw_widget <= _MOST_SEEN * held_back
     return [
-        _check(
+        _in_proportion(numbers, language),
+        _unseen(numbers, language),
+        _long_enough(numbers, language),
+        _enough_adds(numbers, language),
+    ]
+
+
+def _in_proportion(numbers: Numbers, language: Language) -> dict[str, Any]:
+    _ = language.gettext
+    held_back, everybody = numbers.all_held_back, numbers.everybody
+    values = {
+        "held_back": language.number(held_back),
+        "everybody": language.number(everybody),
+        "share": language.percent(held_back / everybody if everybody else 0.0),
+        "wanted": language.percent(numbers.share),
+        "p": f"{numbers.p_of_sizes:.2g}",
+    }
+    if numbers.p_of_sizes >= _ALARM:
+        return _check(
             OUT_OF_PROPORTION,
-            in_proportion,
-            f"{held_back:,} of {everybody:,} visitors were held back"
-            f" ({percent(held_back / everybody if everybody else 0.0)}; {percent(numbers.share)}"
-            f" were to be, p = {numbers.p_of_sizes:.2g})",
-            "The arms are out of proportion: {}. Something keeps visitors of one arm from being"
-            " counted, so no answer can be trusted.",
+            _(
+                "Held back: %(held_back)s of %(everybody)s visitors (%(share)s; %(wanted)s were to"
+                " be, p = %(p)s).",
+                **values,
+            ),
+        )
+    return _check(
+        OUT_OF_PROPORTION,
+        _(
+            "The arms are out of proportion: %(held_back)s of %(everybody)s visitors were held back"
+            " (%(share)s; %(wanted)s were to be, p = %(p)s). Something keeps visitors of one arm"
+            " from being counted, so no answer can be trusted.",
+            **values,
         ),
-        _check(
+        ok=False,
+    )
+
+
+def _unseen(numbers: Numbers, language: Language) -> dict[str, Any]:
+    _ = language.gettext
+    values = {
+        "seen": language.number(numbers.saw_widget),
+        "held_back": language.number(numbers.all_held_back),
+    }
+    if numbers.saw_widget <= _MOST_SEEN * numbers.all_held_back:
+        return _check(
             SEEN,
-            is_unseen,
-            f"{numbers.saw_widget:,} of {held_back:,} held-back visitors have events of the widget",
-            "The widget was not held back: {}. Show it only where genlook.arm() is not"
-            ' "holdout", and start anew.',
+            _("Held-back visitors with events of the widget: %(seen)s of %(held_back)s.", **values),
+        )
+    return _check(
+        SEEN,
+        _(
+            "The widget was not held back: %(seen)s of %(held_back)s held-back visitors have events"
+            " of the widget. Show it only where genlook.arm() is not “holdout”, and start anew.",
+            **values,
         ),
-        _check(
-            TOO_SHORT,
-            days >= FEWEST_DAYS,
-            length,
-            "Too early to say: {}." if numbers.is_running else "It was too short to say: {}.",
-        ),
-        _check(
+        ok=False,
+    )
+
+
+def _long_enough(numbers: Numbers, language: Language) -> dict[str, Any]:
+    _ = language.gettext
+    days = numbers.days // timedelta(days=1)
+    values = {"days": language.number(days), "needed": language.number(FEWEST_DAYS)}
+    if days >= FEWEST_DAYS:
+        return _check(TOO_SHORT, _("Days that are over: %(days)s. Needed: %(needed)s.", **values))
+    if numbers.is_running:
+        words = _("Too early to say: %(days)s of %(needed)s days are over.", **values)
+    else:
+        words = _("It was too short to say: %(days)s of %(needed)s days are over.", **values)
+    return _check(TOO_SHORT, words, ok=False)
+
+
+def _enough_adds(numbers: Numbers, language: Language) -> dict[str, Any]:
+    _ = language.gettext
+    widget, holdout = numbers.widget.added, numbers.holdout.added
+    values = {
+        "widget": language.number(widget),
+        "holdout": language.number(holdout),
+        "needed": language.number(FEWEST_ADDS),
+    }
+    if min(widget, holdout) >= FEWEST_ADDS:
+        return _check(
             TOO_FEW,
-            enough_adds,
-            f"{widget.added:,} visitors with the widget and {holdout.added:,} without have added"
-            f" to the cart, and {FEWEST_ADDS} of each are needed",
-            "Too few to say: {}.",
+            _(
+                "Visitors who added to the cart: %(widget)s with the widget, %(holdout)s without."
+                " Needed of each: %(needed)s.",
+                **values,
+            ),
+        )
+    return _check(
+        TOO_FEW,
+        _(
+            "Too few to say: %(widget)s visitors with the widget and %(holdout)s without have added"
+            " to the cart, and %(needed)s of each are needed.",
+            **values,
         ),
-    ]  # fmt: skip
+        ok=False,
+    )
 
 
-def _check(name: str, ok: bool, fact: str, complaint: str) -> dict[str, Any]:
-    words = f"{fact[0].upper()}{fact[1:]}." if ok else complaint.format(fact)
+def _check(name: str, words: str, *, ok: bool = True) -> dict[str, Any]:
     return {"name": name, "ok": ok, "words": words}
 
 
-def _would_show(forecast: Forecast, today: date) -> str:
-    if forecast.by is None or forecast.difference is None:
-        return "at today's traffic no difference would show within a year"
+def _would_show(forecast: Forecast | None, today: date, language: Language) -> str:
+    _ = language.gettext
+    if forecast is None or forecast.by is None or forecast.difference is None:
+        return _("At today's traffic no difference would show within a year.")
     digits = 1 if forecast.difference >= 0.001 else 2
-    year = "" if forecast.by.year == today.year else f" {forecast.by.year}"
-    return (
-        f"at today's traffic a difference of {100 * forecast.difference:.{digits}f} points would"
-        f" show by {forecast.by.day} {forecast.by:%B}{year}"
+    is_this_year = forecast.by.year == today.year
+    return _(
+        "At today's traffic a difference of %(difference)s points would show by %(day)s.",
+        difference=language.number(100 * forecast.difference, digits),
+        day=language.short_day(forecast.by) if is_this_year else language.day(forecast.by),
     )
-
-
-def _signed(share: float, digits: int) -> str:
-    return f"{100 * share:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

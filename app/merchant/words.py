@@ -1,48 +1,86 @@
-"""Numbers as a merchant reads them, on the page and in the terminal."""
+"""Phrases with numbers in them, on the page and in the terminal."""
 
-NOTHING = "\N{EN DASH}"
-
-
-def duration(seconds: int | None) -> str:
-    """Such as 45 s, 2 min 5 s, 3 h 20 min."""
-    if seconds is None:
-        return NOTHING
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        minutes, rest = divmod(seconds, 60)
-        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
-    hours, rest = divmod(seconds, 3600)
-    return f"{hours} h {rest // 60} min" if rest >= 60 else f"{hours} h"
+from app.merchant.language import NOTHING, Language
 
 
-def percent(share: float | None) -> str:
-    """Of a share of 1."""
-    return NOTHING if share is None else f"{100 * share:.1f} %"
-
-
-def points(share: float | None) -> str:
+def points(language: Language, share: float | None) -> str:
     """Of a difference of two shares of 1, with its sign."""
-    return NOTHING if share is None else f"{100 * share:+.1f} points".replace("-", "\N{MINUS SIGN}")
+    if share is None:
+        return NOTHING
+    return language.gettext("%(difference)s points", difference=language.signed(100 * share, 1))
 
 
-def change(now: int, before: int, until: str | None = None) -> str:
-    """Against the period before, in words; `until` where it was cut at this hour."""
-    period = "the same hours of the period before" if until else "the period before"
+def change(language: Language, now: int, before: int, until: str | None = None) -> str:
+    """Against the period before; `until` where it was cut at this hour."""
+    _ = language.gettext
+    if not before and until:
+        return _("none in the same hours of the period before")
     if not before:
-        return f"none in {period}"
-    share = f"{100 * (now - before) / before:+.0f} %".replace("-", "\N{MINUS SIGN}")
-    return f"{share} from {before:,} in {period}"
+        return _("none in the period before")
+    values = {
+        "change": language.change((now - before) / before),
+        "number": language.number(before),
+    }
+    if until:
+        return _("%(change)s from %(number)s in the same hours of the period before", **values)
+    return _("%(change)s from %(number)s in the period before", **values)
 
 
-def waiting(visitors: int, hours: int) -> str:
+def waiting(language: Language, visitors: int, hours: int) -> str:
     """Who is in no rate yet."""
-    are = "visitor is" if visitors == 1 else "visitors are"
-    return f"{visitors:,} {are} still within their {window(hours)}, and in none of these rates."
+    return language.ngettext(
+        "%(number)s visitor is still within their %(window)s, and in none of these rates.",
+        "%(number)s visitors are still within their %(window)s, and in none of these rates.",
+        visitors,
+        window=language.hours(hours),
+    )
 
 
-def window(hours: int) -> str:
-    """Within which an attempt counts."""
-    if hours == 1:
-        return "1 hour"
-    return "7 days" if hours == 168 else f"{hours} hours"
+def events(language: Language) -> dict[str, str]:
+    """What each event of the report is called."""
+    _ = language.gettext
+    return {
+        "product_page:page_view": _("Product page viewed"),
+        "widget:button_click": _("Button clicked"),
+        "widget:image_upload": _("Photo uploaded"),
+        "widget:generation_start": _("Generation started"),
+        "widget:result_view": _("Result viewed"),
+        "widget:add_to_cart_clicked": _("Add clicked in the widget"),
+        "widget:add_to_cart_success": _("Added in the widget"),
+        "widget:share_clicked": _("Result shared"),
+        "widget:download_clicked": _("Result downloaded"),
+        "widget:email_collected": _("Email collected"),
+    }
+
+
+def groups(language: Language) -> dict[str, dict[str, str]]:
+    """By what visitors are broken down: each one's name, title, and how a visitor counts."""
+    _ = language.gettext
+    return {
+        "product": {
+            "name": _("Product"),
+            "title": _("By product"),
+            "words": _(
+                "Visitors per product. Someone active on two products counts in both."
+            ),
+        },
+        "version": {
+            "name": _("Widget version"),
+            "title": _("By widget version"),
+            "words": _(
+                "Visitors per widget version. Someone active on two versions counts in both."
+            ),
+        },
+        "device": {
+            "name": _("Device"),
+            "title": _("By device"),
+            "words": _("Visitors per device. Someone active on two devices counts in both."),
+        },
+        "language": {
+            "name": _("Language"),
+            "title": _("By language"),
+            "words": _(
+                "Visitors per language. Someone active in two languages counts in both."
+            ),
+        },
+    }  # fmt: skip

@@ -40,7 +40,7 @@ class Connection(asyncio.Protocol):
         self._is_answering = False
         self._is_advancing = False
         self._is_write_paused = False
-        self._writers: list[Future[None]] = []  # threads that wait for the caller to take more
+        self._writers: list[Future[None]] = []  # replies that wait for the caller to take more
         self._has_ended = False  # the caller has said all, and may still listen
         self._thrown_away: int | None = None  # bytes; None: what comes is read
 

@@ -20,7 +20,7 @@ from flask import request as flask_request
 
 from app.metrics import ROUTE
 from app.server import rendering
-from app.server.request import UNKNOWN, GoneAway, Request
+from app.server.request import UNKNOWN, Request
 
 if TYPE_CHECKING:
     from app.server.connection import Connection
@@ -49,18 +49,8 @@ class _NotHere(RawIOBase):
 
 
 class FlaskOnThreads:
-    def __init__(
-        self,
-        app: Flask,
-        loop: asyncio.AbstractEventLoop,
-        threads: Executor,
-        *,
-        taking_timeout: float,
-    ) -> None:
-        """`taking_timeout` in seconds: a thread waits no longer for a caller, or for a loop that
-        has ended meanwhile."""
+    def __init__(self, app: Flask, loop: asyncio.AbstractEventLoop, threads: Executor) -> None:
         self._app, self._loop, self._threads = app, loop, threads
-        self._taking_timeout = taking_timeout
 
     def answer(self, request: Request, connection: "Connection") -> None:
         """Begin to answer; the connection is told how it goes on."""
@@ -71,21 +61,20 @@ class FlaskOnThreads:
         """On a thread."""
         tell = self._loop.call_soon_threadsafe
         try:
-            last, is_last = self._respond(environ, request, connection)
+            whole = self._respond(environ, request, connection)
         except _BodyWanted as wanted:
             tell(connection.want_body, request, wanted.limit)
-        except GoneAway as gone:
-            logger.info("a reply was not taken", extra={"action": "gone", "cause": str(gone)})
-            tell(connection.abort)
         except BaseException as error:  # noqa: BLE001  # Flask has answered its own
             tell(connection.break_off, request, error)
         else:
-            tell(partial(connection.finish, request, last, is_last=is_last))
+            if whole is not None:
+                tell(partial(connection.finish, request, whole[0], is_last=whole[1]))
 
     def _respond(
         self, environ: dict[str, Any], request: Request, connection: "Connection"
-    ) -> tuple[bytes, bool]:
-        """The last bytes of the reply, and whether the connection ends with them."""
+    ) -> tuple[bytes, bool] | None:
+        """The reply, and whether the connection ends with it; None where it comes in pieces, which
+        has begun."""
         status, fields = 500, list[tuple[str, str]]()
 
         def start_response(line: str, sent: list[tuple[str, str]], _: Any = None) -> None:
@@ -94,46 +83,23 @@ class FlaskOnThreads:
 
         pieces: Iterable[bytes] = self._app.wsgi_app(environ, start_response)  # type: ignore[arg-type]
         request.status, request.route = status, environ.get(ROUTE, UNKNOWN)
-        try:
-            has_body = request.method != b"HEAD" and status not in _NO_BODY
-            if not has_body or any(name.lower() == "content-length" for name, _ in fields):
+        has_body = request.method != b"HEAD" and status not in _NO_BODY
+        is_whole = not has_body or any(name.lower() == "content-length" for name, _ in fields)
+        is_last = connection.is_last(request)
+        if is_whole:
+            try:
                 body = b"".join(pieces) if has_body else b""
-                is_last = connection.is_last(request)
-                return self._head(status, fields, request, connection, is_last) + body, is_last
-            return self._stream(status, fields, pieces, request, connection)
-        finally:
-            close = getattr(pieces, "close", None)
-            if close:
-                close()
-
-    def _stream(
-        self,
-        status: int,
-        fields: list[tuple[str, str]],
-        pieces: Iterable[bytes],
-        request: Request,
-        connection: "Connection",
-    ) -> tuple[bytes, bool]:
-        """Piece by piece, as fast as the caller takes them."""
+            finally:
+                _close(pieces)
+            return self._head(status, fields, request, connection, is_last) + body, is_last
         is_chunked = request.version == "1.1"
-        is_last = not is_chunked or connection.is_last(request)
         if is_chunked:
             fields = [*fields, ("Transfer-Encoding", "chunked")]
-        self._hand_on(connection, self._head(status, fields, request, connection, is_last))
-        for piece in pieces:
-            if piece:
-                chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece
-                self._hand_on(connection, chunk)
-        return b"0\r\n\r\n" if is_chunked else b"", is_last
-
-    def _hand_on(self, connection: "Connection", data: bytes) -> None:
-        """GoneAway."""
-        taken: Future[None] = Future()
-        self._loop.call_soon_threadsafe(connection.write_piece, data, taken)
-        try:
-            taken.result(self._taking_timeout)
-        except TimeoutError:
-            raise GoneAway("the caller takes nothing") from None
+        else:
+            is_last = True
+        stream = _Stream(self._loop, self._threads, pieces, request, connection, is_last=is_last)
+        stream.begin(self._head(status, fields, request, connection, is_last))
+        return None
 
     @staticmethod
     def _head(
@@ -146,6 +112,69 @@ class FlaskOnThreads:
         return rendering.head(
             status, fields, date=connection.date, version=request.version, is_last=is_last
         )
+
+
+class _Stream:
+    """A reply in pieces, each made on a thread once the one before it is taken: a caller who takes
+    slowly costs none. The connection ends one who takes nothing."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        threads: Executor,
+        pieces: Iterable[bytes],
+        request: Request,
+        connection: "Connection",
+        *,
+        is_last: bool,
+    ) -> None:
+        self._loop, self._threads = loop, threads
+        self._pieces, self._rest = pieces, filter(None, pieces)
+        self._request, self._connection = request, connection
+        self._is_chunked, self._is_last = request.version == "1.1", is_last
+
+    def begin(self, head: bytes) -> None:
+        self._hand_on(head)
+
+    def _hand_on(self, data: bytes) -> None:
+        taken: Future[None] = Future()
+        taken.add_done_callback(self._taken)
+        self._loop.call_soon_threadsafe(self._connection.write_piece, data, taken)
+
+    def _taken(self, taken: "Future[None]") -> None:
+        """On the loop."""
+        gone = taken.exception()
+        try:
+            self._threads.submit(*((self._give_up, gone) if gone else (self._go_on,)))
+        except RuntimeError:  # the process ends
+            _close(self._pieces)
+
+    def _go_on(self) -> None:
+        tell = self._loop.call_soon_threadsafe
+        try:
+            piece = next(self._rest, None)
+            if piece is None:
+                _close(self._pieces)
+        except BaseException as error:  # noqa: BLE001  # in the middle of a reply
+            _close(self._pieces)
+            tell(self._connection.break_off, self._request, error)
+            return
+        if piece is None:
+            last = b"0\r\n\r\n" if self._is_chunked else b""
+            tell(partial(self._connection.finish, self._request, last, is_last=self._is_last))
+        else:
+            self._hand_on(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
+
+    def _give_up(self, gone: BaseException) -> None:
+        logger.info("a reply was not taken", extra={"action": "gone", "cause": str(gone)})
+        _close(self._pieces)
+        self._loop.call_soon_threadsafe(self._connection.abort)
+
+
+def _close(pieces: Iterable[bytes]) -> None:
+    close = getattr(pieces, "close", None)
+    if close:
+        close()
 
 
 def _environ(request: Request, connection: "Connection") -> dict[str, Any]:

@@ -41,9 +41,7 @@ class Server:
         self.endpoint: Endpoint = app.extensions["endpoint"]
         rules = {rule.rule for rule in app.url_map.iter_rules(ENDPOINT)}
         self.endpoint_paths = frozenset(rule + slash for rule in rules for slash in ("", "/"))
-        self.flask = FlaskOnThreads(
-            app, loop, threads, taking_timeout=self.limits.taking + 2 * TICK
-        )
+        self.flask = FlaskOnThreads(app, loop, threads)
         self.connections: set[Connection] = set()
         self.requests: Histograms = app.extensions["requests"]
         app.extensions["reporter"].count_connections = lambda: len(self.connections)

@@ -20,17 +20,23 @@ def write_news(
             by_shop[shop_id].append((batch, lines))
     try:
         rows = [
-            f"{shop_id}\t{batches}\t{len(packed)}\t\\\\x{packed.hex()}"
-            f"\t{{{','.join(map(str, by_session))}}}\t{DEFINITION}\n"
+            f"{shop_id}\t{batches}\t{len(packed) + len(titles)}\t\\\\x{packed.hex()}"
+            f"\t{{{','.join(map(str, by_session))}}}\t{DEFINITION}"
+            f"\t{_bytea(titles)}\n"
             for shop_id, of_shop in by_shop.items()
-            for batches, packed, by_session in pack(of_shop)
+            for batches, packed, by_session, titles in pack(of_shop)
         ]
     except ValueError as error:
         raise DataError(f"cannot be counted: {error}") from error
     with (
         connection.cursor() as cursor,
         cursor.copy(
-            "COPY report_news (shop_id, batches, size, packed, by_session, definition) FROM STDIN"
+            "COPY report_news (shop_id, batches, size, packed, by_session, definition, titles)"
+            " FROM STDIN"
         ) as copy,
     ):
         copy.write("".join(rows))
+
+
+def _bytea(titles: bytes) -> str:
+    return rf"\\x{titles.hex()}" if titles else r"\N"

@@ -25,8 +25,8 @@ from app.counts.rollups import count_new
 from app.dev.seed import Seed
 from app.dev.servers import postgres, valkey
 from app.merchant.commands import plain_numbers
+from app.merchant.groups import BREAKDOWNS
 from app.merchant.ranges import PRESETS
-from app.merchant.reports import BREAKDOWNS
 from app.shopify.session_token import make_token
 from app.store import migrate
 from app.store.connections import connect

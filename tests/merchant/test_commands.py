@@ -35,9 +35,9 @@ def test_the_terminal_shows_what_the_page_shows(flask, database):
     shown = flask("funnel", "--shop", SHOP, "--from", DAY, "--to", DAY)
     assert shown.exit_code == 0, shown.output
     lines = [" ".join(line.split()) for line in shown.output.splitlines()]
-    assert "Product page viewed 3 100.0 % – 1 1 min" in lines
-    assert "Button clicked 2 66.7 % 66.7 % 1 1 min" in lines
-    assert "Added in the widget 1 33.3 % 100.0 % – –" in lines
+    assert "Product page viewed 3 100.0% – 1 1 min" in lines
+    assert "Button clicked 2 66.7% 66.7% 1 1 min" in lines
+    assert "Added in the widget 1 33.3% 100.0% – –" in lines
 
 
 def test_the_terminal_tells_what_is_not_in_the_numbers(flask, caller, database):

@@ -31,7 +31,7 @@ def writing(reports, use):
 
 
 def exporting(reports, use):
-    with reports.exporting(use) as found:
+    with reports.exporting(SHOP, use) as found:
         return found
 
 
@@ -65,19 +65,19 @@ def test_what_is_written_is_all_there_or_not_at_all(reports, database):
     assert shops(database) == 1
 
 
-def test_one_export_runs_at_a_time_and_the_next_waits_a_moment(reports, monkeypatch):
+def test_one_export_of_a_shop_runs_at_a_time_and_its_next_waits_a_moment(reports, monkeypatch):
     monkeypatch.setattr(module, "_EXPORT_WAIT", 0.05)
     is_busy = pytest.raises(Busy)
-    with reports.exporting(shops), is_busy, reports.exporting(shops):
+    with reports.exporting(SHOP, shops), is_busy, reports.exporting(SHOP, shops):
         pass
     monkeypatch.setattr(module, "_EXPORT_WAIT", 5)
     ended = []
 
     def second():
-        with reports.exporting(shops):
+        with reports.exporting(SHOP, shops):
             ended.append(True)
 
-    with suppress(ZeroDivisionError), reports.exporting(shops):
+    with suppress(ZeroDivisionError), reports.exporting(SHOP, shops):
         thread = threading.Thread(target=second)
         thread.start()
         raise ZeroDivisionError
@@ -85,9 +85,19 @@ def test_one_export_runs_at_a_time_and_the_next_waits_a_moment(reports, monkeypa
     assert ended
 
 
+def test_other_shops_export_meanwhile_but_not_any_number_of_them(reports, monkeypatch):
+    monkeypatch.setattr(module, "_EXPORT_WAIT", 0.05)
+    monkeypatch.setattr(module, "_EXPORTS", 2)
+    two = reports.exporting("a", shops), reports.exporting("b", shops)
+    with two[0], two[1], pytest.raises(Busy), reports.exporting("c", shops):
+        pass
+    with reports.exporting("c", shops) as found:
+        assert found == 0
+
+
 def test_an_export_has_no_limit_of_time(reports):
     def limit(connection):
         return connection.execute("SHOW statement_timeout").fetchone()
 
-    with reports.exporting(limit) as found:
+    with reports.exporting(SHOP, limit) as found:
         assert found == ("0",)

@@ -81,9 +81,9 @@ def test_without_an_effect_it_says_what_would_show_by_when(database):
     by = date.fromisoformat(experiment["forecast"]["by"])
     assert by >= NOW.date() + timedelta(days=6)
     assert experiment["answer"] == (
-        "Not shown yet; at today's traffic a difference of"
-        f" {100 * experiment['forecast']['difference']:.1f} points would show by {by.day} {by:%B}"
-        f"{'' if by.year == NOW.year else f' {by.year}'}."
+        "Not shown yet. At today's traffic a difference of"
+        f" {100 * experiment['forecast']['difference']:.1f} points would show by {by:%b} {by.day}"
+        f"{'' if by.year == NOW.year else f', {by.year}'}."
     )
     with database.transaction():
         stop(database, SHOP)
@@ -184,18 +184,18 @@ FORECAST = Forecast(0.009, date(2026, 12, 20))
     ("changes", "kind", "words"),
     [
         ({}, "not_shown",
-         "Not shown yet; at today's traffic a difference of 0.9 points would show by 20 December."),
+         "Not shown yet. At today's traffic a difference of 0.9 points would show by Dec 20."),
         ({"widget": Arm(90_000, 5_400), "holdout": Arm(10_000, 510)}, "raises",
-         "Try-on raises the share who add to the cart from 5.1 % to 6.0 % (+0.9 points, between"
+         "Try-on raises the share who add to the cart from 5.1% to 6.0% (+0.9 points, between"
          " +0.2 and +1.6 whenever you look)."),
         ({"widget": Arm(90_000, 4_600), "holdout": Arm(10_000, 600)}, "lowers",
-         "Try-on lowers the share who add to the cart from 6.0 % to 5.1 % (−0.9 points, between"
+         "Try-on lowers the share who add to the cart from 6.0% to 5.1% (−0.9 points, between"
          " −1.7 and −0.2 whenever you look)."),
         ({"holdout": Arm(850, 45)}, "out_of_proportion", "The arms are out of proportion: 850 of"),
         ({"saw_widget": 12}, "seen", "The widget was not held back: 12 of 1,000 held-back"),
         ({"days": timedelta(days=13, hours=23)}, "too_short",
          "Too early to say: 13 of 14 days are over. At today's traffic a difference of 0.9 points"
-         " would show by 20 December."),
+         " would show by Dec 20."),
         ({"widget": Arm(900, 60), "holdout": Arm(100, 19)}, "too_few",
          "Too few to say: 60 visitors"),
     ],

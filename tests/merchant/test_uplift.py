@@ -11,7 +11,7 @@ from app.merchant.uplift import Group, Uplift
     ("tried", "words"), [(400, "more often"), (130, "less often"), (210, "No clear difference")]
 )
 def test_the_words_follow_the_interval(tried, words):
-    assert words in Uplift(Group(1000, tried), Group(1000, 210)).words
+    assert words in Uplift(Group(1000, tried), Group(1000, 210)).words()
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_words_follow_the_interval(tried, words):
 def test_adds_are_asked_for_and_not_visitors(tried, others):
     uplift = Uplift(Group(*tried), Group(*others))
     assert uplift.interval is None
-    assert "Too few adds" in uplift.words
+    assert "Too few adds" in uplift.words()
 
 
 def test_ten_who_added_and_ten_who_did_not_are_enough():

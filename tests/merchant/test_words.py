@@ -9,7 +9,8 @@ import pytest
 
 from app.counts.period import LONGEST
 from app.merchant import charts, words
-from app.merchant.ranges import read_by, read_period
+from app.merchant.language import ENGLISH
+from app.merchant.ranges import read_period, read_view
 from app.merchant.tables import as_csv, as_ndjson
 from app.merchant.uplift import Group, Uplift
 from app.replies import Refusal
@@ -20,39 +21,39 @@ TODAY = date(2026, 3, 31)
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(None, "–"), (0, "0 s"), (59, "59 s"), (60, "1 min"), (125, "2 min 5 s"),
-     (599, "9 min 59 s"), (601, "10 min"), (3_599, "59 min"), (3_600, "1 h"), (3_659, "1 h"),
-     (3_660, "1 h 1 min"), (12_000, "3 h 20 min"), (90_000, "25 h")],
+    [(None, "–"), (0, "0 sec"), (59, "59 sec"), (60, "1 min"), (125, "2 min 5 sec"),
+     (599, "9 min 59 sec"), (601, "10 min"), (3_599, "59 min"), (3_600, "1 hr"), (3_659, "1 hr"),
+     (3_660, "1 hr 1 min"), (12_000, "3 hr 20 min"), (90_000, "25 hr")],
 )  # fmt: skip
 def test_a_time_is_told_in_its_two_largest_units(seconds, shown):
-    assert words.duration(seconds) == shown
+    assert ENGLISH.duration(seconds) == shown
 
 
 @pytest.mark.parametrize(
     ("share", "percent", "points"),
-    [(None, "–", "–"), (0, "0.0 %", "+0.0 points"), (0.1234, "12.3 %", "+12.3 points"),
-     (1, "100.0 %", "+100.0 points")],
+    [(None, "–", "–"), (0, "0.0%", "+0.0 points"), (0.1234, "12.3%", "+12.3 points"),
+     (1, "100.0%", "+100.0 points")],
 )  # fmt: skip
 def test_shares_are_told_of_a_hundred(share, percent, points):
-    assert (words.percent(share), words.points(share)) == (percent, points)
+    assert (ENGLISH.percent(share), words.points(ENGLISH, share)) == (percent, points)
 
 
 def test_what_is_less_has_a_minus_sign_and_no_hyphen():
-    assert words.points(-0.051) == "−5.1 points"
-    assert words.change(50, 2_000) == "−98 % from 2,000 in the period before"
+    assert words.points(ENGLISH, -0.051) == "−5.1 points"
+    assert words.change(ENGLISH, 50, 2_000) == "−98% from 2,000 in the period before"
 
 
 @pytest.mark.parametrize(
     ("now", "before", "shown"),
-    [(5, 0, "none in the period before"), (3, 2, "+50 % from 2 in the period before"),
-     (2, 2, "+0 % from 2 in the period before")],
+    [(5, 0, "none in the period before"), (3, 2, "+50% from 2 in the period before"),
+     (2, 2, "+0% from 2 in the period before")],
 )  # fmt: skip
 def test_a_change_is_told_against_the_period_before(now, before, shown):
-    assert words.change(now, before) == shown
+    assert words.change(ENGLISH, now, before) == shown
 
 
 def test_a_window_is_told_in_hours_or_as_a_week():
-    shown = [words.window(hours) for hours in (1, 24, 72, 168)]
+    shown = [ENGLISH.hours(hours) for hours in (1, 24, 72, 168)]
     assert shown == ["1 hour", "24 hours", "72 hours", "7 days"]
 
 
@@ -77,7 +78,7 @@ def test_both_ends_of_a_range_are_in_it(asked, first, last):
 def test_a_range_has_a_longest():
     first = TODAY - timedelta(days=LONGEST - 1)
     assert read_period({"from": first.isoformat()}, TODAY).first == first
-    with pytest.raises(Refusal, match="must not exceed"):
+    with pytest.raises(Refusal, match="Choose at most 400 days"):
         read_period({"from": (first - timedelta(days=1)).isoformat()}, TODAY)
 
 
@@ -96,9 +97,19 @@ def test_a_range_that_cannot_be_is_refused_by_name(asked):
 
 
 def test_groups_are_by_product_where_nothing_else_is_asked():
-    assert (read_by({}), read_by({"by": "device"})) == ("product", "device")
-    with pytest.raises(Refusal):
-        read_by({"by": "shoe size"})
+    assert read_view({}) == ("product", "visitors", 1)
+    assert read_view({"by": "device", "sort": "rate", "page": "12"}) == ("device", "rate", 12)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"by": "shoe size"}, {"sort": "luck"}, {"page": "0"}, {"page": "-1"}, {"page": "12345"},
+     {"page": "\u0661"}, {"page": ""}],
+)  # fmt: skip
+def test_groups_that_cannot_be_shown_are_refused_by_name(asked):
+    with pytest.raises(Refusal) as refused:
+        read_view(asked)
+    assert refused.value.details[0]["path"] in asked
 
 
 @pytest.mark.parametrize(
@@ -114,26 +125,33 @@ def points(drawing):
     return re.search(r'class="stroke" points="([^"]*)"', drawing)[1]
 
 
-def spots(drawing):
-    found = re.findall(r'class="spot" x="([^"]*)" y="0" width="([^"]*)"', drawing)
-    return [tuple(map(float, spot)) for spot in found]
-
-
 def test_a_line_goes_from_side_to_side_and_from_the_ground_up():
-    drawing = charts.line([0, 2, 4], ["a", "b", "<c>"], 'A "title"')
+    drawing = charts.line([0, 2, 4], 'A "title"')
     assert points(drawing) == "0.0,150.0 300.0,75.0 600.0,0.0"
-    assert 'points="0,150 0.0,150.0 300.0,75.0 600.0,0.0 600,150"' in drawing
-    assert spots(drawing) == [(-150, 300), (150, 300), (450, 300)]
-    assert re.findall(r"<title>(.*?)</title>", drawing) == ["a: 0", "b: 2", "&lt;c&gt;: 4"]
+    assert 'points="0.0,150 0.0,150.0 300.0,75.0 600.0,0.0 600.0,150"' in drawing
     assert re.findall(r'y1="([^"]*)" y2="([^"]*)"', drawing) == [
         ("0", "0"), ("75.0", "75.0"), ("150", "150")
     ]  # fmt: skip
     assert 'aria-label="A &quot;title&quot;"' in drawing
 
 
+def test_a_second_line_has_the_same_axis():
+    drawing = charts.line([1, 2], "", [8, 4])
+    assert points(drawing) == "0.0,131.2 600.0,112.5"
+    assert re.search(r'class="before" points="([^"]*)"', drawing)[1] == "0.0,0.0 600.0,75.0"
+    assert charts.highest([1, None], [8]) == 8
+
+
+def test_a_line_leaves_out_what_is_not_known_and_one_day_alone_is_seen():
+    drawing = charts.line([4, None, 4, 4, None], "")
+    lines = re.findall(r'class="stroke" points="([^"]*)"', drawing)
+    assert lines == ["0.0,0.0 37.5,0.0", "300.0,0.0 450.0,0.0"]
+    assert charts.line([None], "").count("polyline") == 0
+
+
 def test_a_line_of_one_day_is_level_and_one_of_none_is_no_fault():
-    assert points(charts.line([2], ["a"], "")) == "0.0,75.0 600,75.0"
-    assert points(charts.line([], [], "")) == ""
+    assert points(charts.line([2], "")) == "0.0,75.0 600,75.0"
+    assert "polyline" not in charts.line([], "")
 
 
 def test_long_tables_come_in_pieces_and_whole():

@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 from flask import Response
 
+from app.server.server import TimeLimits
 from tests.calls import PATH, query
 from tests.processes.running import wait_until
 from tests.server.conftest import PLAIN, QUICK, Caller, post
@@ -368,6 +369,36 @@ def test_a_reply_that_fails_in_the_middle_does_not_look_whole(app, caplog):
     assert b"3\r\none\r\n" in received
     assert not received.endswith(b"0\r\n\r\n")
     assert "broken_off" in [getattr(record, "action", "") for record in caplog.records]
+
+
+def test_callers_who_take_slowly_cost_no_thread(app):
+    closed = []
+
+    def endless():
+        try:
+            while True:
+                yield b"x" * 100_000
+        finally:
+            closed.append(True)
+
+    app.add_url_rule("/endless", "endless", lambda: Response(endless()))
+    app.add_url_rule("/short", "short", lambda: Response("short"))
+    with serving(app, TimeLimits(taking=20.0)) as server:
+        slow = [Caller(server) for _ in range(12)]  # more than there are threads
+        for caller in slow:
+            caller.send(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert caller.socket.recv(1_000)
+        time.sleep(0.5)  # until their buffers are full
+        with closing(Caller(server).socket) as other:
+            other.settimeout(3)
+            other.sendall(b"GET /short HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert other.recv(1_000).endswith(b"short")
+        taken = 0
+        while taken < 20_000_000:  # and each goes on where its caller does
+            taken += len(slow[0].socket.recv(1_000_000))
+        for caller in slow:
+            caller.socket.close()
+        wait_until(lambda: len(closed) == len(slow))
 
 
 def test_in_the_end_whatever_is_open_is_aborted(served, connect):

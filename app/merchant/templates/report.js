@@ -9,9 +9,10 @@
     const headers = { Authorization: `Bearer ${(await token()) ?? ""}` };
     const reply = await fetch(url, { ...options, headers });
     if (reply.ok) return reply;
-    if (reply.status === 401) throw new Error("Your session has ended. Please open the app again.");
+    const { ended, failed } = document.getElementById("problem").dataset;
+    if (reply.status === 401) throw new Error(ended);
     const body = await reply.json().catch(() => ({}));
-    throw new Error(body.message ?? "Something went wrong. Please try again.");
+    throw new Error(body.message ?? failed);
   };
 
   const complain = (text) => {
@@ -25,43 +26,80 @@
   const bare = (address) => new URL(address, location.href).href.replace(/#.*/, "");
   let shown = bare(location.href);
   let latest = 0;
+  const EVERY = 30000; // ms
+  let shownAt = Date.now();
 
   const selectorOf = (element) => {
     const href = element.getAttribute("href");
     if (href) return `a[href="${CSS.escape(href)}"]`;
+    const curves = [...document.querySelectorAll(".plot input")];
+    if (curves.includes(element)) return `.plot input[aria-label="${CSS.escape(element.ariaLabel)}"]`;
     const form = element.form ? `#${element.form.id} ` : "";
     return form + element.localName + (element.name ? `[name=${element.name}]` : "");
   };
 
-  const show = (page) => {
+  // What has been typed or chosen and not sent, and where one has scrolled to.
+  const fields = (root) => [...root.querySelectorAll("input:not([type=hidden]), select")];
+  const scrolled = (root) => [...root.querySelectorAll(".scroll, pre")];
+  const isTouched = (field) =>
+    field.matches("select")
+      ? [...field.options].some((option) => option.selected !== option.defaultSelected)
+      : field.value !== field.defaultValue;
+
+  const remember = (old) => {
+    const touched = fields(old).filter(isTouched).map((field) => [selectorOf(field), field.value]);
+    const places = scrolled(old).map((one) => [one.scrollLeft, one.scrollTop]);
+    const { scrollX, scrollY } = window;
+    return () => {
+      for (const [selector, value] of touched) {
+        const field = document.querySelector(selector);
+        if (field) field.value = value;
+      }
+      scrolled(document).forEach((one, number) => one.scrollTo(...(places[number] ?? [0, 0])));
+      window.scrollTo(scrollX, scrollY);
+    };
+  };
+
+  const show = (page, isRenewal) => {
     const old = document.getElementById("main");
+    const restore = isRenewal && remember(old);
     const open = new Set([...old.querySelectorAll("details[open] > summary")].map((s) => s.textContent));
     const focused = old.contains(document.activeElement) && selectorOf(document.activeElement);
     old.replaceWith(page.getElementById("main"));
     for (const summary of document.querySelectorAll("details > summary"))
       if (open.has(summary.textContent)) summary.parentElement.open = true;
+    if (restore) restore();
     prepare();
-    if (focused) document.querySelector(focused)?.focus();
+    if (focused) document.querySelector(focused)?.focus({ preventScroll: Boolean(isRenewal) });
+    if (isRenewal) document.querySelector(".dot").classList.add("renewed");
   };
 
   // Of several at once the last one counts.
-  const swap = async (address, { keep = true } = {}) => {
+  const swap = async (address, { keep = true, isRenewal = false } = {}) => {
     const number = ++latest;
+    shownAt = Date.now();
     const busy = (is) => document.getElementById("main").setAttribute("aria-busy", is);
-    busy(true);
+    if (!isRenewal) busy(true);
     try {
       const text = await (await ask(address)).text();
       if (number !== latest) return;
-      show(new DOMParser().parseFromString(text, "text/html"));
+      show(new DOMParser().parseFromString(text, "text/html"), isRenewal);
       const url = new URL(address, location.href);
       if (localToken) url.searchParams.set("id_token", localToken);
       if (keep && bare(url) !== shown) history.pushState(null, "", url);
       shown = bare(location.href);
     } catch (error) {
-      if (number !== latest) return;
+      if (number !== latest || isRenewal) return;
       busy(false);
       complain(error.message);
     }
+  };
+
+  // While the page is seen, and has today in it, the numbers renew themselves.
+  const renew = () => {
+    const main = document.querySelector("#main[data-live][aria-busy=false]");
+    if (main && document.visibilityState === "visible" && Date.now() - shownAt >= EVERY)
+      swap(location.href, { keep: false, isRenewal: true });
   };
 
   const download = async (address) => {
@@ -74,32 +112,68 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   };
 
-  const save = async (form) => {
-    await ask("/app/api/settings", {
+  const change = async (path, options) => {
+    const { lang } = document.documentElement;
+    await ask(`${path}?locale=${lang}`, options);
+    await swap(location.href, { keep: false });
+  };
+
+  const save = (form, timeZone = form.time_zone.value) =>
+    change("/app/api/settings", {
       method: "PUT",
       body: JSON.stringify({
-        time_zone: form.time_zone.value,
+        time_zone: timeZone,
         window_hours: Number(form.window_hours.value),
       }),
     });
-    await swap(location.href, { keep: false });
+
+  const experiment = (form) => {
+    const sent = form.share && JSON.stringify({ share: Number(form.share.value) });
+    return change("/app/api/experiment", sent ? { method: "PUT", body: sent } : { method: "DELETE" });
   };
 
-  const experiment = async (form) => {
-    const sent = form.share && JSON.stringify({ share: Number(form.share.value) });
-    await ask("/app/api/experiment", sent ? { method: "PUT", body: sent } : { method: "DELETE" });
-    await swap(location.href, { keep: false });
+  // Each point of a curve by the arrow keys, the pointer or touch.
+  const draw = (figure) => {
+    const points = JSON.parse(figure.dataset.points);
+    const input = figure.querySelector("input");
+    const cursor = figure.querySelector(".cursor");
+    const say = () => {
+      const place = Number(input.value);
+      figure.querySelector(".value").textContent = points[place];
+      input.setAttribute("aria-valuetext", points[place]);
+      cursor.style.left = `${(100 * place) / Math.max(1, points.length - 1)}%`;
+      cursor.hidden = false;
+    };
+    input.hidden = false;
+    input.addEventListener("input", say);
+    input.addEventListener("focus", say);
+    input.addEventListener("pointermove", (event) => {
+      const { left, width } = input.getBoundingClientRect();
+      input.value = Math.round(((event.clientX - left) / width) * (points.length - 1));
+      say();
+    });
+    input.setAttribute("aria-valuetext", points[input.value]);
+    if (isChosen(input)) say();
   };
+  const isChosen = (input) => input.value !== input.defaultValue;
 
   const prepare = () => {
+    document.querySelectorAll(".curve").forEach(draw);
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     const field = document.querySelector("#settings [name=time_zone]");
     const zones = Intl.supportedValuesOf?.("timeZone") ?? [zone];
     document.getElementById("zones").replaceChildren(
       ...zones.map((name) => Object.assign(document.createElement("option"), { value: name })),
     );
-    if (zone && field.value === "UTC" && zone !== "UTC")
-      document.getElementById("zone-hint").textContent = `(your browser uses ${zone})`;
+    const hint = document.getElementById("zone-hint");
+    if (!zone || zone === field.value) return;
+    hint.textContent = hint.dataset.text.replace("{zone}", zone);
+    const offer = document.getElementById("zone-offer");
+    if (!offer) return;
+    for (const part of offer.children) part.textContent = part.textContent.replace("{zone}", zone);
+    offer.querySelector("button").onclick = () =>
+      save(field.form, zone).catch((error) => complain(error.message));
+    offer.hidden = false;
   };
 
   document.addEventListener("click", (event) => {
@@ -128,5 +202,7 @@
   addEventListener("popstate", () => {
     if (bare(location.href) !== shown) swap(location.href, { keep: false });
   });
+  document.addEventListener("visibilitychange", renew);
+  setInterval(renew, 1000);
   prepare();
 })();

@@ -1,0 +1,136 @@
+"""What the page draws over time, with each point in words."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.merchant import charts
+from app.merchant.language import NOTHING, Language
+
+_PER_MILLE = 1_000  # of shares, which charts have as whole numbers
+
+
+@dataclass(frozen=True)
+class Curve:
+    name: str
+    lines: tuple[str, str]  # what the first line is, and the second
+    svg: str
+    top: str  # where the axis ends
+    ticks: list[str]
+    points: list[str]  # each in words, from left to right
+
+
+def of_report(language: Language, report: dict[str, Any]) -> list[Curve]:
+    """Of days; of the hours, where there is one day alone."""
+    _ = language.gettext
+    lines = _("this period"), _("the period before")
+    days = report["days"]
+    labels = [day["day"] for day in days]
+    curves = [
+        _curve(
+            language,
+            _("Added to cart after a result"),
+            lines,
+            [_per_mille(day["rate"]) for day in days],
+            [_per_mille(day["before"]["rate"]) for day in days],
+            labels,
+            is_share=True,
+        ),
+        _curve(
+            language,
+            _("Visitors per day"),
+            lines,
+            [day["visitors"] for day in days],
+            [day["before"]["visitors"] for day in days],
+            labels,
+        ),
+        _curve(
+            language,
+            _("Events per day"),
+            lines,
+            [day["events"] for day in days],
+            [day["before"]["events"] for day in days],
+            labels,
+        ),
+    ]
+    if hours := report["hours"]:
+        curves = [
+            _curve(
+                language,
+                _("Events per hour"),
+                (_("this day"), _("the day before")),
+                [hour["events"] for hour in hours],
+                [hour["before"] for hour in hours],
+                [hour["hour"] for hour in hours],
+                label=language.hour,
+            )
+        ]
+    return curves
+
+
+def of_experiment(language: Language, trial: dict[str, Any]) -> Curve | None:
+    """Both arms' rates, by the day of the first product page; of visitors whose window is over."""
+    _ = language.gettext
+    days = sorted({day["day"] for day in trial["days"]})
+    if not days:
+        return None
+    rates = {
+        (day["arm"], day["day"]): _per_mille(day["added"] / over)
+        for day in trial["days"]
+        if (over := day["visitors"] - day["waiting"])
+    }
+    return _curve(
+        language,
+        _("Rate per day"),
+        (_("with the widget"), _("without the widget")),
+        [rates.get(("widget", day)) for day in days],
+        [rates.get(("holdout", day)) for day in days],
+        days,
+        is_share=True,
+    )
+
+
+def _curve(
+    language: Language,
+    name: str,
+    lines: tuple[str, str],
+    numbers: Sequence[int | None],
+    others: Sequence[int | None],
+    places: Sequence[Any],
+    *,
+    is_share: bool = False,
+    label: Callable[[Any], str] | None = None,
+) -> Curve:
+    def shown(number: int | None) -> str:
+        if number is None:
+            return NOTHING
+        return language.percent(number / _PER_MILLE) if is_share else language.number(number)
+
+    short = label or language.short_day
+    middle = [short(places[len(places) // 2])] if len(places) > 6 else []
+    return Curve(
+        name,
+        lines,
+        charts.line(
+            numbers,
+            language.gettext("%(name)s. The table has the numbers.", name=name),
+            others,
+        ),
+        shown(charts.highest(numbers, others)),
+        [short(places[0]), *middle, short(places[-1])],
+        [
+            language.gettext(
+                "%(place)s: %(number)s (%(line)s), %(other)s (%(other_line)s)",
+                place=(label or language.day)(place),
+                number=shown(number),
+                line=lines[0],
+                other=shown(other),
+                other_line=lines[1],
+            )
+            for place, number, other in zip(places, numbers, others, strict=True)
+        ],
+    )
+
+
+def _per_mille(share: float | None) -> int | None:
+    return None if share is None else round(share * _PER_MILLE)
