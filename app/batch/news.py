@@ -155,7 +155,7 @@ def _add_title(titles: dict[str, tuple[int, str]], news: News, place: int, line:
     if not product or names[place] is None:
         return
     cell = _properties(line.split(b"\t", _NAME + 1)[-1])
-    title = None if cell == r"\N" else orjson.loads(_unescaped(cell)).get(_TITLE)
+    title = None if cell == r"\N" else orjson.loads(unescape(cell)).get(_TITLE)
     if isinstance(title, str) and (words := " ".join(title.split())[:_MOST_TEXT]):
         titles[product] = max(titles.get(product, (times[place], words)), (times[place], words))
 
