@@ -102,7 +102,7 @@
   };
 
   // Secrets in addresses: by the parameter's name, and e-mail addresses, UUIDs, tokens
-  const SECRET = /^(?!\w+:\/\/[^@]*$|utm_\w+=|variant=).*?((pass|pwd|token|secret|auth|sess|sig|mail|phone|key|code)[^=&]*(=|%3d)|@|%40|[\da-f]{8}-[\da-f]{4}-|(?=[a-z_]*\d)\w{16})/i;
+  const SECRET = /^(?!\w+:\/\/[^@]*$|utm_\w+=|variant=).*?((pass|pwd|token|secret|auth|sess|sig|mail|phone|key|code)[^=&]{0,40}(=|%3d)|@|%40|[\da-f]{8}-[\da-f]{4}-|(?=[a-z_]{0,15}\d)\w{16})/i;
   const clean = (text) => ("keepUrl" in data ? text
     : text.replace(/#.*/, "").replace(/^\w+:\/\/[^/?]*|([^/?&=]+=)[^&]*|[^/?&]+/g, (part, name = "") =>
       SECRET.test(part) ? name + "redacted" : part)

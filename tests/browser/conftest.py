@@ -34,8 +34,8 @@ ENDPOINT = re.compile("tracking/events")
 NO_CHROMIUM = "no Chromium on this machine: apt-get install chromium"
 NO_FIREFOX = "no Firefox on this machine: apt-get install firefox-esr"
 UNDRIVEN = "Object.defineProperty(Navigator.prototype, 'webdriver', {get: () => false})"
-# The tests of what a browser has a say in: leaving, storage, requests, the cache of pages.
 NEEDS_FIREFOX = pytest.mark.skipif(FIREFOX is None, reason=NO_FIREFOX)
+# The tests of what a browser has a say in: leaving, storage, requests, the cache of pages.
 IN_BOTH = pytest.mark.parametrize(
     "browser", ["chromium", pytest.param("firefox", marks=NEEDS_FIREFOX)], indirect=True
 )

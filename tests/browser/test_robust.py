@@ -287,6 +287,19 @@ def test_no_address_is_too_long(shop, open_page, database):
 
 
 @IN_BOTH
+def test_no_address_holds_up_the_page(open_page):
+    page = open_page(AGREED + CLASSIC)
+    for text in ("key", "a", "pass%3", "12345678-", "@", "?a="):
+        took = page.evaluate(
+            "text => { history.pushState(null, '', '/bare?q=' + text.repeat(90000 / text.length));"
+            " const start = performance.now(); genlook.track('widget:a');"
+            " return performance.now() - start; }",
+            text,
+        )
+        assert took < 2_000, text  # ms; quadratic, it takes 30 s
+
+
+@IN_BOTH
 def test_a_leaving_page_sends_the_small_ones_beside_one_that_does_not_fit(shop, open_page):
     page = open_page(AGREED + CLASSIC)
     page.evaluate(
