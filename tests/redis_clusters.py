@@ -34,7 +34,7 @@ class Cluster:
         wait_until(lambda: all(self.knows_all(server) for server in servers))
         for number, replica in enumerate(servers[primaries:]):
             replica.execute_command("CLUSTER REPLICATE", ids[number % primaries])
-        wait_until(lambda: self.roles() == {"master": primaries, "slave": len(servers) - primaries})
+        wait_until(lambda: self.roles()["slave"] == len(servers) - primaries)
         wait_until(self.is_whole, 40)
 
     def knows_all(self, server):
@@ -85,13 +85,17 @@ class Cluster:
         target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
         source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
 
-    def end_to_move(self, partition, source, target):
+    def take_keys_over(self, partition, source, target):
         slot = key_slot(keys.stream(partition).encode())
-        id_ = target.execute_command("CLUSTER MYID")
         while names := source.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
             source.execute_command(
                 "MIGRATE", "127.0.0.1", port_of(target), "", 0, 5000, "KEYS", *names
             )
+
+    def end_to_move(self, partition, source, target):
+        self.take_keys_over(partition, source, target)
+        slot = key_slot(keys.stream(partition).encode())
+        id_ = target.execute_command("CLUSTER MYID")
         others = [one for one in self.owners() if one not in (source, target)]
         for server in (target, source, *others):
             server.execute_command("CLUSTER SETSLOT", slot, "NODE", id_)

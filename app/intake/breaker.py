@@ -1,10 +1,13 @@
 """Skipping a journal that failed, for a short, growing while."""
 
+import logging
 import threading
 import time
 
 _FIRST_PAUSE = 0.25  # s
 _LONGEST_PAUSE = 3.0  # s; a failover is over in seconds
+
+logger = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
@@ -55,3 +58,8 @@ class CircuitBreaker:
             if is_over:
                 self._pause, self._is_tried, self.since = 0.0, False, None
             return is_over
+
+
+def log_return(journal: str) -> None:
+    """To be called by whoever ends a pause."""
+    logger.info("journal takes batches again", extra={"action": "journal_back", "journal": journal})

@@ -16,6 +16,7 @@ from redis.exceptions import AskError, MovedError, OutOfMemoryError, TryAgainErr
 
 from app.batch.batch import Batch
 from app.intake import keys
+from app.intake.breaker import log_return
 from app.intake.limits import (
     KEY_LIFETIME,
     Charges,
@@ -189,7 +190,8 @@ class Filter:
                     extra={"action": "filter_paused", "cause": cause(error)},
                 )
             return None
-        stream.breaker.record_success()
+        if stream.breaker.record_success():
+            log_return(stream.name)
         return result
 
 

@@ -1,14 +1,13 @@
 """The order in which the journals are asked, and what becomes of a batch."""
 
 import logging
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
 from redis import RedisError
 from redis.exceptions import AskError, MovedError, TryAgainError
 
-from app.intake.breaker import CircuitBreaker
+from app.intake.breaker import CircuitBreaker, log_return
 from app.intake.limits import RateLimited
 from app.intake.outcomes import Outcomes
 from app.intake.stream import Stream, StreamFull
@@ -62,10 +61,12 @@ class Intake:
 
         NotStored when none could take it, RateLimited when none should.
         """
-        if await self.take(submission):
+        if await self._take_by_stream(submission):
+            return
+        if await _ask(self.postgres, submission):
             self._count_skipped_limits(submission)
             return
-        if await _ask([self.spool], submission):
+        if await _ask(self.spool, submission):
             self._count_skipped_limits(submission)
             # What becomes of the events is known, and counted, when the spool is drained.
             self.outcomes.count(
@@ -108,18 +109,20 @@ class Intake:
 
     async def take(self, submission: Submission) -> bool:
         """Offer the batch to the stream and to Postgres; whether one of them has taken it."""
+        return await self._take_by_stream(submission) or await _ask(self.postgres, submission)
+
+    async def _take_by_stream(self, submission: Submission) -> bool:
+        """By that of the shop's node, which another node may name."""
         stream, asking = self.streams.of(submission.batch.shop), False
         for _ in range(_MOST_REDIRECTIONS):
             if not stream.trust.is_stream_first:
                 break
             try:
-                if await _ask([stream], submission, asking=asking):
-                    return True
-                break
+                return await _ask(stream, submission, asking=asking)
             except AskError as error:
                 stream = self.streams.follow(stream, error)
                 asking = not isinstance(error, MovedError)
-        return await _ask([self.postgres], submission)
+        return False
 
     def probe(self) -> None:
         """Try the skipped journals that no batch tries: a pause must end without traffic too."""
@@ -132,7 +135,7 @@ class Intake:
                 journal.breaker.record_failure()
             else:
                 if journal.breaker.record_success():
-                    _log_return(journal)
+                    log_return(journal.name)
 
     def close(self) -> None:
         self.streams.close()
@@ -140,34 +143,28 @@ class Intake:
         self.spool.close()
 
 
-async def _ask(
-    journals: Iterable[Journal | Stream], submission: Submission, *, asking: bool = False
-) -> bool:
-    """Whether one of the journals took the batch; the first that does. AskError."""
-    for journal in journals:
-        if not journal.breaker.allow():
-            continue
-        try:
-            await _append(journal, submission, asking)
-        except RateLimited:
-            journal.breaker.record_success()
-            raise
-        except AskError:  # it is well, and another node has the slot
-            journal.breaker.record_success()
-            raise
-        except Untrusted:  # it is well, and not asked from now on
-            journal.breaker.record_success()
-        except StreamFull:  # it says so itself, and Redis goes on limiting and filtering
-            journal.breaker.record_success()
-        except TryAgainError:  # the slot is on its way to another node, all others are not
-            journal.breaker.record_success()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the next journal may take it
-            if journal.breaker.record_failure():
-                _log_failure(journal, error)
-        else:
-            if journal.breaker.record_success():
-                _log_return(journal)
-            return True
+async def _ask(journal: Journal | Stream, submission: Submission, *, asking: bool = False) -> bool:
+    """Whether the journal took the batch. AskError."""
+    if not journal.breaker.allow():
+        return False
+    try:
+        await _append(journal, submission, asking)
+    except (RateLimited, AskError):  # ASK and MOVED: it is well, and another node has the slot
+        journal.breaker.record_success()
+        raise
+    except Untrusted:  # it is well, and not asked from now on
+        journal.breaker.record_success()
+    except StreamFull:  # it says so itself, and Redis goes on limiting and filtering
+        journal.breaker.record_success()
+    except TryAgainError:  # the slot is on its way to another node, the others are not
+        journal.breaker.record_success()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the next journal may take it
+        if journal.breaker.record_failure():
+            _log_failure(journal, error)
+    else:
+        if journal.breaker.record_success():
+            log_return(journal.name)
+        return True
     return False
 
 
@@ -187,11 +184,4 @@ def _log_failure(journal: Journal | Stream, error: Exception) -> None:
             "journal": journal.name,
             "cause": cause(error),
         },
-    )
-
-
-def _log_return(journal: Journal | Stream) -> None:
-    logger.info(
-        "journal takes batches again",
-        extra={"action": "journal_back", "journal": journal.name},
     )

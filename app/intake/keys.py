@@ -22,6 +22,7 @@ BUCKETS_PER_WINDOW = 2
 _DAY = 24 * 60 * 60  # s
 
 
+@lru_cache(maxsize=4_096)
 def partition(shop: str, partitions: int) -> int:
     return crc32(shop.encode()) % partitions
 

@@ -50,7 +50,8 @@ class Streams:
         return keys.partition(shop, self._partitions)
 
     def of(self, shop: str) -> Stream:
-        return self._of(self.nodes.of(self.partition(shop)))
+        node = self.nodes.of(keys.partition(shop, self._partitions))
+        return self._made.get(node) or self._of(node)
 
     def all(self) -> Collection[Stream]:
         return [self._of(node) for node in self.nodes.by_node(range(self._partitions))]
@@ -100,5 +101,4 @@ class Streams:
         self.nodes.close()
 
     def _of(self, node: Redis) -> Stream:
-        stream = self._made.get(node)
-        return stream or self._made.setdefault(node, self._make(node))
+        return self._made.get(node) or self._made.setdefault(node, self._make(node))

@@ -82,6 +82,7 @@ def test_a_repeat_is_known_on_whichever_node_its_shop_is(caller):
         for _ in range(2):
             caller.post(body(event(insert_id="one")), shop=shop)
     caller.extensions["intake"].report()
+    wait_until(lambda: caller.extensions["status"]().redis == "up")
     status = caller.extensions["status"]()
     assert (status.outcomes["accepted"], status.outcomes["duplicate"]) == (len(SHOPS), len(SHOPS))
 
