@@ -58,6 +58,7 @@ def page() -> str:
         chosen=request.args,
         link=_link,
         address=_address,
+        shared=_shared,
         api_key=current_app.extensions["settings"].shopify_api_key,
         is_embedded=request.args.get("embedded") == "1",
         events_path=f"{current_app.extensions['settings'].app_proxy_path}/public/tracking/events",
@@ -238,6 +239,21 @@ def _address(path: str, **query: str) -> str:
     """Of the API, in the language of the page."""
     locale = request.args.get("locale")
     return f"{path}?{urlencode(query | ({'locale': locale} if locale else {}))}"
+
+
+def _shared(report: dict[str, Any]) -> str:
+    """Where a colleague sees the same days and groups: in the shop's admin, in their language."""
+    groups = report["breakdown"]
+    query = {
+        "from": report["period"]["first"],
+        "to": report["period"]["last"],
+        "by": groups["by"],
+        "sort": groups["sort"],
+        "page": groups["page"],
+    }
+    shop = report["shop"].partition(".")[0]
+    api_key = current_app.extensions["settings"].shopify_api_key
+    return f"{access.ADMIN}/store/{shop}/apps/{api_key}{access.PAGE}?{urlencode(query)}"
 
 
 def _sent(fields: str) -> dict[str, Any]:

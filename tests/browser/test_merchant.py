@@ -172,22 +172,30 @@ def test_of_two_quick_clicks_the_last_counts(year, visitor):
 
 def test_what_was_open_and_in_focus_stays_so(year, visitor):
     page = visitor().open("/admin")
-    page.click("summary")
+    page.click("text=Daily numbers as a table")
     page.focus("#days button")
     page.keyboard.press("Enter")
     page.wait_for_url("**from=*")
     assert page.evaluate("document.activeElement.textContent") == "Show"
-    assert page.locator("details tbody").is_visible()
+    assert page.locator("details tbody").first.is_visible()
     page.focus("#settings button")
     page.keyboard.press("Enter")
     page.wait_for_selector("#main[aria-busy=false]")
     assert page.evaluate("document.activeElement.textContent") == "Save and recalculate"
 
 
-def test_a_printed_page_shows_all_days(year, visitor):
-    page = visitor().open("/admin?range=90")
-    page.click("summary")
+def test_a_printed_page_shows_all_days_and_nothing_to_press(year, visitor):
+    page = visitor(color_scheme="dark").open("/admin?range=90")
+    page.click("text=Daily numbers as a table")
+    page.click("text=Share or print")
+    page.evaluate("window.print = () => { window.printed = true }")
+    page.click("text=Print >> nth=-1")
+    assert page.evaluate("window.printed")
     page.emulate_media(media="print")
+    assert page.locator("button:visible, input:visible, select:visible").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.pdf(path=PICTURES / "page.pdf")
     assert page.evaluate(
         "(e => e.scrollHeight <= e.clientHeight)(document.querySelector('details .scroll'))"
     )

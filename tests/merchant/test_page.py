@@ -172,6 +172,20 @@ def test_words_fit_the_numbers(merchant, history):
     assert "width:0.00%" not in page
 
 
+def test_a_colleague_finds_the_same_days_and_groups_in_the_admin(merchant, history):
+    page = merchant("/app", range="7", by="device", sort="rate", locale="de", session="secret")
+    link = html.unescape(re.search(r'class="link" readonly value="([^"]*)"', page.text)[1])
+    first = TODAY - timedelta(days=6)
+    assert link == (
+        f"https://admin.shopify.com/store/a-shop/apps/{KEY}/app"
+        f"?from={first}&to={TODAY}&by=device&sort=rate&page=1"
+    )
+    query = dict(pair.split("=") for pair in link.partition("?")[2].split("&"))
+    shown = merchant("/app/api/report", **query).get_json()["report"]
+    assert shown["period"] == {"first": str(first), "last": str(TODAY)}
+    assert shown["breakdown"]["by"] == "device"
+
+
 def text_of(page):
     return " ".join(html.unescape(re.sub("<[^>]+>", " ", page.text)).split())
 

@@ -159,6 +159,9 @@
 
   const prepare = () => {
     document.querySelectorAll(".curve").forEach(draw);
+    document.getElementById("print").hidden = false;
+    const link = document.querySelector(".link");
+    link.onfocus = () => link.select();
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     const field = document.querySelector("#settings [name=time_zone]");
     const zones = Intl.supportedValuesOf?.("timeZone") ?? [zone];
@@ -177,6 +180,7 @@
   };
 
   document.addEventListener("click", (event) => {
+    if (event.target.id === "print") window.print();
     const link = event.target.closest("a[data-swap], a[data-download]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
