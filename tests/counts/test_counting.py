@@ -294,6 +294,14 @@ def test_the_demo_year_is_the_same_each_time_and_ends_today(database):
     assert days[1] <= until
 
 
+def test_where_nothing_waits_the_numbers_are_whole_until_now(database):
+    store(database, visit("a", 1))
+    count_all(database)
+    before = datetime.now(UTC)
+    until = freshness(database, find_shop(database, SHOP))["until"]
+    assert before <= datetime.fromisoformat(until) <= datetime.now(UTC)
+
+
 @pytest.mark.slow
 def test_two_thousand_visitors_are_not_looked_for_among_all_of_the_shops(database):
     store(database, *(visit(f"v{number}", 1) for number in range(2_000)))
