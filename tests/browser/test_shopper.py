@@ -38,7 +38,6 @@ def test_a_visit_becomes_rows_and_the_merchants_numbers(shop, visitor, database)
     assert [*shopper.complaints, *looker.complaints, *merchant.complaints] == []
 
 
-@IN_BOTH
 def test_offline_and_back(shop, visitor):
     tab = visitor()
     page = tab.open(PRODUCT)
@@ -76,7 +75,6 @@ def test_what_a_closed_tab_could_not_send_is_sent_from_the_next_page_once(shop, 
     assert shop.wait_for(2) == TRY_ON[:2]
 
 
-@IN_BOTH
 def test_300_events_at_once_arrive_in_batches_of_50(shop, visitor):
     tab = visitor()
     page = tab.open("/")
@@ -113,7 +111,6 @@ def test_nothing_is_sent_or_kept_before_the_shopper_has_agreed(shop, visitor):
     assert shop.wait_for(2) == TRY_ON[:2]
 
 
-@IN_BOTH
 def test_a_batch_that_nobody_could_take_is_sent_again_with_the_same_ids(shop, visitor):
     page = visitor().open("/")
     replies = [

@@ -86,7 +86,6 @@ def test_many_events_at_once_are_kept_in_one_step(shop, open_page):
     assert len(shop.wait_for(300, page)) == 300
 
 
-@IN_BOTH
 def test_two_tabs_lose_nothing_while_nobody_answers(shop, open_page):
     first = open_page(AGREED + CLASSIC)
     first.context.route(ENDPOINT, lambda route: route.fulfill(status=503))
@@ -192,7 +191,6 @@ def test_a_pause_that_is_asked_for_is_kept(shop, open_page):
     assert times[1] - times[0] >= 2
 
 
-@IN_BOTH
 def test_a_leaving_page_sends_as_much_as_fits(shop, open_page):
     page = open_page(AGREED + CLASSIC)
     page.evaluate(
@@ -203,7 +201,6 @@ def test_a_leaving_page_sends_as_much_as_fits(shop, open_page):
     assert 20 < len(shop.wait_for(25)) < 40
 
 
-@IN_BOTH
 def test_a_hidden_page_does_not_send_the_same_twice(shop, open_page):
     page = open_page(AGREED + CLASSIC)
     sent = []
