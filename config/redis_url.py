@@ -1,6 +1,6 @@
 """REDIS_URL, as redis-py reads it: where Redis is, and how to connect.
 
-One server, or several of which one is the primary, or Sentinels that know it:
+One server, or several of which one is the primary, or nodes of a cluster, or Sentinels:
 
     redis://user:password@host:6379/0?client_name=genlook
     redis://one:6379,two:6379/0              the same as redis://one:6379/0,redis://two:6379/0

@@ -20,7 +20,7 @@ class Cluster:
     def __init__(self, servers, primaries):
         self.servers = servers
         self.primaries = servers[:primaries]
-        self.url = self.primaries[0].url
+        self.url = servers[-1].url  # any node will do, a replica too
         self.frozen = []
         ids = [server.execute_command("CLUSTER MYID") for server in servers]
         for number, server in enumerate(servers):
