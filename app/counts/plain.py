@@ -36,7 +36,7 @@ _STORED = """
         b.client_id, e.event, e.occurred_at, e.occurred_at AS at, b.lib_version, b.product_id,
         regexp_replace(left(coalesce(nullif(b.product_id, ''), e.properties->>'product_id', ''),
             200), '^([0-9]{1,20})$', 'gid://shopify/Product/\\1') AS product
-    FROM events e JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
+    FROM named_events e JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
     JOIN shops s ON s.id = e.shop_id WHERE s.domain = %(shop)s"""
 _TRACKED = """
     SELECT CASE WHEN visitor <> ALL(%(robots)s::text[]) AND NOT ({event_only}) THEN visitor END

@@ -74,7 +74,7 @@ _JOURNEYS = f"""
             SELECT visitor, at, int8send(at) || {_KIND}
                 || int4send((e.occurred_at AT TIME ZONE %(zone)s)::date - date '1970-01-01')
                 || int4send(coalesce(own.number, b.product)) || b.rest AS packed
-            FROM events e
+            FROM named_events e
             JOIN (
                 SELECT b.id, b.received_at, {dimensions.VISITOR_KEY} AS visitor,
                     {IS_BATCH_NOBODYS} AS is_nobodys, {IS_WITHOUT_WIDGET} AS is_without_widget,

@@ -12,12 +12,14 @@ from app.store.walks import Progress, event_windows, partitions
 PIECE_BYTES = 1024 * 1024  # of JSON text, or a single row that has more
 
 _EVENTS = sql.SQL(
-    "SELECT e.event, e.occurred_at, b.received_at,"
+    "SELECT coalesce(e.event, event_name(e.kind)) AS event, e.occurred_at, b.received_at,"
     " coalesce(e.sent_timestamp, e.occurred_at) AS sent_timestamp,"
     " coalesce(e.insert_id, e.insert_key::text) AS insert_id,"
     " b.customer_id, b.client_id, b.session_id, b.pageview_id, b.product_id, b.variant_id,"
     " b.lib_version, b.current_url, b.device_class, b.browser, b.os,"
-    " coalesce(e.properties, '{{}}') AS properties, coalesce(e.extra, '{{}}') AS extra, b.context"
+    " coalesce(e.properties, CASE WHEN e.kind >= 100"
+    "  THEN jsonb_build_object('product_id', b.product_id) END, '{{}}') AS properties,"
+    " coalesce(e.extra, '{{}}') AS extra, b.context"
     " {source} ORDER BY e.occurred_at, e.insert_key"
 )
 _KEYS = sql.SQL(

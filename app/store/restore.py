@@ -29,6 +29,10 @@ _OURS = re.compile(r"^\d+; \d+ \d+ TABLE (.+) schema_migrations ", re.MULTILINE)
 # Settings of the session that wrote the archive, some unknown to older servers; psql's commands.
 _SKIPPED = (b"SET ", b"SELECT pg_catalog.set_config('search_path'", b"\\")
 _COPY = re.compile(rb'COPY .*?([^".]+)"? \(.*\) FROM stdin;\n')
+_FUNCTIONS = (
+    "report_old_batches", "report_old_marks", "report_outdated", "doubt_contexts",
+    "insert_batch", "update_batch", "delete_batch", "event_name", "kinds_since",
+)  # fmt: skip
 
 Progress = Callable[[str, int], None]
 
@@ -153,15 +157,13 @@ def _drop_all(connection: Connection, schema: str) -> None:
 
 
 def _drop_functions(connection: Connection, schema: str) -> None:
-    """Those of our triggers, which stay behind when the tables go."""
+    """Ours, which stay behind when the tables go."""
     for (name,) in connection.execute(
-        "SELECT proname FROM pg_proc WHERE pronargs = 0"
-        " AND proname IN ('report_old_batches', 'report_old_marks', 'report_outdated',"
-        "  'doubt_contexts', 'insert_batch', 'update_batch', 'delete_batch')"
+        "SELECT proname FROM pg_proc WHERE proname = ANY(%s)"
         " AND pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)",
-        [schema],
+        [list(_FUNCTIONS), schema],
     ).fetchall():
-        connection.execute(sql.SQL("DROP FUNCTION {}()").format(sql.Identifier(schema, name)))
+        connection.execute(sql.SQL("DROP FUNCTION {}").format(sql.Identifier(schema, name)))
 
 
 def _renamed(lines: Iterable[bytes], origin: str, schema: str) -> Iterator[bytes]:

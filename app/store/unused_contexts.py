@@ -19,6 +19,7 @@ from app.store.writers import WritersBusy
 
 _LOCK_TIMEOUT = "500ms"  # writers queue up behind it
 _TRIES = 20
+_AT_ONCE = 50_000  # notes
 
 # Batches that share a context were all received in its month.
 _UNUSED = """
@@ -51,16 +52,21 @@ def delete_unused(connection: Connection, shop_id: int | None = None) -> int:
         " WHERE %(shop)s::integer IS NULL OR shop_id = %(shop)s ORDER BY shop_id",
         {"shop": shop_id},
     ).fetchall()
-    return sum(_of_shop(connection, shop) for (shop,) in shops)
+    deleted = 0
+    for (shop,) in shops:
+        while doubts := connection.execute(
+            "SELECT number, id, month FROM doubted_contexts LEFT JOIN contexts USING (shop_id, id)"
+            " WHERE shop_id = %s ORDER BY number LIMIT %s",
+            [shop, _AT_ONCE],
+        ).fetchall():
+            deleted += _settle(connection, shop, doubts)
+    return deleted
 
 
-def _of_shop(connection: Connection, shop_id: int) -> int:
+def _settle(
+    connection: Connection, shop_id: int, doubts: list[tuple[int, int, date | None]]
+) -> int:
     last = _last_batch(connection)
-    doubts = connection.execute(
-        "SELECT number, id, month FROM doubted_contexts"
-        " LEFT JOIN contexts USING (shop_id, id) WHERE shop_id = %s",
-        [shop_id],
-    ).fetchall()
     by_month: defaultdict[date, set[int]] = defaultdict(set)
     for _, id_, month in doubts:
         if month:

@@ -16,6 +16,7 @@ from psycopg.pq import TransactionStatus
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
 from app.store import contexts
 from app.store.contexts import Contexts
+from app.store.kinds import product_as_properties, with_kind
 from app.store.news import write_news
 from app.store.rejected import Rejections
 
@@ -27,7 +28,7 @@ _BATCHES = sql.SQL("COPY stored_batches ({}) FROM STDIN").format(
 _WHOLE_BATCHES = sql.SQL("COPY stored_batches (shop_id, id, {}) FROM STDIN").format(
     sql.SQL(", ").join(map(sql.Identifier, BATCH_COLUMNS))
 )
-_EVENT_COLUMNS = sql.SQL("shop_id, {}, batch_id").format(
+_EVENT_COLUMNS = sql.SQL("shop_id, {}, kind, batch_id").format(
     sql.SQL(", ").join(map(sql.Identifier, EVENT_COLUMNS))
 )
 _EVENTS = sql.SQL("COPY events ({}) FROM STDIN").format(_EVENT_COLUMNS)
@@ -41,8 +42,8 @@ _INSERT_INCOMING = sql.SQL(
 
 # A batch with its shop's id, and the lines of its events; in the order of the batches' ids.
 _Batches = dict[int, tuple[int, Batch, Sequence[bytes]]]
-# Stores rows of events; returns what of them was new, with its batches.
-_Way = Callable[[Connection, _Batches], _Batches]
+# Stores rows of events, with kinds or without; returns what of them was new, with its batches.
+_Way = Callable[[Connection, _Batches, bool], _Batches]
 
 
 class Writer:
@@ -76,13 +77,13 @@ class Writer:
             with_events = [batch for batch in batches if batch.events]
             if not with_events:
                 return 0
-            generation, ids = _begin_batches(connection, len(with_events))
+            generation, has_kinds, ids = _begin_batches(connection, len(with_events))
             incoming: _Batches = {
                 id_: (shop_ids[batch.shop], batch, batch.events)
                 for id_, batch in zip(ids, with_events, strict=True)
             }
             started = time.perf_counter()
-            stored = way(connection, incoming)
+            stored = way(connection, incoming, has_kinds)
             written = self._write_batches(connection, generation, stored)
             self._on_copy(time.perf_counter() - started)
             write_news(connection, stored.values())
@@ -132,26 +133,29 @@ class Writer:
         return self._shop_ids | found
 
 
-def _begin_batches(connection: Connection, number: int) -> tuple[int | None, list[int]]:
-    """Keep contexts from being deleted until the transaction ends; returns their generation, and
-    ids for so many batches."""
+def _begin_batches(connection: Connection, number: int) -> tuple[int | None, bool, list[int]]:
+    """Keep contexts from being deleted until the transaction ends; returns their generation,
+    whether events are stored with their kinds, and ids for so many batches."""
     row = connection.execute(
         "SELECT pg_advisory_xact_lock_shared(%s), pg_sequence_last_value('context_generations'),"
+        " kinds_since() <= now(),"
         " (SELECT string_agg(nextval('batch_ids')::text, ',') FROM generate_series(1, %s))",
         [contexts.LOCK, number],
     ).fetchone()
-    return (row[1], list(map(int, row[2].split(",")))) if row else (None, [])
+    return (row[1], row[2], list(map(int, row[3].split(",")))) if row else (None, False, [])
 
 
-def _copy_all(connection: Connection, incoming: _Batches) -> _Batches:
+def _copy_all(connection: Connection, incoming: _Batches, has_kinds: bool) -> _Batches:
     """UniqueViolation where an event is stored already."""
-    _copy(connection, _EVENTS, _event_rows(incoming))
+    _copy(connection, _EVENTS, _event_rows(incoming, has_kinds))
     return incoming
 
 
-def _write_around_conflicts(connection: Connection, incoming: _Batches) -> _Batches:
+def _write_around_conflicts(
+    connection: Connection, incoming: _Batches, has_kinds: bool
+) -> _Batches:
     connection.execute("CREATE TEMP TABLE incoming_events (LIKE events) ON COMMIT DROP")
-    _copy(connection, _INCOMING, _event_rows(incoming))
+    _copy(connection, _INCOMING, _event_rows(incoming, has_kinds))
     new = {(id_, key.bytes) for id_, key in connection.execute(_INSERT_INCOMING)}
     stored: _Batches = {}
     for id_, (shop_id, batch, _) in incoming.items():
@@ -169,13 +173,15 @@ def _write_around_conflicts(connection: Connection, incoming: _Batches) -> _Batc
     return stored
 
 
-def _event_rows(batches: _Batches) -> list[bytes]:
+def _event_rows(batches: _Batches, has_kinds: bool) -> list[bytes]:
     """In one order for all writers, and nearly that of the key."""
-    return sorted(
-        b"%d\t%b\t%d\n" % (shop_id, event, id_)
-        for id_, (shop_id, _, events) in batches.items()
-        for event in events
-    )
+    rows = []
+    for id_, (shop_id, batch, events) in batches.items():
+        of_the_product = product_as_properties(batch.line)
+        for event in events:
+            line = with_kind(event, of_the_product) if has_kinds else event + b"\t\\N"
+            rows.append(b"%d\t%b\t%d\n" % (shop_id, line, id_))
+    return sorted(rows)
 
 
 def _copy(connection: Connection, statement: sql.Composed, rows: list[bytes]) -> None:

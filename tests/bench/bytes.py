@@ -19,6 +19,7 @@ FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 AND relname ~ '^(events_|stored_batches|contexts|report_visitors|report_counts)'
 AND pg_relation_size(oid) > 0 ORDER BY pg_total_relation_size(oid) DESC
 """
+_WITHIN = 60 * 60  # s
 _AT_ONCE = 500  # batches a transaction
 _IDS = 200_000
 
@@ -27,7 +28,7 @@ def measure(servers, visitors):
     """Stores and counts the visits, three batches each, with all that our tracker sends; bytes an
     event by table."""
     servers.prepare()
-    batches = visits(visitors, batches=3, whole=True)
+    batches = visits(visitors, batches=3, within=_WITHIN, whole=True)
     events = sum(len(batch.events) for batch in batches)
     with closing(connect(servers.database_url, "bench")) as connection:
         create_partitions(connection, datetime.now(UTC).date())

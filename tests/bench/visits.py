@@ -28,11 +28,12 @@ _MORE = (
 _LANGUAGES = (b"en-US", b"en-US", b"de-DE", b"fr-FR")
 
 
-def visits(number, *, batches, shops=1, seed=1, until=None, whole=False):
+def visits(number, *, batches, shops=1, seed=1, until=None, within=60, whole=False):
     """Ordinary visits: each a visitor who sends `batches` small batches within half a minute, with
-    1.6 events each on average. All batches, in the order in which they are sent. `whole`: with all
-    fields of the documented context, another screen for each visitor, a page view's id, and the
-    product in each event's properties."""
+    1.6 events each on average. All batches, in the order in which they are sent; the visits begin
+    `within` so many seconds before `until`. `whole`: with all fields of the documented context,
+    another screen for each visitor, a page view's id, and the product in each event's properties.
+    """
     draw = random.Random(seed)
     until = until or datetime.now(UTC)
     sent = []
@@ -54,7 +55,7 @@ def visits(number, *, batches, shops=1, seed=1, until=None, whole=False):
             height = draw.randrange(600, 700)
             context = Context(columns, context.rest[:-1] + _MORE % height)
             properties = b'{"product_id":"%b"}' % columns["product_id"].encode()
-        at = until - timedelta(seconds=draw.uniform(0, 60))
+        at = until - timedelta(seconds=draw.uniform(0, within))
         step = 0
         for _ in range(batches):
             names = [STEPS[(step + n) % 7] for n in range(draw.choice((1, 1, 2, 2, 2)))]

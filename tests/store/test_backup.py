@@ -124,7 +124,7 @@ def saved(run, tmp_path):
 
 def empty_it(url):
     with connect(url, "tests") as connection:
-        connection.execute("DROP VIEW tracked_events, batches")
+        connection.execute("DROP VIEW tracked_events, named_events, batches")
         tables = connection.execute(
             "SELECT string_agg(quote_ident(relname), ', ') FROM pg_class WHERE relkind IN ('r','p')"
             f" AND NOT relispartition AND relnamespace = {OURS}"
