@@ -10,10 +10,11 @@ from click.testing import CliRunner
 
 from app.batch.arm import is_held_back
 from app.counts.period import find_shop
-from app.merchant import experiments
+from app.merchant import curves, experiments
 from app.merchant.commands import report
 from app.merchant.experiment_commands import experiment as command
 from app.merchant.experiments import show, start, stop
+from app.merchant.language import ENGLISH
 from app.merchant.statistics import Arm
 from app.merchant.verdict import Forecast, Numbers, checks, verdict
 from app.replies import Refusal
@@ -254,6 +255,23 @@ def test_the_page_shows_the_plan_and_then_the_answer(merchant, database):  # noq
     page = merchant("/app").text
     assert "Too early to say: 0 of 14 days are over" in page
     assert "Stop the experiment" in page
+
+
+def test_the_page_draws_both_arms_day_by_day(merchant, database):  # noqa: F811
+    begin(database, begins=ago(days=6))
+    store(database, *visits(5, 40, {True: 0.5, False: 0.1}))
+    count_all(database)
+    curve = curves.of_experiment(ENGLISH, shown(database)["experiment"])
+    assert curve.lines == ("with the widget", "without the widget")
+    days = {day["day"]: day for day in shown(database)["experiment"]["days"]
+            if day["arm"] == "widget" and day["visitors"] > day["waiting"]}  # fmt: skip
+    assert len(days) > 2
+    for point in curve.points:
+        for day, numbers in days.items():
+            if point.startswith(f"{ENGLISH.day(day)}:"):
+                rate = numbers["added"] / (numbers["visitors"] - numbers["waiting"])
+                assert f": {ENGLISH.percent(round(rate, 3))} (with the widget)" in point
+    assert "Rate per day" in merchant("/app").text
 
 
 @pytest.fixture
