@@ -68,7 +68,8 @@ def anew(client: Redis, **changes: Any) -> Redis:
     """A client like this one, with connections of its own and other options of them."""
     pool = client.connection_pool
     options = {**pool.connection_kwargs, **changes}
-    return Redis(connection_pool=ConnectionPool(pool.connection_class, **options))
+    most = pool.max_connections
+    return Redis(connection_pool=ConnectionPool(pool.connection_class, most, **options))
 
 
 def roles(client: Redis) -> Iterator[tuple[str, str]]:
@@ -84,13 +85,9 @@ def roles(client: Redis) -> Iterator[tuple[str, str]]:
                 is_known = isinstance(error, NotPrimary)
                 role = str(error) if is_known else f"does not answer: {cause(error)}"
             else:
-                is_replica = info.get("role", "master") != "master"
-                is_one_of_many = is_of_cluster(info)
-                role = (
-                    "is a replica"
-                    if is_replica
-                    else f"is {'a' if is_one_of_many else 'the'} primary"
-                )
+                role = "is a primary" if is_of_cluster(info) else "is the primary"
+                if info.get("role", "master") != "master":
+                    role = "is a replica"
             yield f"{host}:{port}", role
 
 
