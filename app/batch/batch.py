@@ -97,12 +97,14 @@ class Rejected:
 @dataclass(slots=True)
 class Batch:
     """What a journal carries. `line` and `rejected` are rendered, `events` holds a line for each
-    event; `line` is empty where no event is valid."""
+    event; `line` is empty where no event is valid. `trace` names the span of the request where it
+    is traced; the stream alone keeps it."""
 
     shop: str
     line: bytes = b""
     events: list[bytes] = field(default_factory=list)
     rejected: bytes = b""
+    trace: bytes = field(default=b"", repr=False, compare=False)
     _keys: list[bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -175,7 +177,7 @@ class Batch:
             line = _complete(line, FORM.batch_columns - form.batch_columns)
             missing = FORM.event_columns - form.event_columns
             events = [_complete(event, missing) for event in events]
-        return cls(shop, line, events, rejected=rejected)
+        return cls(shop, line, events, rejected=rejected, trace=entry.get(b"trace", b""))
 
 
 def form_of(entry: Mapping[bytes, bytes]) -> Form:

@@ -28,6 +28,7 @@ from psycopg.errors import SerializationFailure
 
 from app.counts import forgetting
 from app.counts.counting import count_announced
+from app.counts.planner import prefer_indexes
 from app.counts.recount import Progress, recount_marked
 
 # "rep": with the shop's id, a lock of a transaction, for PgBouncer lends a session to several.
@@ -59,6 +60,7 @@ def count_new(
 def count_next(connection: Connection, *, older_than: float = 0.0) -> bool:
     """Count some of what is new, of shops that nobody else counts; whether there may be more."""
     with connection.transaction():
+        prefer_indexes(connection)
         shops = connection.execute(_LOCK_SHOPS.encode(), [older_than]).fetchall()
         return bool(shops) and count_announced(connection, [shop_id for (shop_id,) in shops])
 

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from struct import Struct
+from typing import TypeVar
 
 from app.counts.cells import Cells, Row, new_cells
 from app.counts.journeys import KIND, SIZE, time_at, unpack
@@ -33,10 +34,12 @@ _VALUES_OF: list[Callable[[Event], int]] = [
 _Same = bytes
 _DAY_AND_REST = Struct(">iiii")
 _DAY_AND_PRODUCT = Struct(">ii")
-_DAY = slice(KIND + 1, KIND + 5)
+_DAY_PART = slice(KIND + 1, KIND + 5)
 _PRODUCT = slice(KIND + 5, KIND + 9)
 _REST = slice(KIND + 9, SIZE)
+_T = TypeVar("_T")
 _Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
+_DAY = 24 * 60 * 60 * 1_000_000  # µs
 _LARGE = 200_000  # numbers, of some 200 bytes each
 _MANY = 50_000  # of what becomes numbers, the same
 EVER, _NEVER = -(2**31), 2**31 - 1  # days
@@ -73,7 +76,7 @@ class Tally:
     ) -> None:
         """One visitor, not their events as such. `by` -1 takes them away. Nothing is added to days
         before `since`."""
-        is_all = since == EVER or _day(journey[_DAY]) >= since
+        is_all = since == EVER or _day(journey[_DAY_PART]) >= since
         if not is_all or not self._add_visit(shop_id, journey, window, by):
             groups, times = _outcome(unpack(journey), window, None)
             for (dimension, value), days in groups.items():
@@ -91,12 +94,15 @@ class Tally:
         events = unpack(b"".join(new))
         changed = [set(map(value_of, events)) for value_of in _VALUES_OF]
         groups, times = _outcome(unpack(everything), window, changed)
-        groups_before, times_before = _outcome(unpack(old), window, changed)
+        # What began on the days before it has had its window, also where a date came twice.
+        touched = min(event.day for event in events) - window // _DAY - 2
+        groups_before, times_before = _outcome(_from_day(unpack(old), touched), window, changed)
         for group, days in groups.items():
-            days_before = groups_before.get(group, {})
+            days_before = _with_days(days, groups_before.get(group, {}), touched)
             since = _first_difference(days_before, days)
             self._add_days(shop_id, *group, days_before, -1, since)
             self._add_days(shop_id, *group, days, 1, since)
+        times_before = _with_days(times, times_before, touched)
         since = _first_difference(times_before, times)
         self._add_times(shop_id, times_before, -1, since)
         self._add_times(shop_id, times, 1, since)
@@ -116,7 +122,7 @@ class Tally:
         return True
 
     def _add_short_visit(self, shop_id: int, journey: bytes, by: int) -> None:
-        kinds, day = journey[KIND::SIZE], journey[_DAY]
+        kinds, day = journey[KIND::SIZE], journey[_DAY_PART]
         products = [journey[at : at + 4] for at in range(_PRODUCT.start, len(journey), SIZE)]
         different = set(products)
         measures, steps = of_order(kinds, which(kinds, products) if len(different) > 1 else b"")
@@ -237,10 +243,10 @@ def _is_short_visit(journey: bytes, window: int) -> bool:
     length = len(journey)
     if length > MOST_SHORT * SIZE:
         return False
-    day, rest = journey[_DAY], journey[_REST]
+    day, rest = journey[_DAY_PART], journey[_REST]
     for begin in range(SIZE, length, SIZE):
         event = journey[begin : begin + SIZE]
-        if event[_DAY] != day or event[_REST] != rest:
+        if event[_DAY_PART] != day or event[_REST] != rest:
             return False
     last = length // SIZE - 1
     is_within = time_at(journey, last) - time_at(journey, 0) <= window
@@ -274,6 +280,18 @@ def _outcome(
             group_days, _ = days_and_times(group, window)
             outcome[dimension, value] = {day: m & _GROUP_MEASURES for day, m in group_days.items()}
     return outcome, times
+
+
+def _from_day(events: Sequence[Event], day: int) -> Sequence[Event]:
+    """From the first event on such a day or a later one."""
+    first = next((place for place, event in enumerate(events) if event.day >= day), len(events))
+    return events[first:]
+
+
+def _with_days(before: Mapping[int, _T], since: Mapping[int, _T], day: int) -> dict[int, _T]:
+    """The days before one as in `before`, the others as in `since`."""
+    days = {number: what for number, what in before.items() if number < day}
+    return days | {number: what for number, what in since.items() if number >= day}
 
 
 def _first_difference(one: Mapping[int, object], other: Mapping[int, object]) -> int:

@@ -28,6 +28,7 @@
 --       11 most ids in a set of seen ids
 --       12 to 16  the entry: version, shop, batch line, the n event lines joined by newlines, and
 --          the rejected events
+--       17 the request's trace, empty where it is not traced
 --       then for each limit what to add and the most (limits.py), n insert keys, pairs of an
 --       outcome's name and its number
 --
@@ -35,7 +36,8 @@
 
 local l, r, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local batch_line, lines, rejected = ARGV[14], ARGV[15], ARGV[16]
-local FIXED_KEYS, FIXED_ARGS = 4, 16
+local trace = ARGV[17]
+local FIXED_KEYS, FIXED_ARGS = 4, 17
 local SIZES = 2 ^ 40  -- the size of the stream: bytes + SIZES * large entries
 local LARGEST = 4 * 1024 * 1024  -- bytes, of an entry
 
@@ -92,9 +94,13 @@ end
 
 if #news > 0 or rejected ~= '' then
     local batch = #news > 0 and batch_line or ''
-    redis.call('XADD', KEYS[1], '*', 'v', ARGV[12], 'shop', ARGV[13], 'batch', batch,
-        'events', lines, 'rejected', rejected)
-    local size = #ARGV[12] + #ARGV[13] + #batch + #lines + #rejected
+    local entry = {'v', ARGV[12], 'shop', ARGV[13], 'batch', batch,
+        'events', lines, 'rejected', rejected}
+    if trace ~= '' then
+        entry[#entry + 1], entry[#entry + 2] = 'trace', trace
+    end
+    redis.call('XADD', KEYS[1], '*', unpack(entry))
+    local size = #ARGV[12] + #ARGV[13] + #batch + #lines + #rejected + #trace
     if size >= tonumber(ARGV[10]) then
         size = size + SIZES
     end

@@ -115,6 +115,7 @@ class Stream:
                     LARGE,
                     self._bounds.seen_ids,
                     *batch.to_entry().values(),
+                    batch.trace,
                     *charges.args,
                     *batch.keys,
                     *(part for pair in counts.items() for part in pair),

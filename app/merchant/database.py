@@ -10,6 +10,7 @@ from psycopg import Connection, InterfaceError, IsolationLevel, OperationalError
 from psycopg.errors import QueryCanceled
 from psycopg_pool import ConnectionPool, TooManyRequests
 
+from app.counts.planner import prefer_indexes
 from app.store.connections import connect, report_pool
 from config.causes import cause
 
@@ -102,6 +103,7 @@ class Database:
             # Starting parallel workers takes longer than these queries do.
             connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
             connection.execute("SET LOCAL jit = off")
+            prefer_indexes(connection)
             yield connection
 
 

@@ -15,10 +15,20 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanKind, Status, Tracer
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    Tracer,
+    format_span_id,
+    format_trace_id,
+    get_current_span,
+)
 
 from app.batch.batch import Batch
 from app.intake.intake import Intake
+from app.intake.submission import Submission
 from app.replies import Reply
 from app.shopify.app_proxy import Verdict
 from app.tracking.endpoint import Endpoint
@@ -66,7 +76,10 @@ def trace_worker(
     tracer = made.get_tracer(_NAME)
 
     def traced(batches: list[Batch]) -> None:
-        with tracer.start_as_current_span("store", attributes={"genlook.batches": len(batches)}):
+        links = [link for batch in batches if batch.trace and (link := _link(batch.trace))]
+        with tracer.start_as_current_span(
+            "store", attributes={"genlook.batches": len(batches)}, links=links
+        ):
             store(batches)
 
     return traced
@@ -87,6 +100,23 @@ class TracedEndpoint(Endpoint):
             reply = await super().take(verdict, content_encoding, body)
             span.set_attribute("http.response.status_code", reply.status)
             return reply
+
+    async def hand_over(self, submission: Submission) -> None:
+        context = get_current_span().get_span_context()
+        if context.trace_flags.sampled:
+            ids = format_trace_id(context.trace_id), format_span_id(context.span_id)
+            submission.batch.trace = "-".join(ids).encode()
+        await super().hand_over(submission)
+
+
+def _link(trace: bytes) -> Link | None:
+    """To the span of a request that has sent a batch."""
+    trace_id, _, span_id = trace.decode(errors="replace").partition("-")
+    try:
+        context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True)
+    except ValueError:
+        return None
+    return Link(context)
 
 
 class Disbelief(TextMapPropagator):
@@ -138,6 +168,7 @@ def _stripped(span: ReadableSpan) -> ReadableSpan:
         resource=span.resource,
         attributes={name: value for name, value in attributes.items() if name in _KEPT},
         kind=span.kind,
+        links=[Link(link.context) for link in span.links],
         status=Status(span.status.status_code),  # its description quotes the exception
         start_time=span.start_time,
         end_time=span.end_time,

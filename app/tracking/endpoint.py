@@ -65,6 +65,10 @@ class Endpoint:
         message = "The events could not be stored. Retry with the same $insert_id values."
         return Reply(envelope("NOT_STORED", message))
 
+    async def hand_over(self, submission: Submission) -> None:
+        """Returns when a journal has it. NotStored, RateLimited."""
+        await self._intake.append(submission)
+
     def _refuse(self, verdict: Verdict) -> Reply:
         self._intake.outcomes.count({f"signature:{verdict.cause}": 1})
         logger.info(
@@ -87,7 +91,7 @@ class Endpoint:
             size=validated.size,
         )
         try:
-            await self._intake.append(submission)
+            await self.hand_over(submission)
         except NotStored:
             if not validated.refusal:
                 raise

@@ -292,3 +292,24 @@ def test_the_demo_year_is_the_same_each_time_and_ends_today(database):
     assert days[0] < until - timedelta(days=355)
     assert days[1].astimezone(UTC).date() == until.date()
     assert days[1] <= until
+
+
+@pytest.mark.slow
+def test_two_thousand_visitors_are_not_looked_for_among_all_of_the_shops(database):
+    store(database, *(visit(f"v{number}", 1) for number in range(2_000)))
+    database.execute(
+        "INSERT INTO report_visitors SELECT id, md5(n::text)::uuid, '\\x'"
+        " FROM shops, generate_series(1, 100000) n"
+    )
+    database.execute("ANALYZE report_visitors")
+    before = rows_read_in_turn(database)
+    count_all(database)
+    assert rows_read_in_turn(database) == before
+
+
+def rows_read_in_turn(database):
+    database.execute("SELECT pg_stat_force_next_flush()")
+    (number,) = database.execute(
+        "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'report_visitors'"
+    ).fetchone()
+    return number

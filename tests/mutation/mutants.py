@@ -34,7 +34,7 @@ def sample(root, seed, size):
     """
     ranked = sorted((_rank(seed, place), variants) for place, variants in _places(root).items())
     mutants = (variants[int(rank[:8], 16) % len(variants)] for rank, variants in ranked)
-    valid = (mutant for mutant in mutants if _is_valid(mutated(root, mutant)[1], mutant.path))
+    valid = (mutant for mutant in mutants if _is_valid(root, mutant))
     return [mutant for mutant, _ in zip(valid, range(size), strict=False)]
 
 
@@ -117,11 +117,13 @@ def _is_nothing(node):
     return False
 
 
-def _is_valid(text, path):
-    if not path.endswith(".py"):
-        return True
+def _is_valid(root, mutant):
     try:
-        compile(text, path, "exec", dont_inherit=True)
+        _, text = mutated(root, mutant)
+        if mutant.path.endswith(".py"):
+            compile(text, mutant.path, "exec", dont_inherit=True)
+    except AttributeError:  # cosmic-ray cannot replace `except module.Error`
+        return False
     except (SyntaxError, ValueError):
         return False
     return True

@@ -73,11 +73,14 @@ class Reached:
         if inside:
             return set().union(*(self._of_line(path, number) for number in statement))
         # At import only: whoever uses the name that is made here, whoever uses the file, and the
-        # tests of the whole.
+        # tests of the file and of the whole.
         made = re.match(
             r"\s*(?:class |def |async def )?(\w+)", self._source(path)[statement[0] - 1]
         )
-        whole = {test for test in self._seconds if _OF_THE_WHOLE.match(test)}
+        own = f"tests/{Path(path).parts[1]}/test_{Path(path).stem}.py::"
+        whole = {
+            test for test in self._seconds if _OF_THE_WHOLE.match(test) or test.startswith(own)
+        }
         return whole | self._of_file(path) | (self._users(made[1]) if made else set())
 
     def _users(self, name):

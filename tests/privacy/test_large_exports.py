@@ -248,3 +248,16 @@ def test_the_release_before_can_read_a_request_that_has_failed(failing, work, da
     try_often(work, database)
     [due_at] = database.execute("SELECT due_at FROM privacy_requests").fetchone()
     assert due_at.year >= 9998
+
+
+def test_a_traceback_is_logged_of_what_does_not_heal_and_of_nothing_else(
+    failing, work, database, caplog
+):
+    failing(psycopg.errors.DiskFull("no room"))
+    try_often(work, database, times=1)
+    failing(psycopg.errors.ProgramLimitExceeded("string too long"))
+    try_often(work, database, times=1)
+    told = [record for record in caplog.records if record.action == "privacy_waits"]
+    assert [(record.levelname, bool(record.exc_info)) for record in told] == [
+        ("WARNING", False), ("ERROR", True)
+    ]  # fmt: skip

@@ -12,10 +12,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from psycopg import DataError
 
 from app import create_app
+from app.batch.batch import Batch
 from app.store.connections import BoundedConnection, connect
 from app.store.writer import Writer
 from app.tracing import otel
-from app.worker.storing import Storing
+from app.worker.consumer import Entry
+from app.worker.storing import Storing, parse
 from tests.calls import CONTEXT, Caller, body, event
 from tests.processes.running import wait_until
 from tests.serving import Client, serving
@@ -128,6 +130,43 @@ def test_the_worker_s_storing_is_traced(exporter, settings, database, app):
     [span] = [span for span in exporter.get_finished_spans() if span.name == "store"]
     assert span.attributes == {"genlook.batches": 0}
     assert span.resource.attributes["service.name"] == "genlook-worker"
+
+
+def test_the_rows_of_a_stream_lead_back_to_their_requests(
+    exporter, settings, database, redis_client
+):
+    app = create_app(settings)
+    provider = otel.provider("web", settings, exporter)
+    otel.trace_web(app, settings, provider)
+    storing = Storing(
+        lambda: connect(settings.database_url, "tests"), Writer(statement_timeout=10_000)
+    )
+    with serving(app) as server, closing(Client(server, app)) as client:
+        caller = Caller(client, database, lambda: None)
+        for _ in range(2):
+            assert caller.post(body()).status_code == 200
+    [(_, entries)] = redis_client.xread({"{t0}:stream": "0"})
+    batches = [parse(Entry("", id_, fields, 0)) for id_, fields in entries]
+    otel.trace_worker(storing.store, provider)(batches)
+    storing.close()
+    app.extensions["reports"].close()
+    provider.shutdown()
+    spans = exporter.get_finished_spans()
+    requests = [span.context for span in spans if span.name == "intake"]
+    [store] = [span for span in spans if span.name == "store"]
+    assert [(link.context.trace_id, link.context.span_id) for link in store.links] == [
+        (context.trace_id, context.span_id) for context in requests
+    ]
+    assert len(requests) == 2
+
+
+def test_what_names_no_span_is_no_fault(exporter, settings):
+    provider = otel.provider("worker", settings, exporter)
+    stored = []
+    otel.trace_worker(stored.extend, provider)([Batch("a", trace=b"nothing\xff"), Batch("b")])
+    provider.shutdown()
+    assert len(stored) == 2
+    assert exporter.get_finished_spans()[-1].links == ()
 
 
 def test_it_is_off_where_nothing_is_set(app):
