@@ -216,7 +216,7 @@ def test_what_is_new_waits_a_moment_for_more_of_the_same_visits(database):
     lambda n: traveller(50, days=390, client=f"t{n}", seed=n, shop=SHOP),
     lambda n: product_lover(50, client=f"p{n}", seed=n, shop=SHOP),
 ])  # fmt: skip
-def test_cells_and_journeys_take_at_most_twice_the_room_of_the_events(database, make):
+def test_cells_and_journeys_take_at_most_400_bytes_an_event(database, make):
     store(database, *(batch for number in range(200) for batch in make(number)))
     count_all(database)
     database.execute("VACUUM FULL")
@@ -228,7 +228,7 @@ def test_cells_and_journeys_take_at_most_twice_the_room_of_the_events(database, 
             [pattern],
         ).fetchone()[0]
 
-    assert size("^report_") < 2 * size("^(events|batches)")
+    assert size("^report_") < 400 * database.execute("SELECT count(*) FROM events").fetchone()[0]
 
 
 def test_what_a_release_before_announces_and_marks_is_counted(database):
