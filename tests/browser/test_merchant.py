@@ -275,6 +275,7 @@ def test_the_numbers_renew_themselves_and_leave_all_in_its_place(year, visitor, 
     page.locator(".plot input").first.focus()
     page.keyboard.press("Home")
     page.fill("#settings [name=time_zone]", "Europe/Par")
+    page.keyboard.press("ArrowLeft")
     page.evaluate("window.scrollTo(0, 1234)")
     length = page.evaluate("history.length")
     store(database, visit("late", 3, minutes=(datetime.now(UTC) - NOON).total_seconds() / 60 - 9))
@@ -289,9 +290,14 @@ def test_the_numbers_renew_themselves_and_leave_all_in_its_place(year, visitor, 
     ]  # fmt: skip
     assert page.input_value("#settings [name=time_zone]") == "Europe/Par"
     assert page.locator(".plot input").first.input_value() == "0"
+    assert page.evaluate("document.activeElement.selectionStart") == len("Europe/Pa")
     assert page.locator(".dot.renewed").count() == 1
     asked = []
     page.on("request", lambda request: asked.append(request.url))
+    page.focus("#days [name=from]")  # somebody is choosing a day
+    page.clock.run_for(120_000)
+    assert asked == []
+    page.focus("#settings button")
     page.evaluate("Object.defineProperty(document, 'visibilityState', {value: 'hidden'})")
     page.clock.run_for(120_000)
     assert asked == []

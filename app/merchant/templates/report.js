@@ -63,6 +63,7 @@
   const show = (page, isRenewal) => {
     const old = document.getElementById("main");
     const restore = isRenewal && remember(old);
+    const { selectionStart, selectionEnd } = document.activeElement;
     const open = new Set([...old.querySelectorAll("details[open] > summary")].map((s) => s.textContent));
     const focused = old.contains(document.activeElement) && selectorOf(document.activeElement);
     old.replaceWith(page.getElementById("main"));
@@ -70,7 +71,10 @@
       if (open.has(summary.textContent)) summary.parentElement.open = true;
     if (restore) restore();
     prepare();
-    if (focused) document.querySelector(focused)?.focus({ preventScroll: Boolean(isRenewal) });
+    const again = focused && document.querySelector(focused);
+    if (again) again.focus({ preventScroll: Boolean(isRenewal) });
+    if (again && isRenewal && selectionStart != null)
+      again.setSelectionRange(selectionStart, selectionEnd);
     if (isRenewal) document.querySelector(".dot").classList.add("renewed");
   };
 
@@ -95,10 +99,15 @@
     }
   };
 
-  // While the page is seen, and has today in it, the numbers renew themselves.
+  // While the page is seen, and has today in it, the numbers renew themselves; but not under
+  // somebody who is choosing a day or a share, or marking a text.
+  const isInHand = () =>
+    document.activeElement?.matches("select, input[type=date], input[type=number]") ||
+    !getSelection().isCollapsed;
   const renew = () => {
     const main = document.querySelector("#main[data-live][aria-busy=false]");
-    if (main && document.visibilityState === "visible" && Date.now() - shownAt >= EVERY)
+    const isDue = document.visibilityState === "visible" && Date.now() - shownAt >= EVERY;
+    if (main && isDue && !isInHand())
       swap(location.href, { keep: false, isRenewal: true });
   };
 
