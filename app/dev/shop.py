@@ -32,14 +32,14 @@ def page(path: str, *, shop: str, url: str) -> bytes | None:
     handle = path.removeprefix("/products/") if path.startswith("/products/") else ""
     if path != "/" and handle not in PRODUCTS:
         return None
-    number = PRODUCTS[handle][0] if handle else ""
+    number, title, *_ = PRODUCTS[handle] if handle else ("", "")
     return (
         _pages.get_template("shop.html")
         .render(
             shop=shop,
             products=PRODUCTS,
             handle=handle,
-            embed=app_embed(events_path().removesuffix("/public/tracking/events"), number),
+            embed=app_embed(events_path().removesuffix("/public/tracking/events"), number, title),
             call=documented_call(url + events_path()),
         )
         .encode()

@@ -15,14 +15,19 @@ _environment = Environment()
 _environment.add_filter("asset_url", CDN.__add__)
 
 
-def app_embed(proxy_path: str, product: str = "", **settings: object) -> str:
+def app_embed(proxy_path: str, product: str = "", title: str = "", **settings: object) -> str:
     """The block's HTML with its own default settings, but for `proxy_path` and `settings`.
 
-    `product` is the number of the page's product, empty on other pages.
+    `product` is the number of the page's product, empty on other pages, and `title` what the shop
+    calls it.
     """
     block, schema = _block()
     defaults = {setting["id"]: setting["default"] for setting in schema["settings"]}
-    shown = {"id": product, "selected_or_first_available_variant": {"id": f"{product}1"}}
+    shown = {
+        "id": product,
+        "title": title,
+        "selected_or_first_available_variant": {"id": f"{product}1"},
+    }
     return _environment.from_string(block).render(
         block={"settings": {**defaults, "proxy_path": proxy_path, **settings}},
         product=shown if product else None,

@@ -290,7 +290,7 @@
       push: quietly(([name, ...given]) => api[name](...given)),
     };
     calls?.forEach?.(api.push);
-    if ("pageView" in data) track("product_page:page_view", { product_id: data.productId });
+    if ("pageView" in data) track("product_page:page_view", { product_title: data.productTitle });
     onceSeen(() => {
       on("visitorConsentCollected", decide);
       on("visibilitychange", () => document.hidden ? leave() : back());

@@ -143,6 +143,6 @@ def test_the_embed_tracks_views_of_product_pages_and_only_those(shop, visitor, d
         " FROM tracked_events"
     ).fetchone() == (
         "gid://shopify/Product/1001", "gid://shopify/ProductVariant/10011",
-        {"product_id": "gid://shopify/Product/1001"}, True,
+        {"product_title": "Linen shirt"}, True,
     )  # fmt: skip
     assert tab.complaints == []

@@ -54,12 +54,12 @@ def test_every_locale_has_every_text():
 
 
 def test_the_embed_sends_where_the_shops_proxy_is_and_markup_comes_with_nothing_else():
-    html = app_embed("/apps/other/", "1001")
+    html = app_embed("/apps/other/", "1001", "A<b>")
     assert html.split() == [
         "<script", 'src="/apps/other/public/experiment.js"', "defer></script>",
         "<script", 'src="/cdn/extensions/genlook-tracker/assets/tracker.js"',
         'data-endpoint="/apps/other/public/tracking/events"',
-        'data-product-id="gid://shopify/Product/1001"',
+        'data-product-id="gid://shopify/Product/1001"', 'data-product-title="A&lt;b&gt;"',
         'data-variant-id="gid://shopify/ProductVariant/10011"', "data-page-view",
         "defer", "></script>",
     ]  # fmt: skip
