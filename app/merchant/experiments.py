@@ -143,16 +143,10 @@ def traffic(connection: Connection, shop: Shop) -> Traffic | None:
     """Of the last days. None where nobody came, or nobody added."""
     yesterday = shop.today - timedelta(days=1)
     period = Period(shop.today - timedelta(days=_TRAFFIC_DAYS), yesterday)
-    wanted = (
-        Measure.PAGE_VIEWED,
-        Measure.SAW_RESULT,
-        Measure.SAW_RESULT_ADDED,
-        Measure.SAW_PAGE_ADDED_OR_RESULT,
-    )
     found = reading.visitors(connection, shop, period, reading.moments(connection, shop, period))
-    visitors, saw, tried, added_or_saw = (found.now[measure] for measure in wanted)
-    added = tried + added_or_saw - saw  # but those who added before their result only
-    if not visitors or added <= 0:
+    visitors = found.now[Measure.PAGE_VIEWED]
+    added = found.now[Measure.TRIED_ADDED] + found.now[Measure.UNTRIED_ADDED]
+    if not visitors or not added:
         return None
     days = period.bounds[1] - min(found.days, default=period.bounds[0])
     return Traffic(visitors / days, min(1.0, added / visitors))
