@@ -53,7 +53,7 @@ def is_replica(connection):
 
 def test_what_is_read_comes_from_the_replica_and_what_is_written_goes_to_the_primary(reports):
     assert reports.read(is_replica)
-    with reports.exporting(is_replica) as was_replica:
+    with reports.exporting("a", is_replica) as was_replica:
         assert was_replica
     with reports.writing() as connection:
         assert not is_replica(connection)
@@ -89,7 +89,7 @@ def test_what_conflicts_with_the_recovery_is_read_from_the_primary(servers, repo
     if way == "page":
         assert reports.read(use) == 1
     else:
-        with reports.exporting(use) as found:
+        with reports.exporting("a", use) as found:
             assert found == 1
     assert asked == [True, False]
 
@@ -98,7 +98,7 @@ def test_a_replica_that_is_away_is_done_without(servers):
     nowhere = "postgresql://postgres@127.0.0.1:1/postgres"
     with closing(Database(servers[0].url, nowhere)) as reports:
         assert not reports.read(is_replica)
-        with reports.exporting(is_replica) as was_replica:
+        with reports.exporting("a", is_replica) as was_replica:
             assert not was_replica
 
 
