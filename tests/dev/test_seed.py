@@ -39,7 +39,7 @@ def test_the_merchants_page_shows_it_at_once(database):
     assert uncounted(database) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_page_finds_the_effect_of_one_experiment_and_none_of_the_other(database):
     seed(database, SHOP, 40_000, lambda _: None)
     count(database, lambda _: None)

@@ -143,7 +143,13 @@ def fail_over(fleet, web, database, harm, record_property):
 
 @pytest.mark.parametrize(
     ("harm", "replicas", "lost_at_most"),
-    [("kill", 0, 500), ("kill", 1, 500), ("freeze", 0, 50), ("freeze", 1, 50), ("demote", 0, 2_000)],
+    [
+        ("kill", 0, 500),
+        ("kill", 1, 500),
+        ("freeze", 0, 50),
+        ("freeze", 1, 50),
+        ("demote", 0, 2_000),
+    ],
 )
 def test_after_a_failover_by_sentinel_web_and_worker_go_on_at_the_new_primary(
     fleet, start_web, start_worker, database, harm, replicas, lost_at_most, record_property
