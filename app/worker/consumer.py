@@ -91,6 +91,7 @@ class Consumer:
         self._storing = ThreadPoolExecutor(_PARALLEL, "store")
         self._assigned = streams
         self._streams: list[str] = []  # those that were joined
+        self._left_out: set[str] = set()
         self._join_at = float("-inf")  # monotonic
         self._name = name
         self._is_gone = is_gone
@@ -129,6 +130,8 @@ class Consumer:
         self._streams.append(stream)
         while stream in self._streams and (read := self._read("0", [stream])[0]):
             self._store_and_acknowledge(read)
+        if stream in self._streams:
+            self._left_out.discard(stream)
 
     def _adopt(self, stream: str) -> None:
         """Take over at once what was read by consumers that have ended."""
@@ -147,10 +150,12 @@ class Consumer:
     def _leave_out(self, stream: str, error: ResponseError) -> None:
         """Until it is joined anew."""
         self._streams = [one for one in self._streams if one != stream]
-        logger.info(
-            "a stream is left out for now, nothing is lost",
-            extra={"action": "stream_left_out", "stream": stream, "cause": cause(error)},
-        )
+        if stream not in self._left_out:  # once, and not for every try
+            self._left_out.add(stream)
+            logger.info(
+                "a stream is left out for now, nothing is lost",
+                extra={"action": "stream_left_out", "stream": stream, "cause": cause(error)},
+            )
 
     def run_once(self, stop: threading.Event) -> bool:
         """Join, read, store, acknowledge; False where no entry came in time.

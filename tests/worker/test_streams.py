@@ -85,6 +85,26 @@ def test_a_fault_of_ours_ends_the_worker_and_is_told(calling, nodes, storing):
     assert stop.is_set()
 
 
+def test_that_a_stream_is_left_out_is_said_once_until_it_is_back(
+    nodes, storing, stopping, caplog, monkeypatch
+):
+    monkeypatch.setattr("app.worker.consumer._JOIN_EVERY", 0)
+    monkeypatch.setattr("app.worker.consumer.BLOCK", 10)
+    caplog.set_level("INFO")
+    streams = [keys.stream(0), keys.stream(1)]
+    consumer = Consumer(nodes.first, parse, storing.store, streams=lambda: streams, name="one")
+    for times in (1, 2):
+        nodes.first.delete(streams[1])
+        nodes.first.set(streams[1], "not a stream")
+        consumer.let_go()
+        for _ in range(3):
+            consumer.run_once(stopping)
+        nodes.first.delete(streams[1])
+        consumer.run_once(stopping)
+        said = [one.stream for one in caplog.records if one.action == "stream_left_out"]
+        assert said == [streams[1]] * times
+
+
 @pytest.mark.slow
 def test_a_stream_whose_slot_is_on_its_way_holds_no_other_up(
     calling, three, settings, storing, stopping
