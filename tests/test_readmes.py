@@ -11,8 +11,8 @@ from app.tracking.schemas import CATALOGUE
 ROOT = Path(__file__).parents[1]
 READMES = [
     path
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/**/README.md")]
-    if not {".venv", "node_modules", "vendor"} & {*path.relative_to(ROOT).parts}
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("[!.]*/**/README.md")]
+    if not {"node_modules", "vendor"} & {*path.relative_to(ROOT).parts}
 ]
 TOPICS = {"app/uninstalled"}  # of webhooks; they look like files
 
