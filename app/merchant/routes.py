@@ -27,9 +27,11 @@ from app.merchant.ranges import PRESETS, read_period, read_view, refusal
 from app.merchant.reports import freshness, is_empty, rejected, report
 from app.replies import SUCCESS, Refusal, Reply, envelope, refusal_reply
 from app.responses import json_response, response_of
-from app.store.shops import mark_installed
+from app.store.shops import has_app, mark_installed
 
 logger = logging.getLogger(__name__)
+
+_OF_THE_PAGE = ("has_app", "has_settings")
 
 bp = Blueprint("merchant", __name__, url_prefix="/app", template_folder="templates")
 bp.before_request(access.authenticate)
@@ -39,9 +41,10 @@ bp.after_request(access.protect)
 @bp.get("", provide_automatic_options=False)
 def page() -> str:
     """The page, with the numbers that the API gives. A shop that opens it has the app installed."""
-    with _database().writing() as connection:
-        mark_installed(connection, g.shop, datetime.now(UTC))
     shown = _shown()
+    if not shown["has_app"]:  # else a primary that is away does not matter to who reads a replica
+        with _database().writing() as connection:
+            mark_installed(connection, g.shop, datetime.now(UTC))
     language: Language = g.language
     return render_template(
         "report.html",
@@ -75,7 +78,7 @@ def session_token() -> str:
 
 @bp.get("/api/report", provide_automatic_options=False)
 def api_report() -> Response:
-    return _json(_shown())
+    return _json({name: what for name, what in _shown().items() if name not in _OF_THE_PAGE})
 
 
 @bp.get("/api/table.csv", provide_automatic_options=False)
@@ -194,6 +197,7 @@ def _shown(view: View | None = None) -> dict[str, Any]:
             "freshness": freshness(connection, shop, oldest_waiting=status.oldest_seconds),
             "rejected": rejected(connection, shop),
             "is_empty": is_empty(connection, shop),
+            "has_app": has_app(connection, g.shop),
             "has_settings": preferences.are_chosen(connection, shop.id),
             "experiment": experiments.show(connection, shop, language=g.language),
         }

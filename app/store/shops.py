@@ -21,6 +21,16 @@ def mark_uninstalled(connection: Connection, shop: str, at: datetime) -> None:
     )
 
 
+def has_app(connection: Connection, shop: str) -> bool:
+    """Whether the shop is known, and has the app as far as that was said."""
+    row = connection.execute(
+        "SELECT 1 FROM shops WHERE domain = %s"
+        " AND (uninstalled_at IS NULL OR installed_at > uninstalled_at)",
+        [shop],
+    ).fetchone()
+    return row is not None
+
+
 def mark_installed(connection: Connection, shop: str, at: datetime) -> bool:
     """The merchant has opened the app, or it was installed again. Whether that is news."""
     return (

@@ -167,6 +167,16 @@ def test_page_api_and_exports_are_read_from_the_replica(servers, primary, mercha
     assert "a" in merchant("/app/api/events", range="7", format="ndjson").text
 
 
+def test_the_page_is_there_while_the_primary_is_away(servers, merchant):
+    assert merchant("/app").status_code == 200
+    wait_until(lambda: caught_up(*servers))
+    servers[0].freeze()
+    try:
+        assert merchant("/app").status_code == 200
+    finally:
+        servers[0].go_on()
+
+
 def test_the_terminal_reads_from_the_replica_too(servers, merchant, settings):
     merchant("/app")
     wait_until(lambda: caught_up(*servers))
