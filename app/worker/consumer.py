@@ -76,7 +76,7 @@ class Consumer:
         name: str,
         is_gone: Callable[[str], bool] = lambda name: False,
         is_cluster: Callable[[], bool | None] = lambda: False,
-        turn: threading.Lock | None = None,
+        turn: "threading.Lock | None" = None,  # no class up to Python 3.12
     ) -> None:
         """`store` returns when the batches are committed, and raises when they are not. Several
         threads call it at the same time.
