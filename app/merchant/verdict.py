@@ -80,7 +80,9 @@ def verdict(
             **interval,
         )
     if low <= 0 <= high:
-        return NOT_SHOWN, f"{_('Not shown yet.')} {_would_show(forecast, today, language)}"
+        return NOT_SHOWN, _(
+            "Not shown yet. %(forecast)s", forecast=_would_show(forecast, today, language)
+        )
     change = {
         "without": language.percent(without, digits),
         "with_it": language.percent(with_it, digits),
