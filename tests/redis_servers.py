@@ -28,6 +28,8 @@ def redis_server(program, folder, port=None, **options):
     port = port or free_port()
     folder.mkdir(exist_ok=True)
     options = {"port": port, "dir": folder, "save": "", "bind": "127.0.0.1", **options}
+    if "cluster-enabled" in options:  # else 10,000 above the port, where there may be none
+        options.setdefault("cluster-port", free_port())
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     with (folder / "log").open("ab") as log:
         server = subprocess.Popen([program, *words], stdout=log, stderr=log)
