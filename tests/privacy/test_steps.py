@@ -156,7 +156,9 @@ def test_of_a_shop_all_of_before_goes_and_all_of_after_stays(caller, database, s
     assert went == {"events": 4, "batches": 2, "rejected_events": 2}
     assert len(caller.rows()) == 3
     assert database.execute("SELECT shop_id, visitor FROM report_marks").fetchall() != []
+    assert {row["shop_id"] for row in caller.rows("contexts", "id")} == {1, 2}
     erasure.erase_shop(database, SHOP, 1, LATER, silent)
+    assert {row["shop_id"] for row in caller.rows("contexts", "id")} == {2}
     assert len(caller.rows()) == 1
     assert len(caller.rows("batches", "id")) == 1
 
