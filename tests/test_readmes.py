@@ -63,6 +63,17 @@ def test_flask_commands_and_their_options_exist(path, monkeypatch):
         assert {*re.findall(r"--[a-z-]+", rest)} <= known, f"flask {group} {name}{rest}"
 
 
+def test_each_option_of_a_command_of_ours_says_what_it_is_for(monkeypatch):
+    waiting = list(cli_of(monkeypatch).values())
+    for command in waiting:
+        waiting += getattr(command, "commands", {}).values()
+        for option in command.params:
+            is_ours = command.callback and command.callback.__module__.startswith("app.")
+            if is_ours and option.param_type_name == "option":
+                assert option.help, f"{command.name} {option.opts}"
+    assert len(waiting) > 20
+
+
 def cli_of(monkeypatch):
     for name, value in {
         "DATABASE_URL": "postgresql://localhost/none",

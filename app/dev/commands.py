@@ -18,8 +18,18 @@ PORT = click.IntRange(1, 65535)
 
 
 @click.command(short_help="Run the whole system on this machine.")
-@click.option("--port", type=PORT, envvar="PORT", default=8000, show_default=True, show_envvar=True)
-@click.option("--storefront-port", type=PORT, default=9292, show_default=True)
+@click.option(
+    "--port",
+    type=PORT,
+    envvar="PORT",
+    default=8000,
+    show_default=True,
+    show_envvar=True,
+    help="Of the web process.",
+)
+@click.option(
+    "--storefront-port", type=PORT, default=9292, show_default=True, help="Of the demo shop."
+)
 @click.option(
     "--data",
     type=click.Path(resolve_path=True, path_type=Path),
@@ -71,10 +81,14 @@ def dev(port: int, storefront_port: int, data: Path, seed: int | None) -> None:
 
 
 @click.command(short_help="Print a signed URL, for curl without a storefront.")
-@click.option("--shop", default=DEV_SHOP, show_default=True)
+@click.option("--shop", default=DEV_SHOP, show_default=True, help="For which Shopify would sign.")
 @click.option("--customer", default="", help="Id of a customer who is logged in.")
-@click.option("--base-url", show_default="http://127.0.0.1:$PORT, or port 8000")
-@click.option("--path", show_default="that of the tracking events")
+@click.option(
+    "--base-url",
+    show_default="http://127.0.0.1:$PORT, or port 8000",
+    help="Where the web process listens.",
+)
+@click.option("--path", show_default="that of the tracking events", help="What is to be called.")
 def sign(shop: str, customer: str, base_url: str | None, path: str | None) -> None:
     """Print a URL of the web process, signed as Shopify's app proxy would sign it.
 

@@ -37,7 +37,12 @@ _RETRY_PAUSE = 0.05  # s
 _DAY = click.DateTime(["%Y-%m-%d"])
 _SHOP = click.option("--shop", "domain", required=True, help="Such as your-store.myshopify.com.")
 _RANGE = click.option(
-    "--range", "range_", type=click.Choice(list(PRESETS)), default=DEFAULT, show_default=True
+    "--range",
+    "range_",
+    type=click.Choice(list(PRESETS)),
+    default=DEFAULT,
+    show_default=True,
+    help="Today, or the last so many days.",
 )
 _FROM = click.option("--from", "first", type=_DAY, help="First day, instead of --range.")
 _TO = click.option("--to", "last", type=_DAY, help="Last day, default today.")
@@ -53,7 +58,13 @@ def report() -> None:
 @_RANGE
 @_FROM
 @_TO
-@click.option("--by", type=click.Choice(list(BREAKDOWNS)), default="product", show_default=True)
+@click.option(
+    "--by",
+    type=click.Choice(list(BREAKDOWNS)),
+    default="product",
+    show_default=True,
+    help="What the groups have in common.",
+)
 def funnel(
     domain: str, range_: str, first: datetime | None, last: datetime | None, by: str
 ) -> None:

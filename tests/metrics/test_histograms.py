@@ -10,7 +10,7 @@ from redis import Redis
 
 from app.intake import keys
 from app.intake.nodes import Nodes
-from app.metrics.histograms import COPIES, REQUESTS, Histograms
+from app.metrics.histograms import COPIES, METRICS, REQUESTS, Histograms
 from app.metrics.process import this_process
 from app.metrics.reading import read
 from app.metrics.reporter import LIFETIME, Reporter
@@ -27,6 +27,13 @@ def reporting(redis_client):
         return requests, Reporter(Nodes(client), [requests], kind=kind, revision="")
 
     return make
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_bounds_rise_and_are_numbers_that_people_use(metric):
+    assert sorted(set(metric.bounds)) == list(metric.bounds)
+    for bound in metric.bounds:
+        assert str(bound).replace(".", "").strip("0") in ("1", "25", "5", "3", "6"), bound
 
 
 def test_a_value_on_a_bound_is_in_that_bucket(reporting, redis_client):
