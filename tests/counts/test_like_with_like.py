@@ -67,6 +67,15 @@ def test_today_is_set_against_the_same_hours_of_yesterday(counted):
     }  # fmt: skip
 
 
+def test_the_same_hours_end_at_this_second(counted):
+    shown = counted(
+        visit("now", 1, minutes=yesterday(0)),
+        visit("half a second later", 1, minutes=yesterday(1 / 120)),
+        now=0,
+    )
+    assert shown["visitors"]["before"] == shown["events"]["before"] == 1
+
+
 def test_a_step_that_was_done_later_than_this_hour_is_not_in_the_period_before(counted):
     shown = counted(
         batch("a", (PAGE, yesterday(-10)), (BUTTON, yesterday(-5)), (UPLOAD, yesterday(5))), now=0

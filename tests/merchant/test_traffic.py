@@ -53,5 +53,5 @@ def test_a_forecast_goes_on_with_the_daily_visitors_since_the_start(database):
     begun = (NOW - timedelta(days=10)).date()
     then = 48 * ((by - begun).days - 1)  # the last day's have not had their window
     assert experiment["forecast"]["difference"] == pytest.approx(
-        detectable(then, 0.2, rate), rel=0.02
+        detectable(then, 0.2, rate), rel=0.001
     )
