@@ -159,7 +159,7 @@ def test_after_a_failover_by_sentinel_web_and_worker_go_on_at_the_new_primary(
     web = start_web(REDIS_URL=fleet.sentinels)
     start_worker(REDIS_URL=fleet.sentinels)
     report = fail_over(fleet, web, database, getattr(fleet, harm), record_property)
-    # What a killed one had acknowledged and not passed on: on a busy machine of half a second.
+    # What a killed one had acknowledged and not passed on: on a busy machine of a second.
     # A healthy primary takes writes until Sentinel has noticed that its replica was promoted.
     assert report["lost"] <= lost_at_most, report
 
