@@ -144,8 +144,8 @@ def fail_over(fleet, web, database, harm, record_property):
 @pytest.mark.parametrize(
     ("harm", "replicas", "lost_at_most"),
     [
-        ("kill", 0, 500),
-        ("kill", 1, 500),
+        ("kill", 0, 2_000),
+        ("kill", 1, 2_000),
         ("freeze", 0, 50),
         ("freeze", 1, 50),
         ("demote", 0, 2_000),
