@@ -54,6 +54,12 @@ class Moments(NamedTuple):
     over: Period
     began_by: datetime | None  # None: all of `over` has had its window
 
+    @property
+    def end_of_all_over(self) -> int:
+        """The first day of which not each attempt has had its window."""
+        _, end = self.over.bounds
+        return end - 1 if self.began_by else end
+
 
 def moments(connection: Connection, shop: Shop, period: Period) -> Moments:
     before = period.before(shop.today)
@@ -171,9 +177,7 @@ def days(
     to the cart, once all had their window; with the day as far into the period before."""
     first, end = period.bounds
     earlier, _ = of.before.bounds
-    _, end_of_over = of.over.bounds
-    if of.began_by:
-        end_of_over -= 1
+    end_of_over = of.end_of_all_over
     events = _events(connection, shop, Period(of.before.first, period.last))
 
     def shown(day: int, numbers: Mapping[int, Counter[int]]) -> dict[str, Any]:
@@ -243,9 +247,7 @@ def groups(
 ) -> dict[int, Group]:
     """By value, the largest first; after ALL, and with OTHERS as the last."""
     first, end = period.bounds
-    _, end_of_over = of.over.bounds
-    if of.began_by:
-        end_of_over -= 1
+    end_of_over = of.end_of_all_over
     is_product = dimension is Dimension.PRODUCT
     both: tuple[dict[int, list[int]], dict[int, list[int]]] = ({}, {})  # over, and later
     # A product's days together: to have each row by itself takes longer than to add it up.
