@@ -70,7 +70,7 @@ def test_page_api_and_csv_have_the_same_numbers(merchant, history):
     assert "1 min 30 sec" in page
 
 
-@pytest.mark.parametrize("table", ["uplift", "side_steps", "days", "hours", "breakdown"])
+@pytest.mark.parametrize("table", ["times", "uplift", "side_steps", "days", "hours", "breakdown"])
 def test_each_table_has_a_csv(merchant, history, table):
     head, *lines = rows(merchant("/app/api/table.csv", table=table, range="today"))
     assert lines
