@@ -32,8 +32,8 @@ class Visitors(NamedTuple):
 
 
 class Times(NamedTuple):
-    """For each step (from 1) the median of seconds, if there is any; the same for each span, and how
-    many visitors took a time of each class (app.counts.times)."""
+    """For each step (from 1) the median of seconds, if there is any; the same for each span, and
+    how many visitors took a time of each class (app.counts.times)."""
 
     medians: dict[int, int]
     spans: dict[int, int]

@@ -37,6 +37,8 @@ def test_the_terminal_shows_what_the_page_shows(flask, database):
     assert "Product page viewed 3 100.0% – 1 1 min" in lines
     assert "Button clicked 2 66.7% 66.7% 1 1 min" in lines
     assert "Added in the widget 1 33.3% 100.0% – –" in lines
+    assert "The median of 1 visitor is 6 min; 0.0% took less than 5 min." in lines
+    assert "2 min to 5 min 1 100.0%" in lines
 
 
 def test_the_terminal_tells_what_is_not_in_the_numbers(flask, caller, database):
