@@ -1,6 +1,6 @@
 """What is stored of a measure, and read back."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.counts.measures import (
@@ -53,6 +53,7 @@ def test_an_experiment_counts_pages_without_the_widget_and_nothing_else_that_is_
     assert in_experiment(OTHER_KIND) == OTHER_KIND
 
 
+@settings(deadline=None)
 @given(st.integers(0, CLICK_TO_RESULT), st.integers(0, LONGEST), st.integers(0, LONGEST))
 def test_the_two_scales_of_time_fit_together(step, one, other):
     assert bucket_of(step, rounded(one)) == bucket_of(step, one) < BUCKETS
