@@ -15,7 +15,7 @@ from app.intake import keys
 from tests.calls import CONTEXT, EVENT, PATH, query
 from tests.campaigns.ledger import SHOPS, Ledger
 from tests.processes.running import wait_until
-from tests.redis_clusters import cluster
+from tests.redis_clusters import Cluster, cluster
 
 pytestmark = pytest.mark.slow
 
@@ -92,10 +92,15 @@ def load(of, start_web, start_worker, database, record_property):
     assert report["p99_ms"] < P99_MS, report
 
 
-def test_slots_move_under_load(three, start_web, start_worker, database, record_property):
+def key_by_key(of, partition):
+    of.move(partition, between=lambda: time.sleep(0.1))
+
+
+@pytest.mark.parametrize("move", [key_by_key, Cluster.move_whole])
+def test_slots_move_under_load(move, three, start_web, start_worker, database, record_property):
     with load(three, start_web, start_worker, database, record_property):
         for partition in OF_LEDGER * 2:
-            three.move(partition, between=lambda: time.sleep(0.1))
+            move(three, partition)
             time.sleep(0.2)
 
 
