@@ -33,8 +33,9 @@ def three(module_cluster):
     return module_cluster
 
 
-def post(web, shop, *ids):
-    document = {"events": [EVENT | {"$insert_id": id_} for id_ in ids], "context": CONTEXT}
+def post(web, shop, *ids, **fields):
+    events = [EVENT | {"$insert_id": id_} | fields for id_ in ids]
+    document = {"events": events, "context": CONTEXT}
     request = urllib.request.Request(
         f"{web.url}{PATH}?{query(shop=shop)}", json.dumps(document).encode()
     )
@@ -63,6 +64,7 @@ def test_partitions_are_raised_with_web_and_worker_running(
 
 BACK_WITHIN = 3.0  # s after the promotion
 P99_MS = 300
+MIB = 1024 * 1024
 PARTITIONS = 16
 OF_LEDGER = sorted({keys.partition(shop, PARTITIONS) for shop in SHOPS})
 
@@ -90,6 +92,24 @@ def load(of, start_web, start_worker, database, record_property):
     assert (report["lost"], report["twice"], report["strangers"]) == (0, 0, 0), report
     assert {*report["replies"]} == {"200 success"}, report
     assert report["p99_ms"] < P99_MS, report
+
+
+def test_a_worker_of_three_servers_stays_small_whatever_waits(
+    three, start_web, start_worker, database
+):
+    variables = {"REDIS_URL": three.url, "STREAM_PARTITIONS": str(PARTITIONS)}
+    no_limit = {f"RATE_LIMIT_VISITOR_{of}PER_MINUTE": "0" for of in ("", "BYTES_")}
+    web = start_web(**variables, **no_limit)
+    shops = [f"shop-{number}.myshopify.com" for number in range(12)]
+    for number in range(30):
+        for shop in shops:
+            post(web, shop, *(f"{number}-{n}" for n in range(14)), properties={"a": "x" * 32_000})
+    assert all(server.dbsize() for server in three.primaries)
+    worker = start_worker(**variables)
+    wait_until(lambda: three.waiting() == 0, 120)
+    print(f"{worker.peak() / MIB:.0f} MiB")  # noqa: T201
+    assert len(rows(database)) == 30 * 14 * len(shops)
+    assert worker.peak() < 256 * MIB
 
 
 def key_by_key(of, partition):
