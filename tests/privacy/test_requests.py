@@ -65,10 +65,11 @@ def test_a_body_of_many_megabytes_is_refused(deliver):
 
 
 @pytest.mark.slow
-def test_without_postgres_the_delivery_is_left_to_shopify(calling, deliver, caller):
+def test_without_postgres_the_delivery_is_left_to_shopify(calling, deliver, caller, said):
     away = calling(database_url="postgresql://127.0.0.1:1/x")
     caller._client = away._client
     assert deliver("shop/redact").status_code == 503
+    assert said("webhook_postponed", "cause") == [("WARNING", "PoolTimeout")]
 
 
 def shop(caller):

@@ -73,6 +73,25 @@ def test_entries_of_a_dead_consumer_are_taken_over(caller, consuming, stopping, 
     assert len(caller.rows()) == 1
 
 
+def test_who_takes_over_entries_says_how_many(caller, consuming, stopping, said, monkeypatch):
+    def die(entries):
+        raise ConnectionResetError
+
+    for _ in range(3):
+        caller.post(body())
+    with pytest.raises(ConnectionResetError):
+        consuming("ended", die).run_once(stopping)
+    assert said("adopted") == []
+    with pytest.raises(ConnectionResetError):
+        consuming("slow", die, is_gone=lambda name: name == "ended")
+    assert said("adopted", "entries") == [("INFO", 3)]
+    monkeypatch.setattr(consumer_module, "RECLAIM_AFTER", 0)
+    assert consuming("alive", is_gone=lambda name: name == "ended").run_once(stopping)
+    assert said("reclaimed", "entries") == [("INFO", 3)]
+    assert len(said("adopted")) == 1
+    assert len(caller.rows()) == 3
+
+
 @pytest.mark.slow
 def test_what_a_failover_brought_back_is_stored_without_a_restart(
     caller, consuming, redis_client, stopping, monkeypatch
