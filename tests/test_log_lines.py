@@ -89,9 +89,14 @@ def test_who_calls_without_shopify_s_signature_is_noted_with_the_rule_that_faile
 
 
 def test_a_body_that_was_cut_off_is_noted_by_any_wsgi_server(app, said):
-    reply = app.test_client().post(
-        PATH, environ_overrides={"wsgi.input": BytesIO(b"ab"), "CONTENT_LENGTH": "10"}
-    )
+    class CutOff(BytesIO):
+        def read(self, size=-1):
+            raise ConnectionResetError("a shopper's address")
+
+        readinto = read
+
+    cut_off = {"wsgi.input": CutOff(), "CONTENT_LENGTH": "10"}
+    reply = app.test_client().post(PATH, environ_overrides=cut_off)
     assert reply.status_code == 401
     assert said("body_lost", "cause") == [("INFO", "ClientDisconnected")]
 
