@@ -200,7 +200,7 @@ def test_a_difference_is_named_and_a_rebuild_says_what_it_does(run, database):
 @pytest.mark.parametrize(
     ("group", "words"),
     [
-        (report, ("funnel", "--shop", SHOP)),
+        pytest.param(report, ("funnel", "--shop", SHOP), marks=pytest.mark.slow),
         (report, ("check", "--shop", SHOP)),
         (report, ("rebuild",)),
         (db, ("status",)),

@@ -97,7 +97,8 @@ def test_what_postgres_cannot_hold_is_mended_wherever_it_stands(text):
     ("text", "words"),
     [
         (b"", "empty"), (b"{", None), (b"[1,]", None), (b'"\\ud800', None),
-        (b'["\\ud800", NaN]', "NaN is not"), (b'["\\ud800", 1e999]', "out of range"), (b'["\\ud800", "\xff"]', "not UTF-8"),
+        (b'["\\ud800", NaN]', "NaN is not"),
+        (b'["\\ud800", 1e999]', "out of range"), (b'["\\ud800", "\xff"]', "not UTF-8"),
     ],
 )  # fmt: skip
 def test_what_is_no_json_says_why(text, words):
