@@ -32,7 +32,7 @@ def all_commands():
 
     own = {"db", "worker", "report", "experiment", "rejected", "privacy", "status", "check", "dev",
            "sign"}  # fmt: skip
-    for name in own:
+    for name in sorted(own):
         yield from below(name, app.cli.commands[name])
 
 
