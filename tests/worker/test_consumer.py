@@ -59,17 +59,20 @@ def test_what_was_committed_and_not_acknowledged_is_stored_once(
     assert len(caller.rejected()) == 1
 
 
-def test_entries_of_a_dead_consumer_are_taken_over(caller, consuming, stopping, monkeypatch):
+@pytest.mark.parametrize(("dead", "alive"), [("a", "b"), ("b", "a")])
+def test_entries_of_a_dead_consumer_are_taken_over(
+    caller, consuming, stopping, monkeypatch, dead, alive
+):
     def die(entries):
         raise ConnectionResetError
 
     caller.post(body())
     with pytest.raises(ConnectionResetError):
-        consuming("dead", die).run_once(stopping)
+        consuming(dead, die).run_once(stopping)
     monkeypatch.setattr(consumer_module, "BLOCK", 1)
-    assert consuming("alive").run_once(stopping) is False
+    assert consuming(alive).run_once(stopping) is False
     monkeypatch.setattr(consumer_module, "RECLAIM_AFTER", 0)
-    assert consuming("alive").run_once(stopping) is True
+    assert consuming(alive).run_once(stopping) is True
     assert len(caller.rows()) == 1
 
 
