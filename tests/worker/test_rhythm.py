@@ -1,17 +1,22 @@
 """How soon each of the worker's duties is at work again."""
 
+import os
 import threading
 from contextlib import closing
 
 import psycopg
 import pytest
+from redis import ConnectionError as RedisIsAway
 
 from app.intake.nodes import Nodes
+from app.metrics.process import HOST
 from app.metrics.reporter import Reporter
 from app.privacy.waiting import Journals
 from app.privacy.work import Work
 from app.store.connections import connect
-from app.worker.consuming import Consuming
+from app.worker import consumer as consumer_module
+from app.worker.consumer import Entry
+from app.worker.consuming import Consuming, Everywhere, consumer_name, is_dead_predecessor
 from app.worker.housekeeping import Housekeeping
 from app.worker.reporting import Recounting, Reporting
 from app.worker.upkeep import Retention
@@ -115,3 +120,64 @@ def test_the_pace_of_a_process_that_tells_of_itself(redis_client):
     reporter._stop = Stop(3)
     reporter._run()
     assert reporter._stop.pauses == [5.0] * 5
+
+
+def test_the_map_is_looked_at_twice_a_second_and_streams_are_searched_every_five(monkeypatch):
+    now, searched = [1_000.0], []
+    monkeypatch.setattr("app.worker.consuming.time.monotonic", lambda: now[0])
+
+    class SomeNodes:
+        looks = 0
+
+        def refresh(self):
+            self.looks += 1
+            if self.looks == 4:
+                raise RedisIsAway
+
+        def partitions(self):
+            searched.append(now[0])
+            return [7]
+
+        def by_node(self, partitions):
+            self.asked = list(partitions)
+            return {}
+
+    class Looking(Stop):
+        def wait(self, timeout=None):
+            now[0] += timeout
+            return super().wait(timeout)
+
+    nodes, stop = SomeNodes(), Looking(23)
+    everywhere = Everywhere(nodes, None, partitions=2)
+    assert everywhere.streams("any") == []
+    everywhere.run(stop)
+    assert set(stop.pauses) == {0.5}
+    assert nodes.looks == 24
+    assert nodes.asked == [0, 1, 7]
+    assert searched == [1_000.0, 1_005.0, 1_010.0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_enough"),
+    [([1] * 999, False), ([1] * 1_000, True), ([4 * 1024 * 1024 - 1], False),
+     ([4 * 1024 * 1024], True), ([2 * 1024 * 1024] * 2, True), ([], False)],
+)  # fmt: skip
+def test_a_transaction_is_of_a_thousand_entries_or_four_megabytes(sizes, is_enough):
+    entries = [Entry("stream", b"1-1", {}, size) for size in sizes]
+    assert consumer_module._is_enough(entries) is is_enough
+
+
+@pytest.mark.parametrize(
+    ("name", "is_dead"),
+    [
+        (f"{HOST}-{os.getpid()}", False),
+        (f"{HOST}-1", False),  # another user's, perhaps
+        (f"{HOST}-{2**22 + 1}", True),  # beyond the ids that there are
+        (f"elsewhere-{2**22 + 1}", False),
+        (f"{HOST}-x", False),
+        (HOST, False),
+    ],
+)
+def test_only_a_process_of_this_machine_is_known_to_have_ended(name, is_dead):
+    assert is_dead_predecessor(name) is is_dead
+    assert is_dead_predecessor(consumer_name()) is False
