@@ -11,13 +11,17 @@ LINE = b"GET / HTTP/1.1"
 
 
 def status(head, *body):
-    """Of the refusal; 0 where it is a request."""
+    """Of the refusal, which is whole and the last; 0 where it is a request."""
     requests = deque()
     reader = RequestReader(requests)
     reader.feed(head)
     for piece in body:
         reader.feed(piece)
-    return requests[0].refused.status if requests and requests[0].refused else 0
+    if not (requests and requests[0].refused):
+        return 0
+    assert (requests[0].is_complete, requests[0].keep_alive) == (True, False)
+    assert not reader.has_begun
+    return requests[0].refused.status
 
 
 def with_fields(*fields, line=LINE):

@@ -278,3 +278,30 @@ def test_a_consumer_with_entries_does_not_leave(caller, consuming, redis_client,
     assert names(redis_client) == {b"one"}
     consuming("one")
     assert len(caller.rows()) == 1
+
+
+class Waits(threading.Event):
+    """Notes for how long it was waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted = []
+
+    def wait(self, timeout=None):
+        self.noted.append(timeout)
+        return False
+
+
+def test_without_work_a_server_is_waited_at_and_a_cluster_asked_ten_times_a_second(
+    caller, consuming, monkeypatch
+):
+    monkeypatch.setattr(consumer_module, "BLOCK", 1)
+    waits = Waits()
+    consuming("one").run_once(waits)
+    assert waits.noted == []  # the command itself has waited
+    consuming("two", is_cluster=lambda: True).run_once(waits)
+    assert waits.noted == [0.1]
+    waits.noted.clear()
+    caller.post(body())
+    consuming("two", is_cluster=lambda: True).run_once(waits)
+    assert waits.noted == [0.25]  # for more that share the transaction
