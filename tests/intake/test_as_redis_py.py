@@ -7,8 +7,9 @@ import subprocess
 import pytest
 from redis import exceptions
 
-from app.intake.redis_client import client_of
+from app.intake.redis_client import client_of, for_worker, request_client, worker_client
 from app.intake.shared_connection import SharedConnection, _context_of, _reply_error
+from app.worker import consumer as consumer_module
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +126,22 @@ def test_one_that_was_never_opened_can_be_closed(redis_url):
                 await waiting
 
     asyncio.run(close())
+
+
+def test_a_request_waits_for_redis_a_moment_and_the_worker_longer_than_its_reads(settings):
+    """And nothing is sent a second time behind the caller's back."""
+
+    def told(client):
+        options = client.connection_pool.connection_kwargs
+        timeouts = options["socket_timeout"], options["socket_connect_timeout"]
+        return *timeouts, options["retry"].get_retries(), options["protocol"]
+
+    with request_client(settings) as web, worker_client(settings) as worker:
+        assert told(web) == (0.25, 0.25, 0, 2)
+        assert told(worker) == (2.0, 1.0, 0, 2)
+    assert 1_000 * told(worker)[0] > consumer_module.BLOCK
+    with client_of("redis://h?max_connections=7&protocol=3&socket_timeout=9", 0.5) as client:
+        assert told(client) == (0.5, 0.5, 0, 2)
+        assert client.connection_pool.max_connections == 7
+    with for_worker(client) as longer:
+        assert longer.connection_pool.max_connections == 7
