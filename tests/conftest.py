@@ -84,6 +84,21 @@ def no_logging_of_ours():
         root.removeHandler(handler)
 
 
+@pytest.fixture
+def said(caplog):
+    """The lines with an action: the level, and the named fields."""
+    caplog.set_level(logging.INFO)
+
+    def said(action, *fields):
+        return [
+            (record.levelname, *(getattr(record, field) for field in fields))
+            for record in caplog.records
+            if getattr(record, "action", "") == action
+        ]
+
+    return said
+
+
 @pytest.fixture(scope="session")
 def servers_folder():
     # Not pytest's own folder: as root, Postgres runs as another user, who must get in here.

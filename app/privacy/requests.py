@@ -33,7 +33,8 @@ FAILED = "failed"  # and not tried again before `retry`
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)  # by which the column tells what has failed
 
 EXPORT_RETENTION = timedelta(days=30)  # as long as Shopify leaves for the answer
-_MOST_TRIES = 10  # within about 10 minutes, where an error does not heal by itself
+MOST_TRIES = 10  # within about 10 minutes, where an error does not heal by itself
+_KILLED = "its process was killed"  # the cause of a try that nobody has ended
 _LEASE = timedelta(seconds=30)  # for which nobody else takes a request; renewed while it goes on
 
 
@@ -61,6 +62,7 @@ class Request:
     expires_at: datetime | None
     state: str
     cause: str | None  # of the last failure that does not heal by itself
+    tries: int  # before this one, which failed so or ended with their process
 
     @property
     def is_exported(self) -> bool:
@@ -76,11 +78,17 @@ class Request:
         return Fingerprints.from_json(self.traces or {"salt": ""})
 
 
-_CAUSE = sql.SQL(
-    "(SELECT cause FROM privacy_failures WHERE request_id = privacy_requests.id) AS cause"
-)
+_OF_FAILURES = {
+    "cause": sql.SQL(
+        "(SELECT cause FROM privacy_failures WHERE request_id = privacy_requests.id) AS cause"
+    ),
+    "tries": sql.SQL(
+        "coalesce((SELECT tries FROM privacy_failures WHERE request_id = privacy_requests.id), 0)"
+        " AS tries"
+    ),
+}
 _COLUMNS = sql.SQL(", ").join(
-    _CAUSE if field.name == "cause" else sql.Identifier(field.name) for field in fields(Request)
+    _OF_FAILURES.get(field.name, sql.Identifier(field.name)) for field in fields(Request)
 )
 
 
@@ -104,9 +112,9 @@ def add(
 
 def take_due(connection: Connection, id_: int | None = None) -> Request | None:
     """Take a request that is due, or one by its id; nobody else takes it before the lease is over.
-    A worker that is killed with it leaves it to the next."""
-    with connection.cursor(row_factory=class_row(Request)) as cursor:
-        return cursor.execute(
+    A worker that is killed with it leaves it to the next. The try counts from now on."""
+    with connection.transaction(), connection.cursor(row_factory=class_row(Request)) as cursor:
+        request = cursor.execute(
             sql.SQL(
                 "UPDATE privacy_requests SET due_at = now() + %(lease)s,"
                 " started_at = coalesce(started_at, now())"
@@ -116,6 +124,14 @@ def take_due(connection: Connection, id_: int | None = None) -> Request | None:
             ).format(_COLUMNS),
             {"lease": _LEASE, "id": id_},
         ).fetchone()
+        if request:
+            connection.execute(
+                "INSERT INTO privacy_failures AS known VALUES (%s, %s, 1, %s, now())"
+                " ON CONFLICT (request_id) DO UPDATE"
+                " SET tries = known.tries + 1, cause = EXCLUDED.cause, failed_at = now()",
+                [request.id, request.shop_domain, _KILLED],
+            )
+        return request
 
 
 def find(
@@ -176,7 +192,7 @@ def go_on_after(connection: Connection, request: Request, pause: timedelta) -> N
         "UPDATE privacy_requests SET due_at = now() + %s, attempts = 0 WHERE id = %s",
         [pause, request.id],
     )
-    _forget_failure(connection, request)
+    _forget_failures(connection, request)
 
 
 def close(connection: Connection, request: Request) -> None:
@@ -185,18 +201,16 @@ def close(connection: Connection, request: Request) -> None:
         "UPDATE privacy_requests SET due_at = NULL, attempts = 0, traces = NULL WHERE id = %s",
         [request.id],
     )
-    _forget_failure(connection, request)
+    _forget_failures(connection, request)
 
 
 def failed(connection: Connection, request: Request, cause: str, *, heals: bool) -> bool:
     """Try again, after pauses that grow from 1 s to 10 minutes. Where the error does not heal by
     itself, a few times only; returns whether this was the last."""
-    tries = 0 if heals else _count_failure(connection, request, cause)
-    if tries >= _MOST_TRIES:
-        connection.execute(
-            "UPDATE privacy_requests SET due_at = %s, attempts = attempts + 1 WHERE id = %s",
-            [_NEVER, request.id],
-        )
+    if heals:
+        does_not_count(connection, request.id)
+    elif _tries_with_this(connection, request, cause) >= MOST_TRIES:
+        give_up(connection, request)
         return True
     connection.execute(
         "UPDATE privacy_requests SET attempts = attempts + 1,"
@@ -205,6 +219,19 @@ def failed(connection: Connection, request: Request, cause: str, *, heals: bool)
         [request.id],
     )
     return False
+
+
+def does_not_count(connection: Connection, id_: int) -> None:
+    """Take the last try back, which nothing of the request has ended."""
+    connection.execute("UPDATE privacy_failures SET tries = tries - 1 WHERE request_id = %s", [id_])
+
+
+def give_up(connection: Connection, request: Request) -> None:
+    """Leave the request to the operator, who sees it as failed."""
+    connection.execute(
+        "UPDATE privacy_requests SET due_at = %s, attempts = attempts + 1 WHERE id = %s",
+        [_NEVER, request.id],
+    )
 
 
 def retry(connection: Connection, id_: int) -> bool:
@@ -220,19 +247,16 @@ def retry(connection: Connection, id_: int) -> bool:
         )
 
 
-def _count_failure(connection: Connection, request: Request, cause: str) -> int:
+def _tries_with_this(connection: Connection, request: Request, cause: str) -> int:
     row = connection.execute(
-        "INSERT INTO privacy_failures AS known VALUES (%s, %s, 1, %s, now())"
-        " ON CONFLICT (request_id) DO UPDATE"
-        " SET tries = known.tries + 1, cause = EXCLUDED.cause, failed_at = now() RETURNING tries",
-        [request.id, request.shop_domain, cause],
+        "UPDATE privacy_failures SET cause = %s WHERE request_id = %s RETURNING tries",
+        [cause, request.id],
     ).fetchone()
     return row[0] if row else 0
 
 
-def _forget_failure(connection: Connection, request: Request) -> None:
-    if request.cause:
-        connection.execute("DELETE FROM privacy_failures WHERE request_id = %s", [request.id])
+def _forget_failures(connection: Connection, request: Request) -> None:
+    connection.execute("DELETE FROM privacy_failures WHERE request_id = %s", [request.id])
 
 
 def complete(

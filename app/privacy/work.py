@@ -13,7 +13,8 @@ The state of a request says what its next step is (a column computes it from the
 An export is *exporting* until nothing of the shopper waits any more, and then closed.
 
 What fails is tried again after growing pauses. Where the error does not heal by itself, the request
-is *failed* after a few tries, and waits for `flask privacy retry`.
+is *failed* after a few tries, and waits for `flask privacy retry`; so it is where each try kills
+its process.
 
 Each look after the first is cheap: it begins where the last one ended. A step that is interrupted
 is begun again, by whoever takes the request when its lease is over.
@@ -62,6 +63,7 @@ _Step = Callable[[Connection, Request, Progress], None]
 class Work:
     def __init__(self, journals: Journals) -> None:
         self._journals = journals
+        self._cut_off: list[int] = []  # requests whose last try ended with the connection
         self._steps: dict[str, _Step] = {
             requests.EXPORTING: self._export,
             requests.SEARCHING: self._search,
@@ -77,15 +79,23 @@ class Work:
         self, connection: Connection, *, id_: int | None = None, progress: Progress | None = None
     ) -> Request | None:
         """Take one request that is due a step further; None where none is. psycopg.Error."""
+        while self._cut_off:
+            requests.does_not_count(connection, self._cut_off[-1])
+            self._cut_off.pop()
         request = requests.take_due(connection, id_)
         if request is None:
             return None
+        if request.tries >= requests.MOST_TRIES:  # each of which has killed its process
+            requests.give_up(connection, request)
+            _log_failure(request, request.cause or "", None, is_last=True)
+            return request
         try:
             self._steps[request.state](
                 connection, request, _renewing(connection, request, progress)
             )
         except Exception as error:
             if connection.closed:
+                self._cut_off.append(request.id)
                 raise  # Postgres is away: the request is due again when its lease is over
             _note_failure(connection, request, error)
         return request
@@ -278,16 +288,22 @@ def _note_failure(connection: Connection, request: Request, error: Exception) ->
         isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_HEALING)
     )
     is_last = requests.failed(connection, request, cause(error), heals=heals)
+    _log_failure(request, cause(error), error, heals=heals, is_last=is_last)
+
+
+def _log_failure(
+    request: Request, cause: str, error: Exception | None, *, is_last: bool, heals: bool = False
+) -> None:
     logger.log(
         logging.WARNING if heals else logging.ERROR,
         "a privacy request has failed; see `flask privacy list`"
         if is_last
         else "a privacy request is not done yet, will try again",
-        exc_info=not heals,
+        exc_info=None if heals else error,
         extra={
             "action": "privacy_failed" if is_last else "privacy_waits",
             "request": request.id,
-            "cause": cause(error),
+            "cause": cause,
         },
     )
 

@@ -20,12 +20,20 @@ def init_app(app: Flask, settings: Settings) -> None:
         otel.trace_web(app, settings, otel.provider("web", settings))
 
 
-def traced(
-    store: "Callable[[list[Batch]], None]", settings: Settings
-) -> "Callable[[list[Batch]], None]":
-    """The worker's storing, traced."""
-    if not settings.otel_exporter_otlp_endpoint:
+class WorkerTraces:
+    """The worker's storing as it is: nothing is traced."""
+
+    def storing(self, store: "Callable[[list[Batch]], None]") -> "Callable[[list[Batch]], None]":
         return store
+
+    def copying(self, tell: Callable[[float], None]) -> Callable[[float], None]:
+        """`tell` is what the writer's `on_copy` is for: after a COPY, by the thread that stores."""
+        return tell
+
+
+def of_worker(settings: Settings) -> WorkerTraces:
+    if not settings.otel_exporter_otlp_endpoint:
+        return WorkerTraces()
     from app.tracing import otel
 
-    return otel.trace_worker(store, otel.provider("worker", settings))
+    return otel.TracedWorker(otel.provider("worker", settings))

@@ -3,6 +3,7 @@
 Source: https://opentelemetry.io/docs/languages/python/
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from app.intake.intake import Intake
 from app.intake.submission import Submission
 from app.replies import Reply
 from app.shopify.app_proxy import Verdict
+from app.tracing import WorkerTraces
 from app.tracking.endpoint import Endpoint
 from config.settings import Settings
 
@@ -70,19 +72,30 @@ def trace_web(app: Any, settings: Settings, made: TracerProvider) -> None:
     )
 
 
-def trace_worker(
-    store: Callable[[list[Batch]], None], made: TracerProvider
-) -> Callable[[list[Batch]], None]:
-    tracer = made.get_tracer(_NAME)
+class TracedWorker(WorkerTraces):
+    """A span for each transaction, and in it one for its COPY, which psycopg's instrumentation does
+    not see."""
 
-    def traced(batches: list[Batch]) -> None:
-        links = [link for batch in batches if batch.trace and (link := _link(batch.trace))]
-        with tracer.start_as_current_span(
-            "store", attributes={"genlook.batches": len(batches)}, links=links
-        ):
-            store(batches)
+    def __init__(self, made: TracerProvider) -> None:
+        self._tracer = made.get_tracer(_NAME)
 
-    return traced
+    def storing(self, store: Callable[[list[Batch]], None]) -> Callable[[list[Batch]], None]:
+        def traced(batches: list[Batch]) -> None:
+            links = [link for batch in batches if batch.trace and (link := _link(batch.trace))]
+            with self._tracer.start_as_current_span(
+                "store", attributes={"genlook.batches": len(batches)}, links=links
+            ):
+                store(batches)
+
+        return traced
+
+    def copying(self, tell: Callable[[float], None]) -> Callable[[float], None]:
+        def traced(seconds: float) -> None:
+            began = time.time_ns() - int(seconds * 1e9)
+            self._tracer.start_span("copy", start_time=began).end()
+            tell(seconds)
+
+        return traced
 
 
 class TracedEndpoint(Endpoint):

@@ -16,7 +16,7 @@ from app.privacy.waiting import Journals
 from app.privacy.work import Work
 from app.store.connections import WORKER_STATEMENT_TIMEOUT, connect
 from app.store.writer import Writer
-from app.tracing import traced
+from app.tracing import of_worker
 from app.worker.consumer import Consumer
 from app.worker.consuming import Everywhere, consumer_name, is_dead_predecessor
 from app.worker.duty import Duty
@@ -49,12 +49,13 @@ def run(settings: Settings) -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
     nodes = Nodes(request_client(settings))
     measured = Measured(nodes, revision=settings.revision)
+    traces = of_worker(settings)
     storing = Storing(
         lambda: connect(settings.database_url, "worker"),
-        Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT, on_copy=measured.copied),
+        Writer(statement_timeout=WORKER_STATEMENT_TIMEOUT, on_copy=traces.copying(measured.copied)),
         measured.stored,
     )
-    store, turn = traced(storing.store, settings), threading.Lock()
+    store, turn = traces.storing(storing.store), threading.Lock()
 
     def make(node: Redis, streams: Callable[[], list[str]]) -> tuple[Consumer, Redis]:
         client = for_worker(node)

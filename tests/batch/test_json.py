@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -80,3 +81,44 @@ def test_levels_are_those_of_objects_and_arrays():
 
 def test_what_is_written_for_people_is_read_again():
     assert json.loads(dump_json(nested(300), indented=True)) == nested(300)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\\ud800", "\\u0000", "a\\ud83d\\u0000b", "\\udfff\\ud800"],
+)
+def test_what_postgres_cannot_hold_is_mended_wherever_it_stands(text):
+    mended = "".join("\ufffd" if "\\u" in part else part for part in re.split(r"(\\u....)", text))
+    raw = f'{{"{text}": ["{text}", {{"a": {{"{text}": "{text}"}}}}]}}'.encode()
+    assert parse_json(raw) == {mended: [mended, {"a": {mended: mended}}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "empty"), (b"{", None), (b"[1,]", None), (b'"\\ud800', None),
+        (b'["\\ud800", NaN]', "NaN is not"),
+        (b'["\\ud800", 1e999]', "out of range"), (b'["\\ud800", "\xff"]', "not UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_is_no_json_says_why(text, words):
+    with pytest.raises(MalformedJson, match=words):
+        parse_json(text)
+
+
+@pytest.mark.parametrize("half", ["", '"\\ud800",'])
+@pytest.mark.parametrize("open_", ["[", '{"a":'])
+def test_a_thousand_levels_are_read_and_one_more_is_not(half, open_):
+    close = "]" if open_ == "[" else "}"
+
+    def nested(levels):
+        inner = f"[{half}1]"
+        return (open_ * (levels - 1) + inner + close * (levels - 1)).encode()
+
+    assert depth_of(parse_json(nested(1_000))) == 1_000
+    with pytest.raises(MalformedJson, match="nested"):
+        parse_json(nested(1_001))
+
+
+def test_many_brackets_side_by_side_are_not_deep():
+    assert len(parse_json(b"[" + b"[]," * 2_000 + b"[]]")) == 2_001

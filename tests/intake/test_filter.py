@@ -117,6 +117,32 @@ def test_the_claim_of_a_request_that_hangs_holds_nobody_up_for_long(making, redi
         assert len(redis_client.keys("{t0}:claim:*")) == 1
 
 
+def test_a_claim_lives_for_as_long_as_a_request_may_take(making, redis_client):
+    with making().unseen(submission("a")):
+        [claim] = redis_client.keys("{t0}:claim:*")
+        assert 2_500 < redis_client.pttl(claim) <= 3_000
+        assert len(redis_client.get(claim)) == 8
+
+
+def test_who_waits_for_a_claim_asks_fifty_times_a_second_and_gives_up_soon(
+    making, redis_client, monkeypatch
+):
+    pauses, now = [], [1_000.0]
+    first, second = making(), making()
+    with first.unseen(submission("a")):
+        monkeypatch.setattr(filter_module.time, "monotonic", lambda: now[0])
+
+        def sleep(seconds):
+            pauses.append(seconds)
+            now[0] += seconds
+
+        monkeypatch.setattr(filter_module.time, "sleep", sleep)
+        assert unseen(second, submission("a")) == ["a"]
+        monkeypatch.undo()
+    assert set(pauses) == {0.02}
+    assert sum(pauses) == pytest.approx(0.4, abs=0.03)
+
+
 def test_nothing_is_left_claimed(making, redis_client):
     filter_ = making()
     filter_.mark(submission("a").batch)

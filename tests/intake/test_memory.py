@@ -13,6 +13,7 @@ from app.intake.memory import Bounds, Keeper, memory_of
 from app.intake.outcomes import Outcomes
 from tests.calls import body, event
 from tests.draining import drain
+from tests.processes.running import wait_until
 
 MIB = 1024 * 1024
 SUCCESS = b'{"success":true}'
@@ -152,3 +153,15 @@ def test_where_redis_is_full_of_something_else_it_is_not_searched_all_the_time(r
         before = redis_client.info("commandstats")["cmdstat_scan"]["calls"]
         keeper.keep()
         assert redis_client.info("commandstats")["cmdstat_scan"]["calls"] == before
+
+
+def test_a_web_process_fits_its_stream_to_the_memory_beside_its_requests(calling, redis_client):
+    """And carries on what it has counted, and what waits in its spool."""
+    caller = calling(stream_max_bytes=512 * MIB)
+    bounds = caller.extensions["intake"].streams.of("any").bounds
+    redis_client.config_set("maxmemory", 64 * MIB)
+    caller.post(body(), query_string="")
+    caller.extensions["drainer"].start()
+    wait_until(lambda: bounds.stream_bytes == 32 * MIB)
+    wait_until(lambda: redis_client.hget(keys.total(0), "signature:missing:shop") == b"1")
+    caller.extensions["drainer"].stop()

@@ -147,7 +147,9 @@ def unfinished_export(merchant):
 @pytest.mark.slow
 def test_a_second_export_at_once_has_to_wait(merchant, history):
     first = unfinished_export(merchant)
-    assert merchant("/app/api/events").status_code == 503
+    refused = merchant("/app/api/events")
+    assert (refused.status_code, refused.get_json()["code"]) == (503, "BUSY")
+    assert refused.headers["Retry-After"] == "60"
     first.close()
     assert merchant("/app/api/events").status_code == 200
 

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import re
 from collections import defaultdict
 from functools import cache
 from typing import NamedTuple
@@ -10,11 +11,11 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
-from tests.mutation.operators import LUA, OWN, SQL, breakages
+from tests.mutation.operators import LUA, OWN, SQL, DropKeyword, breakages
 
 TEXTS = {".sql": SQL, ".lua": LUA}
-# An annotation changes nothing, and neither does what is said to @dataclass(frozen=, slots=).
-_NOTHING = ("annassign", "tfpdef", "decorator")
+# What nobody can notice, by its line (README.md says why): a cache and its size, zip's strict.
+_CACHE, _ZIP = re.compile(r"\s*@(lru_)?cache\b"), re.compile(r"\bzip\(.*\bstrict=True\)")
 
 
 class Mutant(NamedTuple):
@@ -88,14 +89,28 @@ def _of_file(path, name):
             yield offset, "Text", Mutant(name, line, "Text", occurrence)
     elif path.suffix == ".py":
         nodes = list(ast_nodes(get_ast(path.read_text())))
+        lines = path.read_text().splitlines()
         for operator, way in _operators().items():
             positions = (
                 (start, node) for node in nodes for start, _ in way.mutation_positions(node)
             )
             for occurrence, (start, node) in enumerate(positions):
-                if not _is_nothing(node):
+                if not _is_nothing(node) and not _is_unseen(operator, node, lines[start[0] - 1]):
                     kind = operator.partition("_")[0]
                     yield start[1], kind, Mutant(name, start[0], operator, occurrence)
+
+
+def _is_unseen(operator, node, line):
+    """Only the cache, or the keyword and its value: what else stands on the line is mutated."""
+    if _CACHE.match(line):
+        return True
+    if operator == "DropKeyword" and _ZIP.search(line):
+        return [one.get_code().strip() for one in DropKeyword.keywords(node)] == ["strict=True"]
+    return (
+        operator == "ReplaceTrueWithFalse"
+        and bool(_ZIP.search(line))
+        and node.parent.get_code().strip() == "strict=True"
+    )
 
 
 def _is_nothing(node):

@@ -121,11 +121,11 @@ class DropKeyword(Operator):
     """Leaves out a keyword argument of a call."""
 
     def mutation_positions(self, node):
-        for argument in self._keywords(node):
+        for argument in self.keywords(node):
             yield argument.start_pos, argument.end_pos
 
     def mutate(self, node, index):
-        dropped = self._keywords(node)[index]
+        dropped = self.keywords(node)[index]
         at = node.children.index(dropped)
         comma = at + 1 if at + 1 < len(node.children) else at - 1
         drop = {at, comma} if node.type == "arglist" else {at}
@@ -133,7 +133,7 @@ class DropKeyword(Operator):
         return node
 
     @staticmethod
-    def _keywords(node):
+    def keywords(node):
         if node.type not in ("arglist", "trailer"):
             return []
         return [

@@ -1,12 +1,15 @@
 """The queue of privacy_requests: who takes which request, and when again."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from psycopg import sql
+from psycopg import OperationalError, sql
 
 from app.privacy import requests
 from app.privacy.subject import Subject
+from app.privacy.waiting import Journals
+from app.privacy.work import Work
 from app.store.connections import connect
 from tests.calls import SHOP
 
@@ -220,3 +223,63 @@ def test_the_table_tells_the_state_of_a_request_also_from_what_an_older_release_
     )
     assert database.execute("SELECT state FROM privacy_requests").fetchone() == (state,)
     assert requests.find(database)[0].state == state
+
+
+def tries(database, id_):
+    return requests.find(database, id_=id_)[0].tries
+
+
+def test_a_try_counts_from_its_beginning_until_it_has_done_something(asked, database):
+    """So that one which kills its process each time does not go on for ever."""
+    id_, other = asked(), asked()
+    request = requests.take_due(database, id_)
+    assert (request.tries, tries(database, id_)) == (0, 1)
+    requests.renew(database, request)
+    database.execute("UPDATE privacy_requests SET due_at = now()")
+    request = requests.take_due(database, id_)
+    assert (request.tries, request.cause) == (1, "its process was killed")
+    requests.failed(database, request, "Other", heals=True)
+    assert tries(database, id_) == 1  # what heals does not count
+    requests.failed(database, request, "Other", heals=False)
+    assert requests.find(database, id_=id_)[0].cause == "Other"
+    requests.go_on_after(database, request, timedelta(0))
+    assert [tries(database, id_), requests.take_due(database, id_).tries] == [0, 0]
+    requests.close(database, request)
+    assert (tries(database, id_), tries(database, other)) == (0, 0)
+
+
+def test_one_that_kills_its_process_ten_times_waits_for_the_operator(asked, database, work, caplog):
+    id_ = asked(requests.ERASE_SHOP)
+    for _ in range(10):
+        assert requests.take_due(database, id_)
+        database.execute("UPDATE privacy_requests SET due_at = now()")
+    assert [request.id for request in work()] == [id_]
+    [found] = requests.find(database, id_=id_)
+    assert (found.state, found.cause) == (requests.FAILED, "its process was killed")
+    [record] = [one for one in caplog.records if getattr(one, "action", "") == "privacy_failed"]
+    assert (record.levelname, record.request, record.cause, record.exc_info) == (
+        "ERROR", id_, "its process was killed", None
+    )  # fmt: skip
+    assert requests.retry(database, id_)
+    work()
+    assert requests.find(database, id_=id_)[0].outcome == requests.DONE
+
+
+def test_a_lost_connection_is_no_fault_of_the_request(asked, database, database_url, settings):
+    id_ = asked(requests.ERASE_SHOP)
+    with closing(Work(Journals.of(settings))) as work:
+        with connect(database_url, "tests") as lost:
+            database.execute(
+                "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                " PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;"
+                "CREATE TRIGGER cut AFTER UPDATE OF batches_to ON privacy_requests"
+                " EXECUTE FUNCTION cut()"
+            )
+            try:
+                with pytest.raises(OperationalError):
+                    work.run_due(lost)
+            finally:
+                database.execute("DROP FUNCTION cut CASCADE")
+        assert tries(database, id_) == 1
+        assert work.run_due(database) is None  # its lease is not over
+        assert tries(database, id_) == 0

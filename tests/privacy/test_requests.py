@@ -65,10 +65,13 @@ def test_a_body_of_many_megabytes_is_refused(deliver):
 
 
 @pytest.mark.slow
-def test_without_postgres_the_delivery_is_left_to_shopify(calling, deliver, caller):
+def test_without_postgres_the_delivery_is_left_to_shopify(calling, deliver, caller, said):
     away = calling(database_url="postgresql://127.0.0.1:1/x")
     caller._client = away._client
     assert deliver("shop/redact").status_code == 503
+    # Well before the 5 s after which Shopify gives up.
+    why = "PoolTimeout: couldn't get a connection after 3.00 sec"
+    assert said("webhook_postponed", "cause") == [("WARNING", why)]
 
 
 def shop(caller):

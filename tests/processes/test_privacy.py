@@ -10,11 +10,14 @@ import subprocess
 import threading
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from app.privacy import requests
+from app.privacy.subject import Subject
 from tests.calls import CONTEXT, PATH, SECRET, SHOP, body, event, query
 from tests.privacy.bodies import redaction
 from tests.processes.running import (
@@ -23,6 +26,7 @@ from tests.processes.running import (
     answers,
     as_url,
     environment,
+    flask,
     free_port,
     wait_until,
 )
@@ -206,3 +210,35 @@ def test_nothing_is_written_but_the_spool_and_the_roles_own_schema(
     finally:
         for process in processes:
             process.kill()
+
+
+def test_a_request_that_kills_its_worker_each_time_ends_with_the_operator(
+    settings, start_worker, database
+):
+    requests.add(
+        database, requests.ERASE_SHOP, SHOP, Subject(), source="shop/redact",
+        requested_at=datetime.now(UTC),
+    )  # fmt: skip
+
+    def killed_in_the_middle():
+        with psycopg.connect(settings.database_url) as holding:
+            holding.execute("LOCK TABLE shops IN ACCESS EXCLUSIVE MODE")
+            worker = start_worker()
+            wait_until(lambda: of_failures("tries") not in (None, before))
+            worker.kill()
+        database.execute("UPDATE privacy_requests SET due_at = now()")
+
+    def of_failures(column):
+        row = database.execute(f"SELECT {column} FROM privacy_failures").fetchone()
+        return row and row[0]
+
+    before = None
+    killed_in_the_middle()
+    assert of_failures("tries") == 1
+    database.execute("UPDATE privacy_failures SET tries = 9")
+    before = 9
+    killed_in_the_middle()
+    worker = start_worker()
+    wait_until(lambda: "privacy_failed" in worker.output())
+    assert database.execute("SELECT state FROM privacy_requests").fetchone() == ("failed",)
+    assert "has failed (its process was killed)" in flask(settings, "privacy", "list").stdout

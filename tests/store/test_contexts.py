@@ -248,3 +248,13 @@ def test_raw_user_agents_go_from_old_batches_alone(database, writer, monkeypatch
     assert number_of(database, "contexts WHERE context ? '$raw_user_agent'") == 1
     assert maintain(database, days, lambda *_: None)["user agents removed"] == 0
     wait_until(lambda: has_same_id or orphans(database) == [])
+
+
+def test_a_part_has_the_same_id_in_every_release():
+    """Or a new one would store all parts again, beside those of the one before."""
+    fields = {"lib_version": "2.1", "context": {"b": 1, "a": [True, None]}}
+    assert contexts.part_of("2026-03", "browser", fields)[:2] == (-2103536508, -615392996776577019)
+    assert contexts.part_of("2026-03", "page", fields)[:2] == (655809993, 5423041998911383179)
+    turned = {"context": {"a": [True, None], "b": 1}, "lib_version": "2.1"}
+    assert contexts.part_of("2026-03", "browser", turned)[:2] == (-2103536508, -615392996776577019)
+    assert contexts.part_of("2026-04", "browser", fields)[0] != -2103536508

@@ -124,7 +124,7 @@ def test_the_worker_s_storing_is_traced(exporter, settings, database, app):
     storing = Storing(
         lambda: connect(settings.database_url, "tests"), Writer(statement_timeout=10_000)
     )
-    otel.trace_worker(storing.store, provider)([])
+    otel.TracedWorker(provider).storing(storing.store)([])
     storing.close()
     provider.shutdown()
     [span] = [span for span in exporter.get_finished_spans() if span.name == "store"]
@@ -138,16 +138,16 @@ def test_the_rows_of_a_stream_lead_back_to_their_requests(
     app = create_app(settings)
     provider = otel.provider("web", settings, exporter)
     otel.trace_web(app, settings, provider)
-    storing = Storing(
-        lambda: connect(settings.database_url, "tests"), Writer(statement_timeout=10_000)
-    )
+    worker, told = otel.TracedWorker(provider), []
+    writer = Writer(statement_timeout=10_000, on_copy=worker.copying(told.append))
+    storing = Storing(lambda: connect(settings.database_url, "tests"), writer)
     with serving(app) as server, closing(Client(server, app)) as client:
         caller = Caller(client, database, lambda: None)
         for _ in range(2):
             assert caller.post(body()).status_code == 200
     [(_, entries)] = redis_client.xread({"{t0}:stream": "0"})
     batches = [parse(Entry("", id_, fields, 0)) for id_, fields in entries]
-    otel.trace_worker(storing.store, provider)(batches)
+    worker.storing(storing.store)(batches)
     storing.close()
     app.extensions["reports"].close()
     provider.shutdown()
@@ -158,12 +158,18 @@ def test_the_rows_of_a_stream_lead_back_to_their_requests(
         (context.trace_id, context.span_id) for context in requests
     ]
     assert len(requests) == 2
+    [copy] = [span for span in spans if span.name == "copy"]
+    assert copy.parent.span_id == store.context.span_id
+    assert store.start_time < copy.start_time < copy.end_time < store.end_time
+    assert told == [pytest.approx((copy.end_time - copy.start_time) / 1e9, abs=0.01)]
 
 
 def test_what_names_no_span_is_no_fault(exporter, settings):
     provider = otel.provider("worker", settings, exporter)
     stored = []
-    otel.trace_worker(stored.extend, provider)([Batch("a", trace=b"nothing\xff"), Batch("b")])
+    otel.TracedWorker(provider).storing(stored.extend)(
+        [Batch("a", trace=b"nothing\xff"), Batch("b")]
+    )
     provider.shutdown()
     assert len(stored) == 2
     assert exporter.get_finished_spans()[-1].links == ()

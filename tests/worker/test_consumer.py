@@ -59,18 +59,40 @@ def test_what_was_committed_and_not_acknowledged_is_stored_once(
     assert len(caller.rejected()) == 1
 
 
-def test_entries_of_a_dead_consumer_are_taken_over(caller, consuming, stopping, monkeypatch):
+@pytest.mark.parametrize(("dead", "alive"), [("a", "b"), ("b", "a")])
+def test_entries_of_a_dead_consumer_are_taken_over(
+    caller, consuming, stopping, monkeypatch, dead, alive
+):
     def die(entries):
         raise ConnectionResetError
 
     caller.post(body())
     with pytest.raises(ConnectionResetError):
-        consuming("dead", die).run_once(stopping)
+        consuming(dead, die).run_once(stopping)
     monkeypatch.setattr(consumer_module, "BLOCK", 1)
-    assert consuming("alive").run_once(stopping) is False
+    assert consuming(alive).run_once(stopping) is False
     monkeypatch.setattr(consumer_module, "RECLAIM_AFTER", 0)
-    assert consuming("alive").run_once(stopping) is True
+    assert consuming(alive).run_once(stopping) is True
     assert len(caller.rows()) == 1
+
+
+def test_who_takes_over_entries_says_how_many(caller, consuming, stopping, said, monkeypatch):
+    def die(entries):
+        raise ConnectionResetError
+
+    for _ in range(3):
+        caller.post(body())
+    with pytest.raises(ConnectionResetError):
+        consuming("ended", die).run_once(stopping)
+    assert said("adopted") == []
+    with pytest.raises(ConnectionResetError):
+        consuming("slow", die, is_gone=lambda name: name == "ended")
+    assert said("adopted", "entries") == [("INFO", 3)]
+    monkeypatch.setattr(consumer_module, "RECLAIM_AFTER", 0)
+    assert consuming("alive", is_gone=lambda name: name == "ended").run_once(stopping)
+    assert said("reclaimed", "entries") == [("INFO", 3)]
+    assert len(said("adopted")) == 1
+    assert len(caller.rows()) == 3
 
 
 @pytest.mark.slow
@@ -256,3 +278,30 @@ def test_a_consumer_with_entries_does_not_leave(caller, consuming, redis_client,
     assert names(redis_client) == {b"one"}
     consuming("one")
     assert len(caller.rows()) == 1
+
+
+class Waits(threading.Event):
+    """Notes for how long it was waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted = []
+
+    def wait(self, timeout=None):
+        self.noted.append(timeout)
+        return False
+
+
+def test_without_work_a_server_is_waited_at_and_a_cluster_asked_ten_times_a_second(
+    caller, consuming, monkeypatch
+):
+    monkeypatch.setattr(consumer_module, "BLOCK", 1)
+    waits = Waits()
+    consuming("one").run_once(waits)
+    assert waits.noted == []  # the command itself has waited
+    consuming("two", is_cluster=lambda: True).run_once(waits)
+    assert waits.noted == [0.1]
+    waits.noted.clear()
+    caller.post(body())
+    consuming("two", is_cluster=lambda: True).run_once(waits)
+    assert waits.noted == [0.25]  # for more that share the transaction

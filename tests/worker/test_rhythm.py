@@ -1,0 +1,183 @@
+"""How soon each of the worker's duties is at work again."""
+
+import os
+import threading
+from contextlib import closing
+
+import psycopg
+import pytest
+from redis import ConnectionError as RedisIsAway
+
+from app.intake.nodes import Nodes
+from app.metrics.process import HOST
+from app.metrics.reporter import Reporter
+from app.privacy.waiting import Journals
+from app.privacy.work import Work
+from app.store.connections import connect
+from app.worker import consumer as consumer_module
+from app.worker.consumer import Entry
+from app.worker.consuming import Consuming, Everywhere, consumer_name, is_dead_predecessor
+from app.worker.housekeeping import Housekeeping
+from app.worker.reporting import Recounting, Reporting
+from app.worker.upkeep import Retention
+from tests.calls import SHOP
+from tests.counts.histories import store, visit
+
+
+class Stop(threading.Event):
+    """Notes the pauses instead of waiting for them, and stops after so many."""
+
+    def __init__(self, pauses):
+        super().__init__()
+        self.pauses, self.most = [], pauses
+
+    def wait(self, timeout=None):
+        if len(self.pauses) == self.most:
+            self.set()
+        self.pauses.append(timeout)
+        return self.is_set()
+
+
+def away():
+    raise psycopg.OperationalError("connection refused")
+
+
+class NoRedis:
+    def info(self, section):
+        raise ConnectionRefusedError
+
+
+class NoConsumer:
+    def let_go(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "pauses"),
+    [
+        ("worker", [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]),
+        ("housekeeping", [0.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]),
+        ("reporting", [0.0, *[10.0] * 7]),
+        ("recounting", [0.0, *[10.0] * 7]),
+    ],
+)
+def test_what_is_away_is_asked_for_ever_more_seldom_up_to_a_bound(settings, name, pauses):
+    stop = Stop(7)
+    with closing(Journals.of(settings)) as journals:
+        days = Retention(events=1, rejected=1, user_agents=1)
+        duties = [Consuming(NoConsumer(), NoRedis(), stop), Reporting(away), Recounting(away),
+                  Housekeeping(away, Work(journals), days)]  # fmt: skip
+        [duty] = [one for one in duties if one.name == name]
+        duty.run(stop)
+    assert stop.pauses == pauses
+
+
+def test_only_an_outage_is_waited_out_by_the_one_who_stores():
+    class Faulty:
+        def info(self, section):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Consuming(NoConsumer(), Faulty(), Stop(3)).run(Stop(3))
+
+
+def test_what_came_within_three_seconds_is_counted_together(database_url, database):
+    reporting = Reporting(lambda: connect(database_url, "tests"))
+    with closing(reporting._own):
+        assert reporting.step() == 1.0
+        store(database, visit("a", 1))
+        written = "UPDATE report_news SET written_at = clock_timestamp() - interval '%s s'"
+        for seconds, pause in ((0, 1.0), (2, 1.0), (3.1, 0.0)):
+            database.execute(written % seconds)
+            assert reporting.step() == pause
+        assert reporting.step() == 1.0
+
+
+def test_much_is_counted_at_once(database_url, database):
+    """A megabyte of announcements of a shop."""
+    reporting = Reporting(lambda: connect(database_url, "tests"))
+    with closing(reporting._own):
+        store(database, visit("a", 1))
+        for size, pause in ((1024 * 1024, 1.0), (1024 * 1024 + 1, 0.0)):
+            database.execute("UPDATE report_news SET size = %s", [size])
+            assert reporting.step() == pause
+
+
+def test_a_marked_shop_is_recounted_without_a_pause(database_url, database):
+    recounting = Recounting(lambda: connect(database_url, "tests"))
+    with closing(recounting._own):
+        assert recounting.step() == 1.0
+        store(database, visit("a", 1))
+        database.execute(
+            "INSERT INTO report_marks (shop_id, visitor) SELECT id, NULL FROM shops"
+            " WHERE domain = %s", [SHOP],
+        )  # fmt: skip
+        assert [recounting.step(), recounting.step()] == [0.0, 1.0]
+
+
+def test_the_pace_of_a_process_that_tells_of_itself(redis_client):
+    reporter = Reporter(Nodes(redis_client), [], kind="web", revision="")
+    reporter._stop = Stop(3)
+    reporter._run()
+    assert reporter._stop.pauses == [5.0] * 5
+
+
+def test_the_map_is_looked_at_twice_a_second_and_streams_are_searched_every_five(monkeypatch):
+    now, searched = [1_000.0], []
+    monkeypatch.setattr("app.worker.consuming.time.monotonic", lambda: now[0])
+
+    class SomeNodes:
+        looks = 0
+
+        def refresh(self):
+            self.looks += 1
+            if self.looks == 4:
+                raise RedisIsAway
+
+        def partitions(self):
+            searched.append(now[0])
+            return [7]
+
+        def by_node(self, partitions):
+            self.asked = list(partitions)
+            return {}
+
+    class Looking(Stop):
+        def wait(self, timeout=None):
+            now[0] += timeout
+            return super().wait(timeout)
+
+    nodes, stop = SomeNodes(), Looking(23)
+    everywhere = Everywhere(nodes, None, partitions=2)
+    assert everywhere.streams("any") == []
+    everywhere.run(stop)
+    assert set(stop.pauses) == {0.5}
+    assert nodes.looks == 24
+    assert nodes.asked == [0, 1, 7]
+    assert searched == [1_000.0, 1_005.0, 1_010.0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_enough"),
+    [([1] * 999, False), ([1] * 1_000, True), ([4 * 1024 * 1024 - 1], False),
+     ([4 * 1024 * 1024], True), ([2 * 1024 * 1024] * 2, True), ([], False)],
+)  # fmt: skip
+def test_a_transaction_is_of_a_thousand_entries_or_four_megabytes(sizes, is_enough):
+    entries = [Entry("stream", b"1-1", {}, size) for size in sizes]
+    assert consumer_module._is_enough(entries) is is_enough
+
+
+@pytest.mark.parametrize(
+    ("name", "is_dead"),
+    [
+        (f"{HOST}-{os.getpid()}", False),
+        (f"{HOST}-1", False),  # another user's, perhaps
+        (f"{HOST}-{2**22 + 1}", True),  # beyond the ids that there are
+        (f"elsewhere-{2**22 + 1}", False),
+        (f"{HOST}-x", False),
+        (HOST, False),
+    ],
+)
+def test_only_a_process_of_this_machine_is_known_to_have_ended(name, is_dead):
+    assert is_dead_predecessor(name) is is_dead
+    assert is_dead_predecessor(consumer_name()) is False
