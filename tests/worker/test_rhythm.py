@@ -170,7 +170,7 @@ def test_a_transaction_is_of_a_thousand_entries_or_four_megabytes(sizes, is_enou
 @pytest.mark.parametrize(
     ("name", "is_dead"),
     [
-        (f"{HOST}-{os.getpid()}", False),
+        pytest.param(f"{HOST}-{os.getpid()}", False, id="this process"),
         (f"{HOST}-1", False),  # another user's, perhaps
         (f"{HOST}-{2**22 + 1}", True),  # beyond the ids that there are
         (f"elsewhere-{2**22 + 1}", False),
