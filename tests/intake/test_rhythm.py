@@ -1,6 +1,5 @@
 """How often a web process looks at what it does beside its requests."""
 
-import threading
 from contextlib import closing
 
 import pytest
@@ -10,22 +9,7 @@ from app.intake import ASK_EVERY
 from app.intake.drainer import Drainer
 from app.intake.spool import Spool
 from app.intake.watch import Watch
-
-
-class Stop(threading.Event):
-    """Notes the pauses instead of waiting for them, and stops after so many."""
-
-    def __init__(self, pauses, clock=None):
-        super().__init__()
-        self.pauses, self.most, self.clock = [], pauses, clock
-
-    def wait(self, timeout=None):
-        self.pauses.append(timeout)
-        if self.clock:
-            self.clock[0] += timeout
-        if len(self.pauses) == self.most:
-            self.set()
-        return self.is_set()
+from tests.pauses import Pauses
 
 
 @pytest.fixture
@@ -35,13 +19,20 @@ def clock(monkeypatch):
     return now
 
 
+def passing(clock):
+    def pass_(seconds):
+        clock[0] += seconds
+
+    return pass_
+
+
 def test_journals_are_tried_twice_a_second_and_redis_is_asked_every_half_minute(clock):
     asked, probed = [], []
     watch = Watch(lambda: asked.append(clock[0]), lambda: probed.append(clock[0]),
                   ask_every=ASK_EVERY)  # fmt: skip
-    watch._stop = Stop(181, clock)
+    watch._stop = Pauses(181, passing(clock))
     watch._run()
-    assert set(watch._stop.pauses) == {0.5}
+    assert set(watch._stop.noted) == {0.5}
     assert len(probed) == 181
     assert asked == [1_000.0, 1_030.0, 1_060.0, 1_090.0]
 
@@ -55,7 +46,7 @@ def test_a_redis_that_was_away_is_asked_again_at_the_next_look(clock):
             raise RedisIsAway
 
     watch = Watch(ask, lambda: None, ask_every=10)
-    watch._stop = Stop(30, clock)
+    watch._stop = Pauses(30, passing(clock))
     watch._run()
     assert asked == [1_000.0, 1_000.5, 1_001.0, 1_011.0]
 
@@ -70,7 +61,7 @@ def test_the_spool_is_looked_at_twice_a_second_and_after_a_fault_less_often(tmp_
                 raise OSError
 
         drainer = Drainer(spool, tmp_path, lambda batch: True, report)
-        drainer._stop = Stop(5)
+        drainer._stop = Pauses(5)
         drainer._run()
-    assert drainer._stop.pauses == [0.5, 0.5, 5.0, 0.5, 0.5]
+    assert drainer._stop.noted == [0.5, 0.5, 5.0, 0.5, 0.5]
     assert len(reports) == 4 + 1  # the last time once more, for what the last drain has counted

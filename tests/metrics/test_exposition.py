@@ -1,16 +1,20 @@
 """What Prometheus reads of a system whose history is known, sample by sample."""
 
 import time
+from contextlib import contextmanager, nullcontext
 
 import pytest
+from redis import Redis
 
 from app.health import metrics
 from app.health.exposition import Family, counter, gauge, histogram, rendered
-from app.health.figures import OfPostgres, OfRedis
+from app.health.figures import OfPostgres, OfRedis, ask_postgres, ask_redis
 from app.health.status import Status, Waiting
+from app.intake.nodes import Nodes
 from app.metrics.histograms import COPIES, METRICS, REQUESTS, SIZES, STORES
 from app.metrics.process import HOST, Process
 from app.metrics.reading import Observed, Reported
+from app.store.connections import connect
 
 
 def samples(families):
@@ -170,3 +174,24 @@ def test_of_postgres_each_number_is_shown():
         'privacy_requests{state="settling"} 0',
         'privacy_requests{state="watching"} 0',
     ]
+
+
+def test_a_server_that_goes_away_in_between_has_no_figures(database_url, redis_client):
+    away = Nodes(Redis(port=1))
+    assert ask_redis(away) is None
+    found = ask_redis(Nodes(redis_client))
+    assert (found.memory > 10**5, found.reported.processes) == (True, [])
+    assert ask_postgres(lambda: connect("postgresql://127.0.0.1:1/nowhere", "tests")) is None
+    with connect(database_url, "tests") as connection:
+        found = ask_postgres(lambda: nullcontext(connection))
+        assert found.size > 10**6
+        assert found.connections["tests"] >= 1
+        assert (found.reports_behind, found.privacy_requests) == (0.0, {})
+        connection.execute("SET statement_timeout = 1")
+        assert ask_postgres(lambda: _slow(connection)) is None
+
+
+@contextmanager
+def _slow(connection):
+    connection.execute("SELECT pg_sleep(1)")
+    yield connection

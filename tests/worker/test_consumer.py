@@ -12,6 +12,7 @@ from app.intake import keys
 from app.worker import consumer as consumer_module
 from tests.calls import body, event
 from tests.draining import drain
+from tests.pauses import Pauses
 
 STREAM = "{t0}:stream"
 
@@ -280,23 +281,11 @@ def test_a_consumer_with_entries_does_not_leave(caller, consuming, redis_client,
     assert len(caller.rows()) == 1
 
 
-class Waits(threading.Event):
-    """Notes for how long it was waited for."""
-
-    def __init__(self):
-        super().__init__()
-        self.noted = []
-
-    def wait(self, timeout=None):
-        self.noted.append(timeout)
-        return False
-
-
 def test_without_work_a_server_is_waited_at_and_a_cluster_asked_ten_times_a_second(
     caller, consuming, monkeypatch
 ):
     monkeypatch.setattr(consumer_module, "BLOCK", 1)
-    waits = Waits()
+    waits = Pauses()
     consuming("one").run_once(waits)
     assert waits.noted == []  # the command itself has waited
     consuming("two", is_cluster=lambda: True).run_once(waits)

@@ -1,7 +1,6 @@
 """How soon each of the worker's duties is at work again."""
 
 import os
-import threading
 from contextlib import closing
 
 import psycopg
@@ -22,20 +21,7 @@ from app.worker.reporting import Recounting, Reporting
 from app.worker.upkeep import Retention
 from tests.calls import SHOP
 from tests.counts.histories import store, visit
-
-
-class Stop(threading.Event):
-    """Notes the pauses instead of waiting for them, and stops after so many."""
-
-    def __init__(self, pauses):
-        super().__init__()
-        self.pauses, self.most = [], pauses
-
-    def wait(self, timeout=None):
-        if len(self.pauses) == self.most:
-            self.set()
-        self.pauses.append(timeout)
-        return self.is_set()
+from tests.pauses import Pauses
 
 
 def away():
@@ -62,14 +48,14 @@ class NoConsumer:
     ],
 )
 def test_what_is_away_is_asked_for_ever_more_seldom_up_to_a_bound(settings, name, pauses):
-    stop = Stop(7)
+    stop = Pauses(8)
     with closing(Journals.of(settings)) as journals:
         days = Retention(events=1, rejected=1, user_agents=1)
         duties = [Consuming(NoConsumer(), NoRedis(), stop), Reporting(away), Recounting(away),
                   Housekeeping(away, Work(journals), days)]  # fmt: skip
         [duty] = [one for one in duties if one.name == name]
         duty.run(stop)
-    assert stop.pauses == pauses
+    assert stop.noted == pauses
 
 
 def test_only_an_outage_is_waited_out_by_the_one_who_stores():
@@ -78,7 +64,7 @@ def test_only_an_outage_is_waited_out_by_the_one_who_stores():
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Consuming(NoConsumer(), Faulty(), Stop(3)).run(Stop(3))
+        Consuming(NoConsumer(), Faulty(), Pauses()).run(Pauses())
 
 
 def test_what_came_within_three_seconds_is_counted_together(database_url, database):
@@ -117,9 +103,9 @@ def test_a_marked_shop_is_recounted_without_a_pause(database_url, database):
 
 def test_the_pace_of_a_process_that_tells_of_itself(redis_client):
     reporter = Reporter(Nodes(redis_client), [], kind="web", revision="")
-    reporter._stop = Stop(3)
+    reporter._stop = Pauses(4)
     reporter._run()
-    assert reporter._stop.pauses == [5.0] * 5
+    assert reporter._stop.noted == [5.0] * 5
 
 
 def test_the_map_is_looked_at_twice_a_second_and_streams_are_searched_every_five(monkeypatch):
@@ -142,17 +128,15 @@ def test_the_map_is_looked_at_twice_a_second_and_streams_are_searched_every_five
             self.asked = list(partitions)
             return {}
 
-    class Looking(Stop):
-        def wait(self, timeout=None):
-            now[0] += timeout
-            return super().wait(timeout)
+    def pass_(seconds):
+        now[0] += seconds
 
-    nodes, stop = SomeNodes(), Looking(23)
+    nodes, stop = SomeNodes(), Pauses(23, pass_)
     everywhere = Everywhere(nodes, None, partitions=2)
     assert everywhere.streams("any") == []
     everywhere.run(stop)
-    assert set(stop.pauses) == {0.5}
-    assert nodes.looks == 24
+    assert set(stop.noted) == {0.5}
+    assert nodes.looks == 23
     assert nodes.asked == [0, 1, 7]
     assert searched == [1_000.0, 1_005.0, 1_010.0]
 
