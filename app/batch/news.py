@@ -14,7 +14,7 @@ from app.batch.visitor import NOBODYS, WIDGET, is_nobodys, named, visitor_of
 
 # Of what is counted of an event, and who a visitor is. With another one each shop is counted again
 # (app.counts.rollups), which takes a migration such as 0031.
-DEFINITION = 2
+DEFINITION = 3
 
 # What happened longer before it was received counts as an event only.
 LATEST = timedelta(days=1461)

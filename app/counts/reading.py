@@ -10,13 +10,15 @@ from zoneinfo import ZoneInfo
 from psycopg import Connection
 
 from app.counts import cut
-from app.counts.cells import unpack
-from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
+from app.counts.cells import of_value, unlike, unpack, unpack_times
+from app.counts.measures import ALL, LIKE, OTHERS, STEP_MEASURES, Dimension, Measure
+from app.counts.only import Only
 from app.counts.period import EPOCH, Period, Shop
-from app.counts.times import BUCKETS, part
+from app.counts.times import BUCKETS, decoded, part
 
 Numbers = dict[Measure, int]
-_DAILY = frozenset({Measure.VISITORS, Measure.TRIED, Measure.TRIED_ADDED})
+_DAILY = frozenset({Measure.VISITORS, Measure.TRIED, Measure.TRIED_ADDED, Measure.EVENTS})
+_DAILY_OF_GROUP = _DAILY | {LIKE[measure] for measure in _DAILY if measure in LIKE}
 
 
 class Visitors(NamedTuple):
@@ -78,7 +80,9 @@ def moments(connection: Connection, shop: Shop, period: Period) -> Moments:
     )
 
 
-def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) -> Visitors:
+def visitors(
+    connection: Connection, shop: Shop, period: Period, of: Moments, only: Only | None = None
+) -> Visitors:
     first, end = period.bounds
     earlier, end_of_before = of.before.bounds
     _, end_of_over = of.over.bounds
@@ -86,9 +90,10 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
     before: Counter[int] = Counter()
     over: Counter[int] = Counter()
     days: defaultdict[int, Counter[int]] = defaultdict(Counter)
-    for day, _, cells in _rows(connection, shop, Dimension.WHOLE, earlier, end):
+    daily = _DAILY_OF_GROUP if only else _DAILY
+    for day, cells in _of_visitors(connection, shop, earlier, end, only):
         for _, measure, previous, number in unpack(cells):
-            if previous == day and measure in _DAILY:
+            if previous == day and measure in daily:
                 days[day][measure] = number
             if day < end_of_before:
                 if previous >= earlier:
@@ -97,13 +102,16 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
                 now[measure] += number
                 if day < end_of_over:
                     over[measure] += number
+    for numbers in (now, before, over, *days.values()) if only else ():
+        for measure, base in LIKE.items():
+            numbers[measure] += numbers[base]
     if of.until:
         before.update(
-            cut.of_visitors_until(connection, shop, of.before.first, of.before.last, of.until)
+            cut.of_visitors_until(connection, shop, of.before.first, of.before.last, of.until, only)
         )
     if of.began_by and of.over.first <= of.over.last:
         over.update(
-            cut.of_visitors_over(connection, shop, of.over.first, of.over.last, of.began_by)
+            cut.of_visitors_over(connection, shop, of.over.first, of.over.last, of.began_by, only)
         )
     return Visitors(
         _by_name(now),
@@ -114,13 +122,29 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
     )
 
 
+def _of_visitors(
+    connection: Connection, shop: Shop, first: int, end: int, only: Only | None
+) -> Iterator[tuple[int, bytes]]:
+    """Each day's cells."""
+    if only:
+        for day, cells, more, _ in _rows_of(connection, shop, only, first, end):
+            yield day, cells + more
+    else:
+        for day, _, cells in _rows(connection, shop, Dimension.WHOLE, first, end):
+            yield day, cells
+
+
 def _by_name(numbers: Counter[int]) -> Numbers:
     return {measure: numbers[measure] for measure in Measure}
 
 
-def medians(connection: Connection, shop: Shop, period: Period) -> dict[int, int]:
+def medians(
+    connection: Connection, shop: Shop, period: Period, only: Only | None = None
+) -> dict[int, int]:
     """For each step (from 1) the median of seconds from the one before, in two looks."""
     first, end = period.bounds
+    if only:
+        return _medians_of(connection, shop, only, first, end)
     by_bucket = _times(_rows(connection, shop, Dimension.COARSE, first, end), first)
     middles = _middles({step: sum(buckets.values()) for step, buckets in by_bucket.items()})
     looks: set[tuple[int, int, int]] = set()  # step, bucket, place within the bucket
@@ -136,6 +160,26 @@ def medians(connection: Connection, shop: Shop, period: Period) -> dict[int, int
     values: defaultdict[int, list[int]] = defaultdict(list)
     for step, bucket, place in looks:
         values[step].append(_value_at(place, by_part[part(step, bucket)])[0])
+    return {step: sum(both) // len(both) for step, both in values.items()}
+
+
+def _medians_of(
+    connection: Connection, shop: Shop, only: Only, first: int, end: int
+) -> dict[int, int]:
+    """In one look: of a group there are fewer."""
+    codes: Counter[int] = Counter()
+    times: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    for _, _, _, packed in _rows_of(connection, shop, only, first, end):
+        for _, code, previous, number in unpack_times(packed):
+            if previous >= first:
+                codes[code] += number
+    for code, number in codes.items():
+        step, seconds = decoded(code)
+        times[step][seconds] = number
+    middles = _middles({step: sum(numbers.values()) for step, numbers in times.items()})
+    values: defaultdict[int, list[int]] = defaultdict(list)
+    for step, place in middles:
+        values[step].append(_value_at(place, times[step])[0])
     return {step: sum(both) // len(both) for step, both in values.items()}
 
 
@@ -171,21 +215,26 @@ def _value_at(place: int, numbers: Mapping[int, int]) -> tuple[int, int]:
 
 
 def days(
-    connection: Connection, shop: Shop, period: Period, of: Moments, visitors: Visitors
+    connection: Connection,
+    shop: Shop,
+    period: Period,
+    of: Moments,
+    visitors: Visitors,
+    only: Only | None = None,
 ) -> list[dict[str, Any]]:
     """Each day's events and visitors, and the share of those who saw a result first and then added
     to the cart, once all had their window; with the day as far into the period before."""
     first, end = period.bounds
     earlier, _ = of.before.bounds
     end_of_over = of.end_of_all_over
-    events = _events(connection, shop, Period(of.before.first, period.last))
+    events = {} if only else _events(connection, shop, Period(of.before.first, period.last))
 
     def shown(day: int, numbers: Mapping[int, Counter[int]]) -> dict[str, Any]:
         of_day = numbers.get(day, Counter())
         tried = of_day[Measure.TRIED] if day < end_of_over else 0
         return {
             "day": (EPOCH + timedelta(days=day)).isoformat(),
-            "events": events.get(day, 0),
+            "events": of_day[Measure.EVENTS] if only else events.get(day, 0),
             "visitors": of_day[Measure.VISITORS],
             "rate": of_day[Measure.TRIED_ADDED] / tried if tried else None,
         }
@@ -260,12 +309,13 @@ def groups(
         binary=True,
     )
     for of_part, *cells in rows.fetchall():
+        if is_product and of_part == ALL:  # all of them, as the release before has it
+            continue
         for sums, packed in zip(both, cells, strict=True):
             _add_up(sums, packed or b"", first, of_part if is_product else None)
     over, later = both
-    if not is_product:
-        for sums in both:
-            sums[ALL] = [sum(numbers) for numbers in zip(*sums.values(), _none(), strict=True)]
+    for sums in both:
+        sums[ALL] = [sum(numbers) for numbers in zip(*sums.values(), _none(), strict=True)]
     now = {
         value: list(map(add, over.get(value, _none()), later.get(value, _none())))
         for value in over.keys() | later.keys()
@@ -296,6 +346,21 @@ def _add_up(sums: dict[int, list[int]], cells: bytes, first: int, product: int |
                 of_value[measure] += number
             else:
                 of_product[measure] += number
+
+
+def _rows_of(
+    connection: Connection, shop: Shop, only: Only, first: int, end: int
+) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """Day, cells, more, times."""
+    is_product = only.dimension is Dimension.PRODUCT
+    for day, *columns in connection.execute(
+        "SELECT day, cells, more, times FROM report_counts"
+        " WHERE shop_id = %s AND dimension = %s AND day = ANY(%s::integer[]) AND part = %s",
+        [shop.id, only.dimension, list(range(first, end)), only.number if is_product else ALL],
+        binary=True,
+    ):
+        cells, more, times = columns if is_product else of_value(only.number, *columns)
+        yield day, cells, unlike(cells) if more is None else more, times or b""
 
 
 def _rows(

@@ -23,7 +23,7 @@ from app.health.commands import look
 from app.health.status import Status
 from app.merchant import experiments
 from app.merchant.database import Database
-from app.merchant.groups import BREAKDOWNS
+from app.merchant.groups import BREAKDOWNS, Choice
 from app.merchant.language import ENGLISH, NOTHING
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
 from app.merchant.reports import freshness
@@ -222,9 +222,9 @@ def numbers_of(shown: Mapping[str, Any]) -> dict[str, object]:
 
 
 def plain_numbers(
-    connection: Connection, shop: Shop, period: Period, where: str = "true"
+    connection: Connection, shop: Shop, period: Period, only: Choice | None = None
 ) -> dict[str, object]:
-    def plain(period: Period, where: str, began_by: datetime | None = None) -> Plain:
+    def plain(period: Period, where: str = "true", began_by: datetime | None = None) -> Plain:
         return Plain(
             connection,
             shop=shop.domain,
@@ -234,12 +234,13 @@ def plain_numbers(
             last=period.last,
             where=where,
             began_by=began_by,
+            only=only,
         )
 
-    now, over = plain(period, where), plain(period, where, shop.began_by)
+    now, over = plain(period), plain(period, began_by=shop.began_by)
     moments = reading.moments(connection, shop, period)
     until = moments.until.isoformat() if moments.until else "infinity"
-    before = plain(moments.before, f"({where}) AND at <= '{until}'")
+    before = plain(moments.before, f"at <= '{until}'")
     return {
         "funnel": now.funnel(),
         "over": [visitors for visitors, _ in over.funnel()],

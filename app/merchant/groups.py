@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from app.counts import reading, titles
+from app.counts import only, reading, titles
 from app.counts.measures import ALL, OTHERS, Dimension
 from app.counts.period import Period, Shop
 
@@ -25,6 +25,26 @@ class View(NamedTuple):
     by: str = "product"
     sort: str = "visitors"
     page: int | None = 1
+
+
+class Choice(NamedTuple):
+    """The one group that all numbers are of."""
+
+    by: str
+    value: str  # as it is counted, "" for what was sent without
+
+    def find(self, connection: Connection, shop_id: int) -> only.Only:
+        return only.find(connection, shop_id, BREAKDOWNS[self.by], self.value)
+
+    def __str__(self) -> str:
+        return f"{self.by}:{self.value}"
+
+
+def shown_choice(connection: Connection, shop: Shop, choice: Choice) -> dict[str, Any]:
+    title = None
+    if choice.by == "product":
+        title = titles.of_products(connection, shop.id, [choice.value]).get(choice.value)
+    return {"by": choice.by, "value": choice.value, "title": title}
 
 
 def breakdown(

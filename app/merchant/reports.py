@@ -18,7 +18,7 @@ from app.counts.measures import (
 )
 from app.counts.period import Period, Shop
 from app.merchant import words
-from app.merchant.groups import View, breakdown
+from app.merchant.groups import Choice, View, breakdown, shown_choice
 from app.merchant.language import ENGLISH, Language
 from app.merchant.uplift import Group, Uplift, caveat
 from app.store.figures import seconds_behind_primary
@@ -32,19 +32,23 @@ def report(
     period: Period,
     by: str | View,
     language: Language = ENGLISH,
+    only: Choice | None = None,
 ) -> dict[str, Any]:
-    """Everything of a range. Shares are of 1, of visitors whose window is over, or None where there
-    is nothing to divide by."""
+    """Everything of a range, or of the events of one group in it. Shares are of 1, of visitors
+    whose window is over, or None where there is nothing to divide by."""
+    chosen = only and only.find(connection, shop.id)
     names = words.events(language)
     moments = reading.moments(connection, shop, period)
-    visitors = reading.visitors(connection, shop, period, moments)
+    visitors = reading.visitors(connection, shop, period, moments, chosen)
     now, before, over = visitors.now, visitors.before, visitors.over
-    days = reading.days(connection, shop, period, moments, visitors)
+    medians = reading.medians(connection, shop, period, chosen)
+    days = reading.days(connection, shop, period, moments, visitors, chosen)
     return {
         "shop": shop.domain,
         "time_zone": shop.time_zone,
         "window_hours": shop.window_hours,
         "kept_before": kept_before(connection, shop),
+        "only": only and shown_choice(connection, shop, only),
         "period": _days_of(period),
         "before": {
             **_days_of(moments.before),
@@ -54,11 +58,13 @@ def report(
         "visitors": {"now": now[Measure.VISITORS], "before": before[Measure.VISITORS]},
         "events": {
             "now": sum(day["events"] for day in days),
-            "before": reading.events_before(connection, shop, moments),
+            "before": before[Measure.EVENTS]
+            if chosen
+            else reading.events_before(connection, shop, moments),
         },
         "saw_result": {"now": now[Measure.SAW_RESULT], "before": before[Measure.SAW_RESULT]},
         "waiting": now[Measure.PAGE_VIEWED] - over[Measure.PAGE_VIEWED],
-        "funnel": _funnel(now, before, over, reading.medians(connection, shop, period), names),
+        "funnel": _funnel(now, before, over, medians, names),
         "uplift": comparison(now, over, language),
         "side_steps": [
             {
@@ -71,7 +77,7 @@ def report(
         ],
         "days": days,
         "hours": reading.hours(connection, shop, period.first)
-        if period.first == period.last
+        if period.first == period.last and not chosen
         else [],
         "breakdown": breakdown(
             connection, shop, period, moments, View(by) if isinstance(by, str) else by

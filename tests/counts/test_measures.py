@@ -15,7 +15,7 @@ from app.counts.measures import (
     Measure,
     in_experiment,
 )
-from app.counts.times import BUCKETS, bucket_of, part, rounded
+from app.counts.times import BUCKETS, bucket_of, code_of, decoded, part, rounded
 
 LONGEST = 700_000  # s, more than the longest window
 
@@ -49,3 +49,10 @@ def test_the_two_scales_of_time_fit_together(one, other):
     assert one - one // 100 <= rounded(one) <= one
     if bucket_of(one) < bucket_of(other):
         assert rounded(one) < rounded(other)
+
+
+@given(st.integers(1, 15), st.integers(0, LONGEST))
+def test_a_groups_time_is_one_number_that_no_measure_has(step, seconds):
+    code = code_of(step, seconds)
+    assert decoded(code) == (step, rounded(seconds))
+    assert max(Measure) < code < 2**16
