@@ -103,8 +103,7 @@ def visitors(
                 if day < end_of_over:
                     over[measure] += number
     for numbers in (now, before, over, *days.values()) if only else ():
-        for measure, base in LIKE.items():
-            numbers[measure] += numbers[base]
+        _complete(numbers)
     if of.until:
         before.update(
             cut.of_visitors_until(connection, shop, of.before.first, of.before.last, of.until, only)
@@ -328,6 +327,37 @@ def groups(
         for value, (all_, *steps) in ordered
         if all_
     }
+
+
+def comparable(
+    connection: Connection, shop: Shop, period: Period, dimension: Dimension, of: Moments
+) -> dict[int, Numbers]:
+    """What the comparison takes from each group, by value; of days of which each visitor has had
+    their window. Without days that the release before has counted."""
+    first, _ = period.bounds
+    is_product = dimension is Dimension.PRODUCT
+    sums: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for of_part, packed in connection.execute(
+        "SELECT part, string_agg(cells, '') || string_agg(more, '') FROM report_counts"
+        " WHERE shop_id = %s AND dimension = %s AND day >= %s AND day < %s AND more IS NOT NULL"
+        " GROUP BY part",
+        [shop.id, dimension, first, of.end_of_all_over],
+        binary=True,
+    ).fetchall():
+        of_product = sums[of_part]
+        for value, measure, previous, number in unpack(packed):
+            if previous >= first:
+                numbers = of_product if is_product else sums[value]
+                numbers[measure] += number
+    for numbers in sums.values():
+        _complete(numbers)
+    return {value: _by_name(numbers) for value, numbers in sums.items()}
+
+
+def _complete(numbers: Counter[int]) -> None:
+    """Of a group, whose measures are stored as differences to others."""
+    for measure, base in LIKE.items():
+        numbers[measure] += numbers[base]
 
 
 def _none() -> list[int]:

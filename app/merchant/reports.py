@@ -20,7 +20,7 @@ from app.counts.period import Period, Shop
 from app.merchant import words
 from app.merchant.groups import Choice, View, breakdown, shown_choice
 from app.merchant.language import ENGLISH, Language
-from app.merchant.uplift import Group, Uplift, caveat
+from app.merchant.uplift import caveat, uplift_of
 from app.store.figures import seconds_behind_primary
 
 _BEHIND = timedelta(seconds=30)
@@ -176,9 +176,8 @@ def comparison(
     now: reading.Numbers, over: reading.Numbers, language: Language = ENGLISH
 ) -> dict[str, Any]:
     """Of the visitors whose window is over (app.counts.visitor)."""
-    tried = Group(over[Measure.TRIED], over[Measure.TRIED_ADDED])
-    others = Group(over[Measure.EXPOSED] - over[Measure.TRIED], over[Measure.UNTRIED_ADDED])
-    uplift = Uplift(tried, others)
+    uplift = uplift_of(over)
+    tried, others = uplift.tried, uplift.others
     low, high = uplift.interval or (None, None)
     return {
         "tried": {
