@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from app.counts.period import Period, find_shop
 from app.merchant.commands import numbers_of, plain_numbers, report
-from app.merchant.groups import Choice, find_groups
+from app.merchant.groups import Choice, View, find_groups
 from app.merchant.reports import report as read_report
+from app.merchant.statistics import boundary, information
+from app.merchant.uplift import Group, Uplift
 from tests.calls import SECRET, SHOP
 from tests.counts.histories import (
     ADDED,
@@ -35,6 +37,7 @@ DAY = Period(NOON.date(), NOON.date())
 DAYS = {"from": str(NOON.date() - timedelta(days=1)), "to": str(NOON.date())}
 GERMAN = b'{"$browser_language":"de-DE"}'
 COAT = "gid://shopify/Product/4711"
+DAY_AFTER = NOON.date() + timedelta(days=1)
 
 
 @pytest.fixture
@@ -202,3 +205,63 @@ def test_the_same_hours_of_the_period_before_are_of_the_group(database):
     assert shown["events"]["before"] == 3
     only = Choice("device", "mobile")
     assert numbers_of(shown) == plain_numbers(database, shop, DAY, only)
+
+
+def shopper(number, product, *, tries, adds, minutes=0):
+    at = minutes + 3 * number
+    events = [(PAGE, at)] + [(RESULT, at + 1)] * tries + [(CART_ADD, at + 2)] * adds
+    return batch(f"{product}-{number}-{minutes}", *events, product_id=product)
+
+
+@pytest.fixture
+def compared(database):
+    """Products with enough, "few" without; yesterday and today, whose visitors still wait."""
+    sent = [
+        shopper(number, product, tries=number % 2, adds=number % 8 < adds, minutes=minutes)
+        for product, adds in (("p1", 4), ("p2", 3), ("few", 1))
+        for number in range(80)
+        for minutes in (-24 * 60, 0)
+    ]
+    store(database, *sent)
+    count_all(database)
+    return replace(find_shop(database, SHOP), now=NOON + timedelta(hours=13), today=DAY_AFTER)
+
+
+def test_groups_are_compared_where_there_is_enough_and_their_visitors_had_their_time(
+    database, compared
+):
+    period = Period(NOON.date() - timedelta(days=3), NOON.date())
+    view = View("product", show="comparison")
+    shown = read_report(database, compared, period, view)["breakdown"]["comparison"]
+    assert shown["of"] == 3
+    assert [group["value"] for group in shown["groups"]] == ["p1", "p2"]
+    over = Period(period.first, NOON.date() - timedelta(days=1))
+    for group in shown["groups"]:
+        plain = plain_numbers(database, compared, over, Choice("product", group["value"]))
+        sides = [group[side][number] for side in ("tried", "others")
+                 for number in ("visitors", "added")]  # fmt: skip
+        assert sides == [plain["uplift"][place] for place in (0, 1, 3, 4)]
+        alone = Uplift(Group(*sides[:2]), Group(*sides[2:]))
+        assert group["low"] < alone.interval[0] < group["difference"] < alone.interval[1]
+    assert read_report(database, compared, period, "product")["breakdown"]["comparison"] is None
+
+
+def test_groups_compared_are_on_the_page_in_the_api_and_in_a_csv(merchant, compared):  # noqa: F811
+    page = merchant("/app", show="comparison", **DAYS)
+    assert "on both sides: 2 of 3." in text_of(page)
+    shown = merchant("/app/api/report", show="comparison", **DAYS).get_json()["report"]
+    groups = shown["breakdown"]["comparison"]["groups"]
+    head, *lines = rows(merchant("/app/api/table.csv", table="comparison", **DAYS))
+    assert head[:3] == ["product", "visitors_tried", "added_tried"]
+    assert [line[0] for line in lines] == [group["value"] for group in groups] == ["p1", "p2"]
+    assert merchant("/app/api/report", show="all").status_code == 400
+
+
+def test_among_many_each_interval_has_its_part_of_the_mistakes():
+    def width(among):
+        low, high = Uplift(Group(900, 90), Group(1800, 180), among).interval
+        return high - low
+
+    adds = information(Group(900, 90), Group(1800, 180))
+    assert width(20) / width(1) == pytest.approx(boundary(adds, 0.05 / 20) / boundary(adds, 0.05))
+    assert width(20) > 1.2 * width(1)
