@@ -45,7 +45,7 @@ _STORED = """
 _TRACKED = """
     SELECT CASE WHEN visitor <> ALL(%(robots)s::text[]) AND NOT ({event_only}) THEN visitor END
             AS visitor,
-        event, client_id, at, product, (at AT TIME ZONE %(zone)s)::date AS day,
+        event, client_id, at, product, device, language, (at AT TIME ZONE %(zone)s)::date AS day,
         ((at - %(window)s) AT TIME ZONE %(zone)s)::date AS earliest
     FROM ({stored}) AS stored WHERE ({where})
     AND at >= %(first)s::timestamp AT TIME ZONE %(zone)s - {margin}
@@ -193,10 +193,18 @@ class Plain:
         )
 
     def experiment(
-        self, salt: str, share: int, start: datetime, end: datetime | None, now: datetime
+        self,
+        salt: str,
+        share: int,
+        start: datetime,
+        end: datetime | None,
+        now: datetime,
+        only: tuple[str, str] | None = None,
     ) -> list[tuple[int, bool, int, int, int, int]]:
         """By day and arm: visitors, those who are still within their window, of the others those
-        who added, and of all those with events of the widget during the experiment."""
+        who added, and of all those with events of the widget during the experiment. `only` is of
+        their first product page."""
+        of_first = f"AND {only[0]} = %(first_of)s" if only else ""
         during = "at >= %(start)s AND at < coalesce(%(end)s, 'infinity'::timestamptz)"
         visitors = self._all(
             f"WITH tracked AS MATERIALIZED ({self._with_held_back}), seen AS (SELECT visitor,"
@@ -209,8 +217,9 @@ class Plain:
             "  AND at BETWEEN first AND first + %(window)s),"
             " EXISTS (SELECT FROM tracked AS t WHERE event LIKE 'widget:%%'"
             f"  AND t.visitor = seen.visitor AND at >= first AND {during})"
-            " FROM seen WHERE visitor IS NOT NULL",
-            start=start, end=end, now=now, carts=list(_CARTS),
+            " FROM seen WHERE visitor IS NOT NULL AND EXISTS (SELECT FROM tracked AS t"
+            f"  WHERE event = '{STEPS[0]}' AND t.visitor = seen.visitor AND at = first {of_first})",
+            start=start, end=end, now=now, carts=list(_CARTS), first_of=only and only[1],
         )  # fmt: skip
         sums: defaultdict[tuple[int, bool], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
         for visitor, day, waits, added, saw in visitors:

@@ -202,14 +202,17 @@ def _count_both_ways(
                 counted |= experiments.numbers(connection, shop)
                 largest = _largest(connection, shop, period)
                 for only in largest:
-                    of_group = read_report(connection, shop, period, only.by, only=only)
-                    counted |= _named(only, numbers_of(of_group))
+                    shown = read_report(connection, shop, period, only.by, only=only)
+                    of_group = numbers_of(shown) | experiments.numbers(connection, shop, only)
+                    counted |= _named(only, of_group)
         except SerializationFailure:
             return None
         plain = plain_numbers(connection, shop, period)
         plain |= experiments.plain_numbers(connection, shop)
         for only in largest:
-            plain |= _named(only, plain_numbers(connection, shop, period, only))
+            of_group = plain_numbers(connection, shop, period, only)
+            of_group |= experiments.plain_numbers(connection, shop, only)
+            plain |= _named(only, of_group)
         return counted, plain
 
 

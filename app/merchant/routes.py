@@ -170,8 +170,9 @@ def api_stop_experiment() -> Response:
 
 @bp.get("/api/experiment.csv", provide_automatic_options=False)
 def api_experiment_days() -> Response:
-    rows = experiments.days(_experiments())
-    return _download(tables.as_csv(rows), "text/csv", "experiment.csv")
+    shown = _experiments()
+    name = f"experiment{tables.name_of(shown['only'])}.csv"
+    return _download(tables.as_csv(experiments.days(shown)), "text/csv", name)
 
 
 @bp.errorhandler(Busy)
@@ -210,7 +211,7 @@ def _shown(view: View | None = None) -> dict[str, Any]:
             "is_empty": is_empty(connection, shop),
             "has_app": has_app(connection, g.shop),
             "has_settings": preferences.are_chosen(connection, shop.id),
-            "experiment": experiments.show(connection, shop, language=g.language),
+            "experiment": experiments.show(connection, shop, language=g.language, only=only),
         }
 
     shown = _database().read(read)
@@ -219,9 +220,11 @@ def _shown(view: View | None = None) -> dict[str, Any]:
 
 
 def _experiments(share: int | None = None) -> dict[str, Any]:
+    only = read_only(request.args)
+
     def read(connection: Connection) -> dict[str, Any]:
         shop = find_shop(connection, g.shop) or _unknown_shop()
-        return experiments.show(connection, shop, share=share, language=g.language)
+        return experiments.show(connection, shop, share=share, language=g.language, only=only)
 
     return _database().read(read)
 
