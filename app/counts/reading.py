@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
-from operator import add
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -11,7 +10,7 @@ from psycopg import Connection
 
 from app.counts import cut
 from app.counts.cells import of_value, unlike, unpack, unpack_times
-from app.counts.measures import ALL, LIKE, OTHERS, STEP_MEASURES, Dimension, Measure
+from app.counts.measures import ALL, LIKE, STEP_MEASURES, Dimension, Measure
 from app.counts.only import Only
 from app.counts.period import EPOCH, Period, Shop
 from app.counts.times import BUCKETS, decoded, part
@@ -30,20 +29,6 @@ class Visitors(NamedTuple):
     over: Numbers
     days: dict[int, Counter[int]]
     days_before: dict[int, Counter[int]]
-
-
-class Group(NamedTuple):
-    """Different visitors of a group, in all and by step of the funnel; and by step those of the
-    days of which each attempt has had its window."""
-
-    visitors: int
-    steps: list[int]
-    over: list[int]
-
-    @property
-    def rate(self) -> float | None:
-        """Of those who saw the product page, the share that took the last step."""
-        return self.over[-1] / self.over[0] if self.over[0] else None
 
 
 class Moments(NamedTuple):
@@ -103,7 +88,7 @@ def visitors(
                 if day < end_of_over:
                     over[measure] += number
     for numbers in (now, before, over, *days.values()) if only else ():
-        _complete(numbers)
+        complete(numbers)
     if of.until:
         before.update(
             cut.of_visitors_until(connection, shop, of.before.first, of.before.last, of.until, only)
@@ -113,9 +98,9 @@ def visitors(
             cut.of_visitors_over(connection, shop, of.over.first, of.over.last, of.began_by, only)
         )
     return Visitors(
-        _by_name(now),
-        _by_name(before),
-        _by_name(over),
+        by_name(now),
+        by_name(before),
+        by_name(over),
         {day: numbers for day, numbers in days.items() if day >= first},
         {day: numbers for day, numbers in days.items() if day < end_of_before},
     )
@@ -133,7 +118,7 @@ def _of_visitors(
             yield day, cells
 
 
-def _by_name(numbers: Counter[int]) -> Numbers:
+def by_name(numbers: Counter[int]) -> Numbers:
     return {measure: numbers[measure] for measure in Measure}
 
 
@@ -290,92 +275,10 @@ def _events(connection: Connection, shop: Shop, period: Period) -> dict[int, int
     }
 
 
-def groups(
-    connection: Connection, shop: Shop, period: Period, dimension: Dimension, of: Moments
-) -> dict[int, Group]:
-    """By value, the largest first; after ALL, and with OTHERS as the last."""
-    first, end = period.bounds
-    end_of_over = of.end_of_all_over
-    is_product = dimension is Dimension.PRODUCT
-    both: tuple[dict[int, list[int]], dict[int, list[int]]] = ({}, {})  # over, and later
-    # A product's days together: to have each row by itself takes longer than to add it up.
-    rows = connection.execute(
-        "SELECT part, string_agg(cells, '') FILTER (WHERE day < %(over)s),"
-        " string_agg(cells, '') FILTER (WHERE day >= %(over)s) FROM report_counts"
-        " WHERE shop_id = %(shop)s AND dimension = %(dimension)s AND day >= %(first)s"
-        " AND day < %(end)s GROUP BY part",
-        {"shop": shop.id, "dimension": dimension, "first": first, "end": end, "over": end_of_over},
-        binary=True,
-    )
-    for of_part, *cells in rows.fetchall():
-        if is_product and of_part == ALL:  # all of them, as the release before has it
-            continue
-        for sums, packed in zip(both, cells, strict=True):
-            _add_up(sums, packed or b"", first, of_part if is_product else None)
-    over, later = both
-    for sums in both:
-        sums[ALL] = [sum(numbers) for numbers in zip(*sums.values(), _none(), strict=True)]
-    now = {
-        value: list(map(add, over.get(value, _none()), later.get(value, _none())))
-        for value in over.keys() | later.keys()
-    }
-    ordered = sorted(
-        now.items(), key=lambda one: (one[0] != ALL, one[0] == OTHERS, -one[1][0], one[0])
-    )
-    return {
-        value: Group(all_, steps, over.get(value, _none())[1:])
-        for value, (all_, *steps) in ordered
-        if all_
-    }
-
-
-def comparable(
-    connection: Connection, shop: Shop, period: Period, dimension: Dimension, of: Moments
-) -> dict[int, Numbers]:
-    """What the comparison takes from each group, by value; of days of which each visitor has had
-    their window. Without days that the release before has counted."""
-    first, _ = period.bounds
-    is_product = dimension is Dimension.PRODUCT
-    sums: defaultdict[int, Counter[int]] = defaultdict(Counter)
-    for of_part, packed in connection.execute(
-        "SELECT part, string_agg(cells, '') || string_agg(more, '') FROM report_counts"
-        " WHERE shop_id = %s AND dimension = %s AND day >= %s AND day < %s AND more IS NOT NULL"
-        " GROUP BY part",
-        [shop.id, dimension, first, of.end_of_all_over],
-        binary=True,
-    ).fetchall():
-        of_product = sums[of_part]
-        for value, measure, previous, number in unpack(packed):
-            if previous >= first:
-                numbers = of_product if is_product else sums[value]
-                numbers[measure] += number
-    for numbers in sums.values():
-        _complete(numbers)
-    return {value: _by_name(numbers) for value, numbers in sums.items()}
-
-
-def _complete(numbers: Counter[int]) -> None:
+def complete(numbers: Counter[int]) -> None:
     """Of a group, whose measures are stored as differences to others."""
     for measure, base in LIKE.items():
         numbers[measure] += numbers[base]
-
-
-def _none() -> list[int]:
-    """All, and by step."""
-    return [0] * (1 + len(STEP_MEASURES))
-
-
-def _add_up(sums: dict[int, list[int]], cells: bytes, first: int, product: int | None) -> None:
-    of_product = sums.setdefault(product, _none()) if product is not None else []
-    for value, measure, previous, number in unpack(cells):
-        if previous >= first:
-            if product is None:
-                of_value = sums.get(value)
-                if of_value is None:
-                    of_value = sums[value] = _none()
-                of_value[measure] += number
-            else:
-                of_product[measure] += number
 
 
 def _rows_of(

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from app.counts import only, reading, titles
+from app.counts import groups, only, titles
 from app.counts.measures import ALL, OTHERS, Dimension, Measure
 from app.counts.period import Period, Shop
+from app.counts.reading import Moments
 from app.merchant.uplift import Uplift, uplift_of
 
 BREAKDOWNS = {
@@ -72,7 +73,7 @@ def find_groups(connection: Connection, shop: Shop, text: str) -> list[dict[str,
 
 
 def breakdown(
-    connection: Connection, shop: Shop, period: Period, moments: reading.Moments, view: View
+    connection: Connection, shop: Shop, period: Period, moments: Moments, view: View
 ) -> dict[str, Any]:
     """The funnel of each group, or of each that has enough the comparison.
 
@@ -84,7 +85,7 @@ def breakdown(
     """
     if view.show == "comparison":
         return _comparison(connection, shop, period, moments, view)
-    found = reading.groups(connection, shop, period, BREAKDOWNS[view.by], moments)
+    found = groups.groups(connection, shop, period, BREAKDOWNS[view.by], moments)
     together = found.pop(ALL, None)
     others = found.pop(OTHERS, None)
     by_name = view.sort == "name"
@@ -119,11 +120,11 @@ def breakdown(
 
 
 def _comparison(
-    connection: Connection, shop: Shop, period: Period, moments: reading.Moments, view: View
+    connection: Connection, shop: Shop, period: Period, moments: Moments, view: View
 ) -> dict[str, Any]:
     """Those with most visitors who tried come first. The more there are, the wider the intervals:
     all of them hold together."""
-    found = reading.comparable(connection, shop, period, BREAKDOWNS[view.by], moments)
+    found = groups.comparable(connection, shop, period, BREAKDOWNS[view.by], moments)
     for value in (ALL, OTHERS):
         found.pop(value, None)
     visited = {value: one for value, one in found.items() if one[Measure.EXPOSED]}
@@ -181,7 +182,7 @@ def _names(
 
 
 def _sorted(
-    found: Mapping[int, reading.Group],
+    found: Mapping[int, groups.Group],
     sort: str,
     names: Mapping[int, str],
     called: Mapping[str, str],
@@ -206,7 +207,7 @@ def _sorted(
     return list(found)
 
 
-def _shown(group: reading.Group, value: str, called: Mapping[str, str]) -> dict[str, Any]:
+def _shown(group: groups.Group, value: str, called: Mapping[str, str]) -> dict[str, Any]:
     return {
         "value": value,
         "title": called.get(value),

@@ -95,7 +95,7 @@ def api_table() -> Response:
         raise refusal("table", f"must be one of {', '.join(tables.TABLES)}")
     view = read_view(request.args)
     show = "comparison" if name == "comparison" else "funnel"
-    report = _shown(view._replace(page=None, show=show))["report"]
+    report = _shown(View(view.by, view.sort, None, show))["report"]
     of = "" if name in tables.OF_ALL_GROUPS else tables.name_of(report["only"])
     rows = tables.TABLES[name](report)
     return _download(tables.as_csv(rows), "text/csv", f"{name}{of}.csv")
