@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from app.batch.news import DEFINITION
 from app.counts.arrays import byteas, integers
-from app.counts.measures import BROKEN_DOWN, GROUPS, LIKE, Measure
+from app.counts.measures import ALL, BROKEN_DOWN, GROUPS, LIKE, Measure
 
 
 class Row(NamedTuple):
@@ -29,7 +29,8 @@ class Row(NamedTuple):
 # A number's place in its row: value, measure or time (app.counts.times), previous (day, or 0 where
 # there is none).
 Place = tuple[int, int, int]
-Cells = defaultdict[Row, Counter[Place]]
+Numbers = defaultdict[Place, int]
+Cells = defaultdict[Row, Numbers]
 _Packed = list[bytes | None]  # by column
 
 _CELL = Struct(">iBHi")  # big-endian, so that SQL can read and write it too
@@ -59,7 +60,7 @@ _DELETE = f"""
 
 
 def new_cells() -> Cells:
-    return defaultdict(Counter)
+    return defaultdict(lambda: defaultdict(int))
 
 
 def add_cells(connection: Connection, cells: Cells) -> None:
@@ -81,12 +82,12 @@ def add_cells(connection: Connection, cells: Cells) -> None:
     for number, row in enumerate(rows, start=1):
         parts = _split(row, changes[row])
         if number not in found:
-            packed = [_pack(*both) for both in zip(_STRUCTS, parts, strict=True)]
+            packed = [_pack(row, *both) for both in zip(_STRUCTS, parts, strict=True)]
             new.append((row, packed))
             continue
         before = found[number]
         now = [
-            _changed(struct, packed, part) if part else None
+            _changed(row, struct, packed, part) if part else None
             for struct, packed, part in zip(_STRUCTS, before, parts, strict=True)
         ]
         if any(old if one is None else one for old, one in zip(before, now, strict=True)):
@@ -153,16 +154,18 @@ def _split(row: Row, numbers: Mapping[Place, int]) -> list[Mapping[Place, int]]:
     return list(parts)
 
 
-def _changed(struct: Struct, packed: bytes | None, changes: Mapping[Place, int]) -> bytes:
+def _changed(row: Row, struct: Struct, packed: bytes | None, changes: Mapping[Place, int]) -> bytes:
     cells = struct.iter_unpack(packed or b"")
     numbers = Counter({(value, measure, previous): n for value, measure, previous, n in cells})
     numbers.update(changes)
-    return _pack(struct, numbers)
+    return _pack(row, struct, numbers)
 
 
-def _pack(struct: Struct, numbers: Mapping[Place, int]) -> bytes:
+def _pack(row: Row, struct: Struct, numbers: Mapping[Place, int]) -> bytes:
     pack = struct.pack
-    return b"".join([pack(*place, number) for place, number in sorted(numbers.items()) if number])
+    has_values = row.dimension in GROUPS and row.part == ALL
+    cells = sorted(numbers.items()) if has_values else numbers.items()
+    return b"".join([pack(*place, number) for place, number in cells if number])
 
 
 def _line(row: Row, packed: Iterable[bytes]) -> str:

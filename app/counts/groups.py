@@ -7,7 +7,7 @@ from typing import NamedTuple
 from psycopg import Connection
 
 from app.counts.cells import unpack
-from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension
+from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
 from app.counts.period import Period, Shop
 from app.counts.reading import Moments, Numbers, by_name, complete
 
@@ -72,7 +72,7 @@ def comparable(
     their window. Without days that the release before has counted."""
     first, _ = period.bounds
     is_product = dimension is Dimension.PRODUCT
-    sums: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(Measure))
     for of_part, packed in connection.execute(
         "SELECT part, string_agg(cells, '') || string_agg(more, '') FROM report_counts"
         " WHERE shop_id = %s AND dimension = %s AND day >= %s AND day < %s AND more IS NOT NULL"
@@ -80,14 +80,18 @@ def comparable(
         [shop.id, dimension, first, of.end_of_all_over],
         binary=True,
     ).fetchall():
-        of_product = sums[of_part]
+        numbers = sums[of_part]
         for value, measure, previous, number in unpack(packed):
             if previous >= first:
-                numbers = of_product if is_product else sums[value]
+                if not is_product:
+                    numbers = sums[value]
                 numbers[measure] += number
-    for numbers in sums.values():
-        complete(numbers)
-    return {value: by_name(numbers) for value, numbers in sums.items()}
+    found = {}
+    for value, numbers in sums.items():
+        of_value = Counter(dict(enumerate(numbers)))
+        complete(of_value)
+        found[value] = by_name(of_value)
+    return found
 
 
 def _none() -> list[int]:

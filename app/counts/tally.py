@@ -1,14 +1,13 @@
 """Visitors added up. Those who did the same on the same day are counted together first, and what
 that comes to in single numbers is worked out once for all of them."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from struct import Struct
 from typing import TypeVar
 
-from app.counts.cells import Cells, Place, Row, new_cells
+from app.counts.cells import Cells, Numbers, Row, new_cells
 from app.counts.journeys import KIND, SIZE, time_at, unpack
 from app.counts.measures import (
     ADDED_BY_TRIED,
@@ -17,18 +16,13 @@ from app.counts.measures import (
     GROUPS,
     LIKE,
     NOT_SHOWN,
-    OF_GROUPS,
     Dimension,
     Event,
     Measure,
 )
+from app.counts.outcome import GROUP_MEASURES, VALUES_OF, WHOLE, Group, outcome, shown
 from app.counts.times import bucket_of, code_of, part, rounded
-from app.counts.visitor import MOST_SHORT, Days, Measures, Times, days_and_times, of_order, which
-
-_GROUP_MEASURES = frozenset(map(int, OF_GROUPS))
-_VALUES_OF: list[Callable[[Event], int]] = [
-    attrgetter(dimension.name.lower()) for dimension in GROUPS
-]
+from app.counts.visitor import MOST_SHORT, Measures, Times, of_order, which
 
 # What short visits have in common, as journeys pack it: the day, version, device and language; or
 # the day and a product.
@@ -39,9 +33,8 @@ _DAY_PART = slice(KIND + 1, KIND + 5)
 _PRODUCT = slice(KIND + 5, KIND + 9)
 _REST = slice(KIND + 9, SIZE)
 _T = TypeVar("_T")
-_Group = tuple[Dimension, int]  # and the value in it
-_Outcome = dict[_Group, tuple[Days, Times]]
-_WHOLE: _Group = (Dimension.WHOLE, ALL)
+_Places = tuple[int, list[tuple[Numbers, int]]]
+_EVENTS = int(Measure.EVENTS)
 _DAY = 24 * 60 * 60 * 1_000_000  # µs
 _LARGE = 200_000  # numbers, of some 200 bytes each
 _MANY = 50_000  # of what becomes numbers, the same
@@ -52,17 +45,23 @@ class Tally:
     """Of several shops' visitors, as differences."""
 
     def __init__(self) -> None:
-        self._events: Counter[tuple[int, int]] = Counter()  # shop, day
-        self._visits: Counter[tuple[int, Measures, _Same]] = Counter()
-        self._products: Counter[tuple[int, Measures, _Same]] = Counter()  # of them
+        self._events: defaultdict[tuple[int, int], int] = defaultdict(int)  # shop, day
+        self._visits: defaultdict[tuple[int, Measures, _Same], int] = defaultdict(int)
+        self._products: defaultdict[tuple[int, Measures, _Same], int] = defaultdict(int)  # of them
         # Of both, which differ in length: step, seconds; and how many events.
-        self._visit_times: Counter[tuple[int, _Same, int, int]] = Counter()
-        self._visit_events: Counter[tuple[int, _Same]] = Counter()
+        self._visit_times: defaultdict[tuple[int, _Same, int, int], int] = defaultdict(int)
+        self._visit_events: defaultdict[tuple[int, _Same], int] = defaultdict(int)
         # Shop, dimension, value, day, previous day.
-        self._days: Counter[tuple[int, Dimension, int, int, int, Measures]] = Counter()
+        self._days: defaultdict[tuple[int, Dimension, int, int, int, Measures], int] = defaultdict(
+            int
+        )
         # Shop, dimension, value, day, previous day, step, seconds.
-        self._times: Counter[tuple[int, Dimension, int, int, int, int, int]] = Counter()
-        self._group_events: Counter[tuple[int, Dimension, int, int]] = Counter()  # the same, to day
+        self._times: defaultdict[tuple[int, Dimension, int, int, int, int, int], int] = defaultdict(
+            int
+        )
+        self._group_events: defaultdict[tuple[int, Dimension, int, int], int] = defaultdict(
+            int
+        )  # the same, to day
         self._cells: Cells = new_cells()
         self._size = 0  # so many numbers are in the cells
 
@@ -85,8 +84,8 @@ class Tally:
         before `since`."""
         is_all = since == EVER or _day(journey[_DAY_PART]) >= since
         if not is_all or not self._add_visit(shop_id, journey, window, by):
-            events = _shown(unpack(journey))
-            for group, (days, times) in _outcome(events, window, None).items():
+            events = shown(unpack(journey))
+            for group, (days, times) in outcome(events, window, None).items():
                 self._add_days(shop_id, group, days, by, since)
                 self._add_times(shop_id, group, times, by, since)
             self._add_group_events(shop_id, events, by, since)
@@ -100,11 +99,11 @@ class Tally:
         if self._add_visit(shop_id, everything, window, 1, old):
             return
         events = unpack(b"".join(new))
-        changed = [set(map(value_of, events)) for value_of in _VALUES_OF]
+        changed = [set(map(value_of, events)) for value_of in VALUES_OF]
         # What began on the days before it has had its window, also where a date came twice.
         touched = min(event.day for event in events) - window // _DAY - 2
-        before = _outcome(_shown(_from_day(unpack(old), touched)), window, changed)
-        for group, (days, times) in _outcome(_shown(unpack(everything)), window, changed).items():
+        before = outcome(shown(_from_day(unpack(old), touched)), window, changed)
+        for group, (days, times) in outcome(shown(unpack(everything)), window, changed).items():
             days_before, times_before = before.get(group, ({}, {}))
             days_before = _with_days(days, days_before, touched)
             since = _first_difference(days_before, days)
@@ -114,7 +113,7 @@ class Tally:
             since = _first_difference(times_before, times)
             self._add_times(shop_id, group, times_before, -1, since)
             self._add_times(shop_id, group, times, 1, since)
-        self._add_group_events(shop_id, _shown(events), 1, EVER)
+        self._add_group_events(shop_id, shown(events), 1, EVER)
 
     def _add_visit(
         self, shop_id: int, journey: bytes, window: int, by: int, counted: bytes = b""
@@ -165,27 +164,41 @@ class Tally:
 
     def _fold(self) -> None:
         """What was added up becomes numbers in cells."""
-        for (shop_id, measures, same), number in (*self._visits.items(), *self._products.items()):
-            day, groups = _groups_of(same)
-            of_group = measures & _GROUP_MEASURES
-            for group in groups:
-                of_all = measures if group == _WHOLE else of_group
-                self._days[shop_id, *group, day, day, of_all] += number
-        for (shop_id, same, step, seconds), number in self._visit_times.items():
-            day, groups = _groups_of(same)
-            for group in groups:
-                self._times[shop_id, *group, day, day, step, seconds] += number
-        for (shop_id, same), number in self._visit_events.items():
-            day, groups = _groups_of(same)
-            for group in groups:
-                if group != _WHOLE:
-                    self._group_events[shop_id, *group, day] += number
         cells = self._cells
+        places: dict[tuple[int, _Same], _Places] = {}  # of short visits
+
+        def of_visit(shop_id: int, same: _Same) -> _Places:
+            found = places.get((shop_id, same))
+            if found is None:
+                found = places[shop_id, same] = _places(cells, shop_id, same)
+            return found
+
+        for (shop_id, measures, same), number in self._visits.items():
+            day, *values = _DAY_AND_REST.unpack(same)
+            self._days[shop_id, *WHOLE, day, day, measures] += number
+            of_group = measures & GROUP_MEASURES
+            for dimension, value in zip(GROUPS[1:], values, strict=True):
+                self._days[shop_id, dimension, value, day, day, of_group] += number
+        for (shop_id, measures, same), number in self._products.items():
+            day, [(numbers, place)] = of_visit(shop_id, same)
+            for measure, sign in _stored(measures & GROUP_MEASURES, False):
+                numbers[place, measure, day] += sign * number
+        for (shop_id, same), number in self._visit_events.items():
+            day, groups = of_visit(shop_id, same)
+            for numbers, place in groups:
+                numbers[place, _EVENTS, day] += number
+        for (shop_id, same, step, seconds), number in self._visit_times.items():
+            day, groups = of_visit(shop_id, same)
+            if len(same) == _DAY_AND_REST.size:
+                _add_time(cells, shop_id, day, day, step, seconds, number)
+            code = code_of(step, seconds)
+            for numbers, place in groups:
+                numbers[place, code, day] += number
         for (shop_id, day), number in self._events.items():
             cells[Row(shop_id, Dimension.EVENT, day, ALL)][ALL, Measure.EVENTS, 0] += number
         for (shop_id, dimension, value, day), number in self._group_events.items():
             numbers, place = _in(cells, shop_id, dimension, value, day)
-            numbers[place, Measure.EVENTS, day] += number
+            numbers[place, _EVENTS, day] += number
         for (shop_id, dimension, value, day, previous, measures), number in self._days.items():
             if number:
                 numbers, place = _in(cells, shop_id, dimension, value, day)
@@ -193,11 +206,7 @@ class Tally:
                     numbers[place, measure, previous] += sign * number
         for (shop_id, dimension, value, day, previous, step, seconds), n in self._times.items():
             if dimension is Dimension.WHOLE:
-                bucket = bucket_of(seconds)
-                coarse = cells[Row(shop_id, Dimension.COARSE, day, ALL)]
-                fine = cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
-                coarse[step, bucket, previous] += n
-                fine[rounded(seconds), 0, previous] += n
+                _add_time(cells, shop_id, day, previous, step, seconds, n)
             elif n:
                 numbers, place = _in(cells, shop_id, dimension, value, day)
                 numbers[place, code_of(step, seconds), previous] += n
@@ -215,10 +224,11 @@ class Tally:
         self._size = sum(map(len, cells.values()))
 
     def _add_days(
-        self, shop_id: int, group: _Group, days: Mapping[int, Measures], by: int, since: int
+        self, shop_id: int, group: Group, days: Mapping[int, Measures], by: int, since: int
     ) -> None:
         """Of the days `since` one; those before it only tell what came before."""
         before: list[tuple[int, Measures]] = []  # the latest first
+        is_decided = False
         for day, measures in days.items():
             if day >= since:
                 left = measures.difference(ADDED_BY_TRIED)
@@ -229,14 +239,15 @@ class Tally:
                         left -= again
                         if not left:
                             break
-            is_decided = not measures.isdisjoint(DECISIONS)
-            before.insert(0, (day, measures | DECISIONS if is_decided else measures))
-        for day, measure, previous, sign in _added_by_tried(days):
+            if not measures.isdisjoint(DECISIONS):
+                measures, is_decided = measures | DECISIONS, True
+            before.insert(0, (day, measures))
+        for day, measure, previous, sign in _added_by_tried(days) if is_decided else ():
             if day >= since:
                 added = frozenset((int(measure),))
                 self._days[shop_id, *group, day, previous, added] += sign * by
 
-    def _add_times(self, shop_id: int, group: _Group, times: Times, by: int, since: int) -> None:
+    def _add_times(self, shop_id: int, group: Group, times: Times, by: int, since: int) -> None:
         """A day's time counts in the ranges in which it is the first day with that step: those
         which begin after the day before it with that step."""
         before: dict[int, int] = {}
@@ -251,17 +262,30 @@ class Tally:
     def _add_group_events(self, shop_id: int, events: Iterable[Event], by: int, since: int) -> None:
         for event in events:
             if event.day >= since:
-                for dimension, value_of in zip(GROUPS, _VALUES_OF, strict=True):
+                for dimension, value_of in zip(GROUPS, VALUES_OF, strict=True):
                     self._group_events[shop_id, dimension, value_of(event), event.day] += by
 
 
-def _groups_of(same: _Same) -> tuple[int, Sequence[_Group]]:
+def _places(cells: Cells, shop_id: int, same: _Same) -> _Places:
     """The day of short visits that have this in common, and where they count."""
     if len(same) == _DAY_AND_PRODUCT.size:
         day, product = _DAY_AND_PRODUCT.unpack(same)
-        return day, [(Dimension.PRODUCT, product)]
+        return day, [_in(cells, shop_id, Dimension.PRODUCT, product, day)]
     day, *values = _DAY_AND_REST.unpack(same)
-    return day, [_WHOLE, *zip(GROUPS[1:], values, strict=True)]
+    return day, [
+        _in(cells, shop_id, dimension, value, day)
+        for dimension, value in zip(GROUPS[1:], values, strict=True)
+    ]
+
+
+def _add_time(
+    cells: Cells, shop_id: int, day: int, previous: int, step: int, seconds: int, number: int
+) -> None:
+    """Of all, on both scales."""
+    bucket = bucket_of(seconds)
+    cells[Row(shop_id, Dimension.COARSE, day, ALL)][step, bucket, previous] += number
+    fine = cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
+    fine[rounded(seconds), 0, previous] += number
 
 
 @lru_cache(20_000)
@@ -278,7 +302,7 @@ def _stored(measures: Measures, is_whole: bool) -> list[tuple[int, int]]:
 
 def _in(
     cells: Cells, shop_id: int, dimension: Dimension, value: int, day: int
-) -> tuple[Counter[Place], int]:
+) -> tuple[Numbers, int]:
     """The row of a group's day, and what stands for the value in it."""
     if dimension is Dimension.PRODUCT:
         return cells[Row(shop_id, dimension, day, value)], ALL
@@ -333,36 +357,6 @@ def _day(packed: bytes) -> int:
     return int.from_bytes(packed, signed=True)
 
 
-def _shown(events: Iterable[Event]) -> list[Event]:
-    return [event for event in events if event.kind not in NOT_SHOWN]
-
-
-def _outcome(events: Sequence[Event], window: int, wanted: list[set[int]] | None) -> _Outcome:
-    """What one visitor did, all and by group; of the groups only those of the `wanted` values of
-    each dimension, if there are any."""
-    if not events:
-        return {}
-    days, times = days_and_times(events, window)
-    outcome: _Outcome = {_WHOLE: (days, times)}
-    of_all = _of_group(days), times
-    for number, dimension in enumerate(GROUPS):
-        value_of = _VALUES_OF[number]
-        values = set(map(value_of, events))
-        if len(values) == 1:
-            if wanted is None or values <= wanted[number]:
-                outcome[dimension, values.pop()] = of_all
-            continue
-        groups = _grouped(events, value_of, wanted[number] if wanted else None)
-        for value, group in groups.items():
-            days, times = days_and_times(group, window)
-            outcome[dimension, value] = _of_group(days), times
-    return outcome
-
-
-def _of_group(days: Days) -> Days:
-    return {day: measures & _GROUP_MEASURES for day, measures in days.items()}
-
-
 def _from_day(events: Sequence[Event], day: int) -> Sequence[Event]:
     """From the first event on such a day or a later one."""
     first = next((place for place, event in enumerate(events) if event.day >= day), len(events))
@@ -381,14 +375,3 @@ def _first_difference(one: Mapping[int, object], other: Mapping[int, object]) ->
         if one.get(day) != what:
             return day
     return _NEVER
-
-
-def _grouped(
-    events: Sequence[Event], value_of: Callable[[Event], int], wanted: Collection[int] | None
-) -> dict[int, list[Event]]:
-    groups: defaultdict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        value = value_of(event)
-        if wanted is None or value in wanted:
-            groups[value].append(event)
-    return groups
