@@ -12,9 +12,9 @@ import orjson
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch, unescape
 from app.batch.visitor import NOBODYS, WIDGET, is_nobodys, named, visitor_of
 
-# Of what is counted of an event, and who a visitor is. With another one each shop is counted again
-# (app.counts.rollups), which takes a migration such as 0031.
-DEFINITION = 3
+# Of what is announced of an event, and who a visitor is. A shop of which another one announced
+# something is counted again. Where this is raised, so is COUNTED (app.counts.measures).
+DEFINITION = 2
 
 # What happened longer before it was received counts as an event only.
 LATEST = timedelta(days=1461)

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,7 @@ from app.counts.cells import of_value, unlike, unpack, unpack_times
 from app.counts.measures import ALL, LIKE, STEP_MEASURES, Dimension, Measure
 from app.counts.only import Only
 from app.counts.period import EPOCH, Period, Shop
-from app.counts.times import BUCKETS, decoded, part
+from app.counts.times import BUCKETS, CLASSES, SPANS, bucket_of, decoded, part
 
 Numbers = dict[Measure, int]
 _DAILY = frozenset({Measure.VISITORS, Measure.TRIED, Measure.TRIED_ADDED, Measure.EVENTS})
@@ -29,6 +30,15 @@ class Visitors(NamedTuple):
     over: Numbers
     days: dict[int, Counter[int]]
     days_before: dict[int, Counter[int]]
+
+
+class Times(NamedTuple):
+    """For each step (from 1) the median of seconds, if there is any; the same for each span, and
+    how many visitors took a time of each class (app.counts.times)."""
+
+    medians: dict[int, int]
+    spans: dict[int, int]
+    classes: dict[int, list[int]]
 
 
 class Moments(NamedTuple):
@@ -122,14 +132,18 @@ def by_name(numbers: Counter[int]) -> Numbers:
     return {measure: numbers[measure] for measure in Measure}
 
 
-def medians(
-    connection: Connection, shop: Shop, period: Period, only: Only | None = None
-) -> dict[int, int]:
-    """For each step (from 1) the median of seconds from the one before, in two looks."""
+def times(connection: Connection, shop: Shop, period: Period, only: Only | None = None) -> Times:
+    """Of all attempts so far, whether or not they have had their window; medians in two looks."""
     first, end = period.bounds
     if only:
-        return _medians_of(connection, shop, only, first, end)
-    by_bucket = _times(_rows(connection, shop, Dimension.COARSE, first, end), first)
+        return _times_of(connection, shop, only, first, end)
+    by_bucket = _times(
+        chain.from_iterable(
+            _rows(connection, shop, scale, first, end)
+            for scale in (Dimension.COARSE, Dimension.SPAN)
+        ),
+        first,
+    )
     middles = _middles({step: sum(buckets.values()) for step, buckets in by_bucket.items()})
     looks: set[tuple[int, int, int]] = set()  # step, bucket, place within the bucket
     for step, place in middles:
@@ -144,27 +158,41 @@ def medians(
     values: defaultdict[int, list[int]] = defaultdict(list)
     for step, bucket, place in looks:
         values[step].append(_value_at(place, by_part[part(step, bucket)])[0])
-    return {step: sum(both) // len(both) for step, both in values.items()}
+    return _with_classes(values, by_bucket)
 
 
-def _medians_of(
-    connection: Connection, shop: Shop, only: Only, first: int, end: int
-) -> dict[int, int]:
+def _times_of(connection: Connection, shop: Shop, only: Only, first: int, end: int) -> Times:
     """In one look: of a group there are fewer."""
     codes: Counter[int] = Counter()
-    times: defaultdict[int, dict[int, int]] = defaultdict(dict)
     for _, _, _, packed in _rows_of(connection, shop, only, first, end):
         for _, code, previous, number in unpack_times(packed):
             if previous >= first:
                 codes[code] += number
+    by_second: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    by_bucket: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for code, number in codes.items():
         step, seconds = decoded(code)
-        times[step][seconds] = number
-    middles = _middles({step: sum(numbers.values()) for step, numbers in times.items()})
+        by_second[step][seconds] = number
+        by_bucket[step][bucket_of(step, seconds)] += number
     values: defaultdict[int, list[int]] = defaultdict(list)
-    for step, place in middles:
-        values[step].append(_value_at(place, times[step])[0])
-    return {step: sum(both) // len(both) for step, both in values.items()}
+    for step, place in _middles({step: sum(of.values()) for step, of in by_second.items()}):
+        values[step].append(_value_at(place, by_second[step])[0])
+    return _with_classes(values, by_bucket)
+
+
+def _with_classes(
+    values: Mapping[int, list[int]], by_bucket: Mapping[int, Mapping[int, int]]
+) -> Times:
+    """From the one or two times in the middle."""
+    middle = {step: sum(both) // len(both) for step, both in values.items()}
+    return Times(
+        {step: seconds for step, seconds in middle.items() if step not in SPANS},
+        {span: seconds for span, seconds in middle.items() if span in SPANS},
+        {
+            span: [by_bucket[span].get(place, 0) for place in range(len(CLASSES) + 1)]
+            for span in SPANS
+        },
+    )
 
 
 def _middles(times: Mapping[int, int]) -> set[tuple[int, int]]:
@@ -179,8 +207,8 @@ def _middles(times: Mapping[int, int]) -> set[tuple[int, int]]:
 
 
 def _times(rows: Iterator[tuple[int, int, bytes]], first: int) -> dict[int, dict[int, int]]:
-    """How many visitors, by step and bucket."""
-    times = [[0] * BUCKETS for _ in STEP_MEASURES]
+    """How many visitors, by step or span and bucket."""
+    times = [[0] * BUCKETS for _ in (*STEP_MEASURES, *SPANS)]
     for _, _, cells in rows:
         for step, bucket, previous, number in unpack(cells):
             if previous >= first:

@@ -21,7 +21,7 @@ from app.counts.measures import (
     Measure,
 )
 from app.counts.outcome import GROUP_MEASURES, VALUES_OF, WHOLE, Group, outcome, shown
-from app.counts.times import bucket_of, code_of, part, rounded
+from app.counts.times import SPANS, bucket_of, code_of, part, rounded
 from app.counts.visitor import MOST_SHORT, Measures, Times, of_order, which
 
 # What short visits have in common, as journeys pack it: the day, version, device and language; or
@@ -48,14 +48,14 @@ class Tally:
         self._events: defaultdict[tuple[int, int], int] = defaultdict(int)  # shop, day
         self._visits: defaultdict[tuple[int, Measures, _Same], int] = defaultdict(int)
         self._products: defaultdict[tuple[int, Measures, _Same], int] = defaultdict(int)  # of them
-        # Of both, which differ in length: step, seconds; and how many events.
+        # Of both, which differ in length: step or span, seconds; and how many events.
         self._visit_times: defaultdict[tuple[int, _Same, int, int], int] = defaultdict(int)
         self._visit_events: defaultdict[tuple[int, _Same], int] = defaultdict(int)
         # Shop, dimension, value, day, previous day.
         self._days: defaultdict[tuple[int, Dimension, int, int, int, Measures], int] = defaultdict(
             int
         )
-        # Shop, dimension, value, day, previous day, step, seconds.
+        # Shop, dimension, value, day, previous day, step or span, seconds.
         self._times: defaultdict[tuple[int, Dimension, int, int, int, int, int], int] = defaultdict(
             int
         )
@@ -282,8 +282,9 @@ def _add_time(
     cells: Cells, shop_id: int, day: int, previous: int, step: int, seconds: int, number: int
 ) -> None:
     """Of all, on both scales."""
-    bucket = bucket_of(seconds)
-    cells[Row(shop_id, Dimension.COARSE, day, ALL)][step, bucket, previous] += number
+    bucket = bucket_of(step, seconds)
+    scale = Dimension.SPAN if step in SPANS else Dimension.COARSE
+    cells[Row(shop_id, scale, day, ALL)][step, bucket, previous] += number
     fine = cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
     fine[rounded(seconds), 0, previous] += number
 

@@ -173,7 +173,7 @@ def test_the_terminal_shows_and_checks_groups(settings, visits, monkeypatch):
     assert re.search(r"Product page viewed +2 ", shown.output)
     assert flask("funnel", *days, "--only", "mobile").exit_code == 1
     checked = flask("check", *days)
-    assert checked.output == "35 groups of numbers are equal.\n"
+    assert checked.output == "40 groups of numbers are equal.\n"
 
 
 def test_what_was_counted_by_the_release_before_shows_the_funnel_of_a_group(database, visits):

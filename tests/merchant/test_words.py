@@ -97,7 +97,7 @@ def test_a_range_that_cannot_be_is_refused_by_name(asked):
 
 
 def test_groups_are_by_product_where_nothing_else_is_asked():
-    assert read_view({}) == ("product", "visitors", 1)
+    assert read_view({}) == ("product", "visitors", 1, "funnel")
     assert read_view({"by": "device", "sort": "rate", "page": "12"}) == ("device", "rate", 12)
 
 
@@ -133,6 +133,14 @@ def test_a_line_goes_from_side_to_side_and_from_the_ground_up():
         ("0", "0"), ("75.0", "75.0"), ("150", "150")
     ]  # fmt: skip
     assert 'aria-label="A &quot;title&quot;"' in drawing
+
+
+def test_bars_stand_on_the_ground_and_on_the_points_of_a_line():
+    drawn = charts.bars([0, 4, 2], "Times")
+    found = re.findall(r'<rect .*?x="(.*?)" width="(.*?)" y="(.*?)" height="(.*?)"', drawn)
+    shapes = [tuple(map(float, shape)) for shape in found]
+    assert [x + width / 2 for x, width, *_ in shapes] == [0, 300, 600]
+    assert [(y, height) for *_, y, height in shapes] == [(150, 0), (0, 150), (75, 75)]
 
 
 def test_a_second_line_has_the_same_axis():
