@@ -12,6 +12,6 @@ def uuids(items: Iterable[str]) -> str:
     return f"{{{','.join(items)}}}"
 
 
-def byteas(items: Iterable[bytes]) -> str:
-    quoted = '","'.join(f"\\\\x{item.hex()}" for item in items)
-    return f'{{"{quoted}"}}'
+def byteas(items: Iterable[bytes | None]) -> str:
+    quoted = [f'"\\\\x{item.hex()}"' if item is not None else "NULL" for item in items]
+    return f"{{{','.join(quoted)}}}"

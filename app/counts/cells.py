@@ -1,14 +1,19 @@
-"""The counts in Postgres: written as differences, many numbers packed into a row."""
+"""The counts in Postgres: written as differences, many numbers packed into a row.
 
-import struct
+A row of a group keeps what a breakdown shows in `cells`, which is read of all values at once, and
+all else in `more` and `times`, which are read of one value; cells are in the order of values.
+"""
+
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from struct import Struct
 from typing import NamedTuple
 
 from psycopg import Connection
 
 from app.counts.arrays import byteas, integers
-from app.counts.measures import COUNTED
+from app.counts.measures import ALL, BROKEN_DOWN, COUNTED, GROUPS, LIKE, Measure
 
 
 class Row(NamedTuple):
@@ -20,20 +25,30 @@ class Row(NamedTuple):
     part: int
 
 
-# A number's place in its row: value, measure, previous (day, or 0 where there is none).
+# A number's place in its row: value, measure or time (app.counts.times), previous (day, or 0 where
+# there is none).
 Place = tuple[int, int, int]
-Cells = defaultdict[Row, Counter[Place]]
+Numbers = defaultdict[Place, int]
+Cells = defaultdict[Row, Numbers]
+_Packed = list[bytes | None]  # by column
 
-_CELL = struct.Struct(">iBHi")  # big-endian, so that SQL can read and write it too
+_CELL = Struct(">iBHi")  # big-endian, so that SQL can read and write it too
+_TIME = Struct(">iHHi")  # a code instead of the measure
+_LAST = max(Measure)
 
 _UNNESTED = "%s::integer[], %s::smallint[], %s::integer[], %s::integer[]"
+_COLUMNS = ("cells", "more", "times")
+_STRUCTS = (_CELL, _CELL, _TIME)
 _FIND = f"""
-    SELECT number, cells FROM unnest({_UNNESTED})
+    SELECT number, {", ".join(_COLUMNS)} FROM unnest({_UNNESTED})
         WITH ORDINALITY AS wanted (shop_id, dimension, day, part, number)
     JOIN report_counts USING (shop_id, dimension, day, part)"""
+# What has not changed is null here and stays as it is; nothing else is.
 _CHANGE = f"""
-    UPDATE report_counts AS counts SET cells = changed.cells
-    FROM unnest({_UNNESTED}, %s::bytea[]) AS changed (shop_id, dimension, day, part, cells)
+    UPDATE report_counts AS counts SET
+        {", ".join(f"{name} = coalesce(changed.{name}, counts.{name})" for name in _COLUMNS)}
+    FROM unnest({_UNNESTED}, %s::bytea[], %s::bytea[], %s::bytea[])
+        AS changed (shop_id, dimension, day, part, {", ".join(_COLUMNS)})
     WHERE (counts.shop_id, counts.dimension, counts.day, counts.part)
         = (changed.shop_id, changed.dimension, changed.day, changed.part)"""
 _DELETE = f"""
@@ -44,7 +59,7 @@ _DELETE = f"""
 
 
 def new_cells() -> Cells:
-    return defaultdict(Counter)
+    return defaultdict(lambda: defaultdict(int))
 
 
 def add_cells(connection: Connection, cells: Cells) -> None:
@@ -56,19 +71,26 @@ def add_cells(connection: Connection, cells: Cells) -> None:
     # A trigger marks the shops of a release that counts otherwise.
     connection.execute("SELECT set_config('genlook.definition', %s, true)", [str(COUNTED)])
     rows = sorted(changes)
-    found: dict[int, bytes] = dict(
-        connection.execute(_FIND.encode(), _keys(rows), binary=True).fetchall()
-    )
+    found: dict[int, _Packed] = {
+        number: packed
+        for number, *packed in connection.execute(
+            _FIND.encode(), _keys(rows), binary=True
+        ).fetchall()
+    }
     new, changed, empty = [], [], []
     for number, row in enumerate(rows, start=1):
+        parts = _split(row, changes[row])
         if number not in found:
-            new.append((row, _pack(changes[row])))
+            packed = [_pack(row, *both) for both in zip(_STRUCTS, parts, strict=True)]
+            new.append((row, packed))
             continue
-        numbers = Counter({(value, measure, previous): n
-                           for value, measure, previous, n in unpack(found[number])})  # fmt: skip
-        numbers.update(changes[row])
-        if packed := _pack(numbers):
-            changed.append((row, packed))
+        before = found[number]
+        now = [
+            _changed(row, struct, packed, part) if part else None
+            for struct, packed, part in zip(_STRUCTS, before, parts, strict=True)
+        ]
+        if any(old if one is None else one for old, one in zip(before, now, strict=True)):
+            changed.append((row, now))
         else:
             empty.append(row)
     _write(connection, new, changed, empty)
@@ -79,31 +101,90 @@ def unpack(packed: bytes) -> Iterator[tuple[int, int, int, int]]:
     return _CELL.iter_unpack(packed)
 
 
+def unpack_times(packed: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Value, code, previous, number."""
+    return _TIME.iter_unpack(packed)
+
+
+def of_value(
+    value: int, cells: bytes, more: bytes | None, times: bytes | None
+) -> tuple[bytes, bytes | None, bytes | None]:
+    """What is packed of one value, in each of the columns."""
+    if more is None or times is None:  # counted by the release before, in any order
+        wanted = value.to_bytes(4, signed=True)
+        each = (cells[at : at + _CELL.size] for at in range(0, len(cells), _CELL.size))
+        return b"".join([cell for cell in each if cell.startswith(wanted)]), None, None
+    return _found(value, cells, _CELL), _found(value, more, _CELL), _found(value, times, _TIME)
+
+
+def unlike(cells: bytes) -> bytes:
+    """What `more` would have where nothing of it was counted."""
+    return b"".join([
+        _CELL.pack(value, measure, previous, -number)
+        for value, base, previous, number in unpack(cells)
+        for measure, other in LIKE.items() if base == other
+    ])  # fmt: skip
+
+
+def _found(value: int, packed: bytes, struct: Struct) -> bytes:
+    """Of cells in order."""
+
+    def value_at(place: int) -> int:
+        return int.from_bytes(packed[place * struct.size :][:4], signed=True)
+
+    places = range(len(packed) // struct.size)
+    first = bisect_left(places, value, key=value_at)
+    end = bisect_right(places, value, key=value_at)
+    return packed[first * struct.size : end * struct.size]
+
+
 def _keys(rows: Iterable[Row]) -> list[str]:
     return [integers(column) for column in zip(*rows, strict=True)]
 
 
-def _line(shop_id: int, dimension: int, day: int, part: int, packed: bytes) -> str:
-    return f"{shop_id}\t{dimension}\t{day}\t{part}\t\\\\x{packed.hex()}\n"
+def _split(row: Row, numbers: Mapping[Place, int]) -> list[Mapping[Place, int]]:
+    """By column."""
+    if row.dimension not in GROUPS:
+        return [numbers, {}, {}]
+    parts: list[dict[Place, int]] = [{}, {}, {}]
+    for place, number in numbers.items():
+        _, measure, _ = place
+        parts[0 if measure in BROKEN_DOWN else 1 if measure <= _LAST else 2][place] = number
+    return list(parts)
 
 
-def _pack(numbers: Mapping[Place, int]) -> bytes:
-    pack = _CELL.pack
-    return b"".join([pack(*place, number) for place, number in numbers.items() if number])
+def _changed(row: Row, struct: Struct, packed: bytes | None, changes: Mapping[Place, int]) -> bytes:
+    cells = struct.iter_unpack(packed or b"")
+    numbers = Counter({(value, measure, previous): n for value, measure, previous, n in cells})
+    numbers.update(changes)
+    return _pack(row, struct, numbers)
+
+
+def _pack(row: Row, struct: Struct, numbers: Mapping[Place, int]) -> bytes:
+    pack = struct.pack
+    has_values = row.dimension in GROUPS and row.part == ALL
+    cells = sorted(numbers.items()) if has_values else numbers.items()
+    return b"".join([pack(*place, number) for place, number in cells if number])
+
+
+def _line(row: Row, packed: Iterable[bytes]) -> str:
+    return "\t".join([*map(str, row), *(f"\\\\x{one.hex()}" for one in packed)]) + "\n"
 
 
 def _write(
     connection: Connection,
-    new: list[tuple[Row, bytes]],
-    changed: list[tuple[Row, bytes]],
+    new: list[tuple[Row, list[bytes]]],
+    changed: list[tuple[Row, list[bytes | None]]],
     empty: list[Row],
 ) -> None:
     if new:
-        statement = "COPY report_counts (shop_id, dimension, day, part, cells) FROM STDIN"
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write("".join(_line(*row, packed) for row, packed in new))
+        columns = f"shop_id, dimension, day, part, {', '.join(_COLUMNS)}"
+        statement = f"COPY report_counts ({columns}) FROM STDIN"
+        with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            copy.write("".join(_line(row, packed) for row, packed in new))
     if changed:
         keys = _keys([row for row, _ in changed])
-        connection.execute(_CHANGE.encode(), [*keys, byteas(packed for _, packed in changed)])
+        columns_of_all = zip(*(packed for _, packed in changed), strict=True)
+        connection.execute(_CHANGE.encode(), [*keys, *map(byteas, columns_of_all)])
     if empty:
         connection.execute(_DELETE.encode(), _keys(empty))

@@ -10,7 +10,8 @@ from threading import Lock
 from psycopg import Connection
 
 from app.counts import dimensions, journeys
-from app.counts.measures import NOT_SHOWN, Event
+from app.counts.measures import NOT_SHOWN, Event, Measure
+from app.counts.only import Only
 from app.counts.period import EPOCH, Shop
 from app.counts.visitor import EVER, Days, days_and_times, in_range
 
@@ -38,19 +39,24 @@ _COUNT = """
 
 
 def of_visitors_until(
-    connection: Connection, shop: Shop, first: date, day: date, until: datetime
+    connection: Connection, shop: Shop, first: date, day: date, until: datetime, only: Only | None
 ) -> Counter[int]:
     """By measure, what the visitors of `first` to `day` are more where nothing counts that was done
-    after `until`, a moment of `day`."""
-    return _difference(connection, shop, first, day, until, _done_by)
+    after `until`, a moment of `day`. Of `only`, their events as well."""
+    return _difference(connection, shop, first, day, until, _done_by, only)
 
 
 def of_visitors_over(
-    connection: Connection, shop: Shop, first: date, day: date, began_by: datetime
+    connection: Connection,
+    shop: Shop,
+    first: date,
+    day: date,
+    began_by: datetime,
+    only: Only | None,
 ) -> Counter[int]:
     """The same, where nothing counts that began after a moment of `day`: a view of the product page
     in the funnel, and of a result, too, in the comparison."""
-    return _difference(connection, shop, first, day, began_by, _begun_by)
+    return _difference(connection, shop, first, day, began_by, _begun_by, only)
 
 
 def events_after(connection: Connection, shop: Shop, day: date, after: datetime) -> int:
@@ -73,11 +79,17 @@ _lock = Lock()
 
 
 def _difference(
-    connection: Connection, shop: Shop, first: date, day: date, moment: datetime, cut: _Cut
+    connection: Connection,
+    shop: Shop,
+    first: date,
+    day: date,
+    moment: datetime,
+    cut: _Cut,
+    only: Only | None,
 ) -> Counter[int]:
     """Of many visitors it is remembered for a while; then only those are looked at who did
     something between that moment and this one."""
-    key = (shop.id, shop.time_zone, shop.window_hours, first, day, cut)
+    key = (shop.id, shop.time_zone, shop.window_hours, first, day, cut, only)
     known = _known.get(key)
     if known and (known[0] > moment or time.monotonic() - known[2] > _REMEMBERED):
         known = None
@@ -91,9 +103,14 @@ def _difference(
     before, now = _microseconds(since) if known else EVER, _microseconds(moment)
     for some in journeys.read(connection, visitors):
         for _, journey in some:
-            if events := _that_matter(journeys.unpack(journey or b""), begin, end, window):
+            everything = journeys.unpack(journey or b"")
+            if only:
+                everything = only.of(everything)
+            if events := _that_matter(everything, begin, end, window):
                 difference.subtract(in_range(cut(events, window, before), begin, end))
                 difference.update(in_range(cut(events, window, now), begin, end))
+                later = [e for e in events if now < e.at <= before and begin <= e.day < end]
+                difference[Measure.EVENTS] -= len(later)
     if len(visitors) > _MANY:
         _remember(key, moment, difference)
     return difference

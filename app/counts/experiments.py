@@ -3,6 +3,10 @@ counts are (app.counts.rollups): within the same transactions, from the same jou
 
 A visitor's part is stored (`experiment_visitors`), so that a change is the difference to it,
 whatever has changed: new events, erased ones, the end of the experiment, the shop's window.
+
+By group they are those of visitors whose first product page was of that product, on that device, in
+that language: what came before the widget could change anything. A version is none of them, for who
+is held back has no widget.
 """
 
 from collections import defaultdict
@@ -16,7 +20,16 @@ from app.counts import journeys
 from app.counts.arrays import uuids
 from app.counts.dimensions import visitor_key
 from app.counts.journeys import Journey, Visitor
-from app.counts.measures import CART_KINDS, KINDS, STEPS, WIDGET_KINDS, Event, in_experiment
+from app.counts.measures import (
+    CART_KINDS,
+    KINDS,
+    STEPS,
+    WIDGET_KINDS,
+    Dimension,
+    Event,
+    in_experiment,
+)
+from app.counts.only import Only
 from app.counts.period import Preferences, read_preferences
 
 _PAGE = KINDS[STEPS[0]]
@@ -33,18 +46,22 @@ _READ = f"""
 
 _STORED = """
     SELECT replace(visitor::text, '-', ''), is_held_back,
-        (extract(epoch FROM first_at) * 1000000)::bigint, day, has_added, saw_widget
+        (extract(epoch FROM first_at) * 1000000)::bigint, day, has_added, saw_widget,
+        product, device, language
     FROM experiment_visitors WHERE experiment_id = %s AND visitor = ANY(%s::uuid[])"""
 
 _STORE = f"""
     INSERT INTO experiment_visitors
-        (experiment_id, visitor, shop_id, is_held_back, first_at, day, has_added, saw_widget)
+        (experiment_id, visitor, shop_id, is_held_back, first_at, day, has_added, saw_widget,
+        product, device, language)
     SELECT %s, visitor, %s, is_held_back, {_EPOCH} + first * interval '1 microsecond', day,
-        has_added, saw_widget
+        has_added, saw_widget, product, device, language
     FROM unnest(%s::uuid[], %s::boolean[], %s::bigint[], %s::integer[], %s::boolean[],
-        %s::boolean[]) AS part (visitor, is_held_back, first, day, has_added, saw_widget)
+        %s::boolean[], %s::integer[], %s::integer[], %s::integer[]) AS part (visitor, is_held_back,
+        first, day, has_added, saw_widget, product, device, language)
     ON CONFLICT (experiment_id, visitor) DO UPDATE SET first_at = excluded.first_at,
-        day = excluded.day, has_added = excluded.has_added, saw_widget = excluded.saw_widget"""
+        day = excluded.day, has_added = excluded.has_added, saw_widget = excluded.saw_widget,
+        product = excluded.product, device = excluded.device, language = excluded.language"""
 
 _ADD_UP = """
     INSERT INTO experiment_days AS sums
@@ -52,6 +69,15 @@ _ADD_UP = """
     SELECT %s, %s, * FROM unnest(%s::integer[], %s::boolean[], %s::integer[], %s::integer[],
         %s::integer[])
     ON CONFLICT (experiment_id, day, is_held_back) DO UPDATE SET
+        visitors = sums.visitors + excluded.visitors, added = sums.added + excluded.added,
+        saw_widget = sums.saw_widget + excluded.saw_widget"""
+
+_ADD_UP_GROUPS = """
+    INSERT INTO experiment_groups AS sums
+        (experiment_id, shop_id, dimension, value, day, is_held_back, visitors, added, saw_widget)
+    SELECT %s, %s, * FROM unnest(%s::smallint[], %s::integer[], %s::integer[], %s::boolean[],
+        %s::integer[], %s::integer[], %s::integer[])
+    ON CONFLICT (experiment_id, dimension, value, day, is_held_back) DO UPDATE SET
         visitors = sums.visitors + excluded.visitors, added = sums.added + excluded.added,
         saw_widget = sums.saw_widget + excluded.saw_widget"""
 
@@ -75,13 +101,21 @@ class Experiment(NamedTuple):
 
 class Part(NamedTuple):
     """What a visitor counts for: `first` is when they first saw a product page, in microseconds of
-    Unix time, `day` that day in the shop's zone."""
+    Unix time, `day` that day in the shop's zone, and the rest what that page was sent with, ids of
+    report_values; none where the release before has counted it."""
 
     is_held_back: bool
     first: int
     day: int
     has_added: bool
     saw_widget: bool
+    product: int | None
+    device: int | None
+    language: int | None
+
+
+_Sums = defaultdict[tuple[int, ...], list[int]]
+GROUPS = (Dimension.PRODUCT, Dimension.DEVICE, Dimension.LANGUAGE)
 
 
 class Experiments:
@@ -125,7 +159,7 @@ class Experiments:
     def recount(self) -> None:
         """All that is stored of these shops, whose journeys have just been made anew."""
         for shop_id in self._shop_ids:
-            for table in ("experiment_visitors", "experiment_days"):
+            for table in ("experiment_visitors", "experiment_days", "experiment_groups"):
                 self._connection.execute(
                     f"DELETE FROM {table} WHERE shop_id = %s".encode(), [shop_id]
                 )
@@ -201,23 +235,34 @@ class Experiments:
         self._add_up(experiment, changed.values(), taken)
 
     def _add_up(self, experiment: Experiment, added: Iterable[Part], taken: Iterable[Part]) -> None:
-        sums: defaultdict[tuple[int, bool], list[int]] = defaultdict(lambda: [0, 0, 0])
+        sums: _Sums = defaultdict(lambda: [0, 0, 0])
+        of_groups: _Sums = defaultdict(lambda: [0, 0, 0])
         for parts, by in ((added, 1), (taken, -1)):
             for part in parts:
-                numbers = sums[part.day, part.is_held_back]
-                numbers[0] += by
-                numbers[1] += by * part.has_added
-                numbers[2] += by * part.saw_widget
-        rows = [(*key, *numbers) for key, numbers in sorted(sums.items()) if any(numbers)]
-        if rows:
-            columns = map(list, zip(*rows, strict=True))
-            self._connection.execute(
-                _ADD_UP.encode(), [experiment.id, experiment.shop_id, *columns]
-            )
-            self._connection.execute(
-                "DELETE FROM experiment_days WHERE experiment_id = %s AND visitors = 0",
-                [experiment.id],
-            )
+                counted = [sums[part.day, part.is_held_back]]
+                for dimension in GROUPS:
+                    value = getattr(part, dimension.name.lower())
+                    if value is not None:
+                        key = int(dimension), value, part.day, part.is_held_back
+                        counted.append(of_groups[key])
+                for numbers in counted:
+                    numbers[0] += by
+                    numbers[1] += by * part.has_added
+                    numbers[2] += by * part.saw_widget
+        for statement, table, some in (
+            (_ADD_UP, "experiment_days", sums),
+            (_ADD_UP_GROUPS, "experiment_groups", of_groups),
+        ):
+            rows = [(*key, *numbers) for key, numbers in sorted(some.items()) if any(numbers)]
+            if rows:
+                columns = map(list, zip(*rows, strict=True))
+                self._connection.execute(
+                    statement.encode(), [experiment.id, experiment.shop_id, *columns]
+                )
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE experiment_id = %s AND visitors = 0".encode(),
+                    [experiment.id],
+                )
 
 
 def part_of(events: Sequence[Event], experiment: Experiment, window: int, arm: bool) -> Part | None:
@@ -236,7 +281,10 @@ def part_of(events: Sequence[Event], experiment: Experiment, window: int, arm: b
             first = event
         has_added = has_added or (kind in CART_KINDS and event.at - first.at <= window)
         saw_widget = saw_widget or (kind in WIDGET_KINDS and is_during)
-    return first and Part(arm, first.at, first.day, has_added, saw_widget)
+    if first is None:
+        return None
+    of_first = first.product, first.device, first.language
+    return Part(arm, first.at, first.day, has_added, saw_widget, *of_first)
 
 
 def forget(connection: Connection, visitors: Collection[Visitor]) -> None:
@@ -272,21 +320,37 @@ class Day(NamedTuple):
 
 
 def days(
-    connection: Connection, experiment_id: int, window_hours: int, now: object = None
+    connection: Connection,
+    experiment_id: int,
+    window_hours: int,
+    now: object = None,
+    only: Only | None = None,
 ) -> Iterator[Day]:
-    """In order. `now`: a datetime, else the database's."""
+    """In order. `now`: a datetime, else the database's. `only` is of GROUPS."""
+    sums, waits = "experiment_days WHERE experiment_id = %(id)s", ""
+    if only:
+        sums = (
+            "experiment_groups WHERE experiment_id = %(id)s AND dimension = %(dimension)s"
+            " AND value = %(value)s"
+        )
+        waits = f" AND {only.dimension.name.lower()} = %(value)s"
     rows = connection.execute(
         "SELECT day, is_held_back, visitors, coalesce(waiting, 0)::int,"
         " added - coalesce(waiting_added, 0)::int, saw_widget"
-        " FROM experiment_days LEFT JOIN ("
+        f" FROM (SELECT * FROM {sums}) AS sums LEFT JOIN ("
         "  SELECT day, is_held_back, count(*) AS waiting,"
         "   count(*) FILTER (WHERE has_added) AS waiting_added FROM experiment_visitors"
         "  WHERE experiment_id = %(id)s AND first_at >"
         "   coalesce(%(now)s::timestamptz, now()) - make_interval(hours => %(hours)s)"
-        "  GROUP BY day, is_held_back"
-        " ) AS open USING (day, is_held_back) WHERE experiment_id = %(id)s"
-        " ORDER BY day, is_held_back",
-        {"id": experiment_id, "hours": window_hours, "now": now},
+        f"  {waits} GROUP BY day, is_held_back"
+        " ) AS open USING (day, is_held_back) ORDER BY day, is_held_back".encode(),
+        {
+            "id": experiment_id,
+            "hours": window_hours,
+            "now": now,
+            "dimension": only and only.dimension,
+            "value": only and only.number,
+        },
     )
     return (Day(*row) for row in rows.fetchall())
 

@@ -79,6 +79,7 @@ class Dimension(IntEnum):
     SPAN = 8  # the value is a span, the measure a class; in COARSE the release before would fail
 
 
+GROUPS = (Dimension.PRODUCT, Dimension.VERSION, Dimension.DEVICE, Dimension.LANGUAGE)
 ALL = 0  # the value, or the part, that stands for all values of a dimension
 OTHERS = 1  # the value of those beyond the most that a shop can have
 
@@ -110,7 +111,7 @@ class Measure(IntEnum):
     TRIED_ADDED = 17
     TRIED_ADDED_SAME = 18  # the product that they tried on
     UNTRIED_ADDED = 19  # decided by an add
-    EVENTS = 20
+    EVENTS = 20  # of a group those of its visitors
 
 
 # In the order of STEPS and of SIDE_STEPS.
@@ -123,11 +124,30 @@ STEP_MEASURES = (
     Measure.CART_CLICKED,
     Measure.CART_ADDED,
 )
+# All that a breakdown shows of a group.
+BROKEN_DOWN = frozenset(map(int, (Measure.VISITORS, *STEP_MEASURES)))
 SIDE_MEASURES = (Measure.SHARED, Measure.DOWNLOADED, Measure.EMAIL_COLLECTED)
 # A visitor counts in one of these, by their first day in a range with one.
 DECISIONS = frozenset({Measure.TRIED, Measure.UNTRIED_ADDED})
 # And in these by any day in the range, if they count in TRIED.
 ADDED_BY_TRIED = (Measure.TRIED_ADDED, Measure.TRIED_ADDED_SAME)
+# What a filter shows of a group.
+OF_GROUPS = BROKEN_DOWN | {
+    *SIDE_MEASURES,
+    Measure.SAW_RESULT,
+    Measure.EXPOSED,
+    *DECISIONS,
+    *ADDED_BY_TRIED,
+}
+
+# Of groups these are stored as the difference to another one, which is hardly ever any.
+LIKE = {
+    Measure.EXPOSED: Measure.PAGE_VIEWED,
+    Measure.SAW_RESULT: Measure.RESULT_VIEWED,
+    Measure.TRIED: Measure.RESULT_VIEWED,
+    Measure.TRIED_ADDED: Measure.CART_ADDED,
+    Measure.TRIED_ADDED_SAME: Measure.CART_ADDED,
+}
 
 
 class Event(NamedTuple):

@@ -35,6 +35,10 @@ _STORED = """
             OR e.occurred_at < b.received_at - interval '1461 days' AS is_event_only,
         coalesce(b.context->'genlook_widget_enabled', 'true') = 'false' AS is_without_widget,
         b.client_id, e.event, e.occurred_at, e.occurred_at AS at, b.lib_version, b.product_id,
+        coalesce(left(b.lib_version, 200), '') AS version, coalesce(b.device_class, '') AS device,
+        CASE jsonb_typeof(b.context->'$browser_language') WHEN 'string' THEN
+            left(substring(lower(b.context->>'$browser_language') FROM '^[^-_.@]*'), 16)
+            ELSE '' END AS language,
         regexp_replace(left(coalesce(nullif(b.product_id, ''), e.properties->>'product_id', ''),
             200), '^([0-9]{1,20})$', 'gid://shopify/Product/\\1') AS product
     FROM named_events e JOIN batches b ON b.shop_id = e.shop_id AND b.id = e.batch_id
@@ -42,7 +46,7 @@ _STORED = """
 _TRACKED = """
     SELECT CASE WHEN visitor <> ALL(%(robots)s::text[]) AND NOT ({event_only}) THEN visitor END
             AS visitor,
-        event, client_id, at, product, (at AT TIME ZONE %(zone)s)::date AS day,
+        event, client_id, at, product, device, language, (at AT TIME ZONE %(zone)s)::date AS day,
         ((at - %(window)s) AT TIME ZONE %(zone)s)::date AS earliest
     FROM ({stored}) AS stored WHERE ({where})
     AND at >= %(first)s::timestamp AT TIME ZONE %(zone)s - {margin}
@@ -120,10 +124,15 @@ class Plain:
         last: date,
         where: str = "true",
         began_by: datetime | None = None,
+        only: tuple[str, str] | None = None,
     ) -> None:
         """From `first` to `last`, both included; `where` is a condition on what is stored. What
-        began after `began_by` is left out of the funnel and the comparison."""
+        began after `began_by` is left out of the funnel and the comparison. `only` is a column of
+        what is stored, product, version, device or language, and its text."""
+        if only:
+            where = f"({where}) AND {only[0]} = %(only)s"
         self._connection = connection
+        self._counted = "visitor IS NOT NULL" if only else "true"
         parts = {"stored": _STORED, "where": where, "margin": _MARGIN}
         self._tracked = _TRACKED.format(event_only="is_event_only OR is_without_widget", **parts)
         self._with_held_back = _TRACKED.format(event_only="is_event_only", **parts)
@@ -136,6 +145,7 @@ class Plain:
             "most": journeys.MOST_EVENTS,
             "nobody": _NOBODY,
             "began_by": began_by,
+            "only": only and only[1],
         }
         robots = self._all(
             f"SELECT visitor FROM ({_STORED}) AS stored WHERE visitor IS NOT NULL"
@@ -198,18 +208,27 @@ class Plain:
         return int(row[0])
 
     def days(self) -> list[tuple[date, int, int]]:
-        """Each day's events and visitors, days without any left out."""
+        """Each day's events and visitors, days without any left out; with `only` the events of
+        visitors."""
         return self._all(
             "SELECT day, count(*), count(DISTINCT visitor) FROM"
             f" ({self._tracked}) AS tracked WHERE day BETWEEN %(first)s AND %(last)s"
-            " GROUP BY day ORDER BY day"
+            f" AND {self._counted} GROUP BY day ORDER BY day"
         )
 
     def experiment(
-        self, salt: str, share: int, start: datetime, end: datetime | None, now: datetime
+        self,
+        salt: str,
+        share: int,
+        start: datetime,
+        end: datetime | None,
+        now: datetime,
+        only: tuple[str, str] | None = None,
     ) -> list[tuple[int, bool, int, int, int, int]]:
         """By day and arm: visitors, those who are still within their window, of the others those
-        who added, and of all those with events of the widget during the experiment."""
+        who added, and of all those with events of the widget during the experiment. `only` is of
+        their first product page."""
+        of_first = f"AND {only[0]} = %(first_of)s" if only else ""
         during = "at >= %(start)s AND at < coalesce(%(end)s, 'infinity'::timestamptz)"
         visitors = self._all(
             f"WITH tracked AS MATERIALIZED ({self._with_held_back}), seen AS (SELECT visitor,"
@@ -222,8 +241,9 @@ class Plain:
             "  AND at BETWEEN first AND first + %(window)s),"
             " EXISTS (SELECT FROM tracked AS t WHERE event LIKE 'widget:%%'"
             f"  AND t.visitor = seen.visitor AND at >= first AND {during})"
-            " FROM seen WHERE visitor IS NOT NULL",
-            start=start, end=end, now=now, carts=list(_CARTS),
+            " FROM seen WHERE visitor IS NOT NULL AND EXISTS (SELECT FROM tracked AS t"
+            f"  WHERE event = '{STEPS[0]}' AND t.visitor = seen.visitor AND at = first {of_first})",
+            start=start, end=end, now=now, carts=list(_CARTS), first_of=only and only[1],
         )  # fmt: skip
         sums: defaultdict[tuple[int, bool], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
         for visitor, day, waits, added, saw in visitors:

@@ -4,20 +4,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from itertools import chain
-from operator import add
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from psycopg import Connection
 
 from app.counts import cut
-from app.counts.cells import unpack
-from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
+from app.counts.cells import of_value, unlike, unpack, unpack_times
+from app.counts.measures import ALL, LIKE, STEP_MEASURES, Dimension, Measure
+from app.counts.only import Only
 from app.counts.period import EPOCH, Period, Shop
-from app.counts.times import BUCKETS, CLASSES, SPANS, part
+from app.counts.times import BUCKETS, CLASSES, SPANS, bucket_of, decoded, part
 
 Numbers = dict[Measure, int]
-_DAILY = frozenset({Measure.VISITORS, Measure.TRIED, Measure.TRIED_ADDED})
+_DAILY = frozenset({Measure.VISITORS, Measure.TRIED, Measure.TRIED_ADDED, Measure.EVENTS})
+_DAILY_OF_GROUP = _DAILY | {LIKE[measure] for measure in _DAILY if measure in LIKE}
 
 
 class Visitors(NamedTuple):
@@ -38,20 +39,6 @@ class Times(NamedTuple):
     medians: dict[int, int]
     spans: dict[int, int]
     classes: dict[int, list[int]]
-
-
-class Group(NamedTuple):
-    """Different visitors of a group, in all and by step of the funnel; and by step those of the
-    days of which each attempt has had its window."""
-
-    visitors: int
-    steps: list[int]
-    over: list[int]
-
-    @property
-    def rate(self) -> float | None:
-        """Of those who saw the product page, the share that took the last step."""
-        return self.over[-1] / self.over[0] if self.over[0] else None
 
 
 class Moments(NamedTuple):
@@ -88,7 +75,9 @@ def moments(connection: Connection, shop: Shop, period: Period) -> Moments:
     )
 
 
-def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) -> Visitors:
+def visitors(
+    connection: Connection, shop: Shop, period: Period, of: Moments, only: Only | None = None
+) -> Visitors:
     first, end = period.bounds
     earlier, end_of_before = of.before.bounds
     _, end_of_over = of.over.bounds
@@ -96,9 +85,10 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
     before: Counter[int] = Counter()
     over: Counter[int] = Counter()
     days: defaultdict[int, Counter[int]] = defaultdict(Counter)
-    for day, _, cells in _rows(connection, shop, Dimension.WHOLE, earlier, end):
+    daily = _DAILY_OF_GROUP if only else _DAILY
+    for day, cells in _of_visitors(connection, shop, earlier, end, only):
         for _, measure, previous, number in unpack(cells):
-            if previous == day and measure in _DAILY:
+            if previous == day and measure in daily:
                 days[day][measure] = number
             if day < end_of_before:
                 if previous >= earlier:
@@ -107,30 +97,46 @@ def visitors(connection: Connection, shop: Shop, period: Period, of: Moments) ->
                 now[measure] += number
                 if day < end_of_over:
                     over[measure] += number
+    for numbers in (now, before, over, *days.values()) if only else ():
+        complete(numbers)
     if of.until:
         before.update(
-            cut.of_visitors_until(connection, shop, of.before.first, of.before.last, of.until)
+            cut.of_visitors_until(connection, shop, of.before.first, of.before.last, of.until, only)
         )
     if of.began_by and of.over.first <= of.over.last:
         over.update(
-            cut.of_visitors_over(connection, shop, of.over.first, of.over.last, of.began_by)
+            cut.of_visitors_over(connection, shop, of.over.first, of.over.last, of.began_by, only)
         )
     return Visitors(
-        _by_name(now),
-        _by_name(before),
-        _by_name(over),
+        by_name(now),
+        by_name(before),
+        by_name(over),
         {day: numbers for day, numbers in days.items() if day >= first},
         {day: numbers for day, numbers in days.items() if day < end_of_before},
     )
 
 
-def _by_name(numbers: Counter[int]) -> Numbers:
+def _of_visitors(
+    connection: Connection, shop: Shop, first: int, end: int, only: Only | None
+) -> Iterator[tuple[int, bytes]]:
+    """Each day's cells."""
+    if only:
+        for day, cells, more, _ in _rows_of(connection, shop, only, first, end):
+            yield day, cells + more
+    else:
+        for day, _, cells in _rows(connection, shop, Dimension.WHOLE, first, end):
+            yield day, cells
+
+
+def by_name(numbers: Counter[int]) -> Numbers:
     return {measure: numbers[measure] for measure in Measure}
 
 
-def times(connection: Connection, shop: Shop, period: Period) -> Times:
+def times(connection: Connection, shop: Shop, period: Period, only: Only | None = None) -> Times:
     """Of all attempts so far, whether or not they have had their window; medians in two looks."""
     first, end = period.bounds
+    if only:
+        return _times_of(connection, shop, only, first, end)
     by_bucket = _times(
         chain.from_iterable(
             _rows(connection, shop, scale, first, end)
@@ -152,11 +158,40 @@ def times(connection: Connection, shop: Shop, period: Period) -> Times:
     values: defaultdict[int, list[int]] = defaultdict(list)
     for step, bucket, place in looks:
         values[step].append(_value_at(place, by_part[part(step, bucket)])[0])
+    return _with_classes(values, by_bucket)
+
+
+def _times_of(connection: Connection, shop: Shop, only: Only, first: int, end: int) -> Times:
+    """In one look: of a group there are fewer."""
+    codes: Counter[int] = Counter()
+    for _, _, _, packed in _rows_of(connection, shop, only, first, end):
+        for _, code, previous, number in unpack_times(packed):
+            if previous >= first:
+                codes[code] += number
+    by_second: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    by_bucket: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for code, number in codes.items():
+        step, seconds = decoded(code)
+        by_second[step][seconds] = number
+        by_bucket[step][bucket_of(step, seconds)] += number
+    values: defaultdict[int, list[int]] = defaultdict(list)
+    for step, place in _middles({step: sum(of.values()) for step, of in by_second.items()}):
+        values[step].append(_value_at(place, by_second[step])[0])
+    return _with_classes(values, by_bucket)
+
+
+def _with_classes(
+    values: Mapping[int, list[int]], by_bucket: Mapping[int, Mapping[int, int]]
+) -> Times:
+    """From the one or two times in the middle."""
     middle = {step: sum(both) // len(both) for step, both in values.items()}
     return Times(
         {step: seconds for step, seconds in middle.items() if step not in SPANS},
         {span: seconds for span, seconds in middle.items() if span in SPANS},
-        {span: [by_bucket[span][place] for place in range(len(CLASSES) + 1)] for span in SPANS},
+        {
+            span: [by_bucket[span].get(place, 0) for place in range(len(CLASSES) + 1)]
+            for span in SPANS
+        },
     )
 
 
@@ -192,21 +227,26 @@ def _value_at(place: int, numbers: Mapping[int, int]) -> tuple[int, int]:
 
 
 def days(
-    connection: Connection, shop: Shop, period: Period, of: Moments, visitors: Visitors
+    connection: Connection,
+    shop: Shop,
+    period: Period,
+    of: Moments,
+    visitors: Visitors,
+    only: Only | None = None,
 ) -> list[dict[str, Any]]:
     """Each day's events and visitors, and the share of those who saw a result first and then added
     to the cart, once all had their window; with the day as far into the period before."""
     first, end = period.bounds
     earlier, _ = of.before.bounds
     end_of_over = of.end_of_all_over
-    events = _events(connection, shop, Period(of.before.first, period.last))
+    events = {} if only else _events(connection, shop, Period(of.before.first, period.last))
 
     def shown(day: int, numbers: Mapping[int, Counter[int]]) -> dict[str, Any]:
         of_day = numbers.get(day, Counter())
         tried = of_day[Measure.TRIED] if day < end_of_over else 0
         return {
             "day": (EPOCH + timedelta(days=day)).isoformat(),
-            "events": events.get(day, 0),
+            "events": of_day[Measure.EVENTS] if only else events.get(day, 0),
             "visitors": of_day[Measure.VISITORS],
             "rate": of_day[Measure.TRIED_ADDED] / tried if tried else None,
         }
@@ -263,60 +303,25 @@ def _events(connection: Connection, shop: Shop, period: Period) -> dict[int, int
     }
 
 
-def groups(
-    connection: Connection, shop: Shop, period: Period, dimension: Dimension, of: Moments
-) -> dict[int, Group]:
-    """By value, the largest first; after ALL, and with OTHERS as the last."""
-    first, end = period.bounds
-    end_of_over = of.end_of_all_over
-    is_product = dimension is Dimension.PRODUCT
-    both: tuple[dict[int, list[int]], dict[int, list[int]]] = ({}, {})  # over, and later
-    # A product's days together: to have each row by itself takes longer than to add it up.
-    rows = connection.execute(
-        "SELECT part, string_agg(cells, '') FILTER (WHERE day < %(over)s),"
-        " string_agg(cells, '') FILTER (WHERE day >= %(over)s) FROM report_counts"
-        " WHERE shop_id = %(shop)s AND dimension = %(dimension)s AND day >= %(first)s"
-        " AND day < %(end)s GROUP BY part",
-        {"shop": shop.id, "dimension": dimension, "first": first, "end": end, "over": end_of_over},
+def complete(numbers: Counter[int]) -> None:
+    """Of a group, whose measures are stored as differences to others."""
+    for measure, base in LIKE.items():
+        numbers[measure] += numbers[base]
+
+
+def _rows_of(
+    connection: Connection, shop: Shop, only: Only, first: int, end: int
+) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """Day, cells, more, times."""
+    is_product = only.dimension is Dimension.PRODUCT
+    for day, *columns in connection.execute(
+        "SELECT day, cells, more, times FROM report_counts"
+        " WHERE shop_id = %s AND dimension = %s AND day = ANY(%s::integer[]) AND part = %s",
+        [shop.id, only.dimension, list(range(first, end)), only.number if is_product else ALL],
         binary=True,
-    )
-    for of_part, *cells in rows.fetchall():
-        for sums, packed in zip(both, cells, strict=True):
-            _add_up(sums, packed or b"", first, of_part if is_product else None)
-    over, later = both
-    if not is_product:
-        for sums in both:
-            sums[ALL] = [sum(numbers) for numbers in zip(*sums.values(), _none(), strict=True)]
-    now = {
-        value: list(map(add, over.get(value, _none()), later.get(value, _none())))
-        for value in over.keys() | later.keys()
-    }
-    ordered = sorted(
-        now.items(), key=lambda one: (one[0] != ALL, one[0] == OTHERS, -one[1][0], one[0])
-    )
-    return {
-        value: Group(all_, steps, over.get(value, _none())[1:])
-        for value, (all_, *steps) in ordered
-        if all_
-    }
-
-
-def _none() -> list[int]:
-    """All, and by step."""
-    return [0] * (1 + len(STEP_MEASURES))
-
-
-def _add_up(sums: dict[int, list[int]], cells: bytes, first: int, product: int | None) -> None:
-    of_product = sums.setdefault(product, _none()) if product is not None else []
-    for value, measure, previous, number in unpack(cells):
-        if previous >= first:
-            if product is None:
-                of_value = sums.get(value)
-                if of_value is None:
-                    of_value = sums[value] = _none()
-                of_value[measure] += number
-            else:
-                of_product[measure] += number
+    ):
+        cells, more, times = columns if is_product else of_value(only.number, *columns)
+        yield day, cells, unlike(cells) if more is None else more, times or b""
 
 
 def _rows(

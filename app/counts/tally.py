@@ -1,33 +1,28 @@
 """Visitors added up. Those who did the same on the same day are counted together first, and what
 that comes to in single numbers is worked out once for all of them."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from operator import attrgetter
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import TypeVar
 
-from app.counts.cells import Cells, Row, new_cells
+from app.counts.cells import Cells, Numbers, Row, new_cells
 from app.counts.journeys import KIND, SIZE, time_at, unpack
 from app.counts.measures import (
     ADDED_BY_TRIED,
     ALL,
     DECISIONS,
+    GROUPS,
+    LIKE,
     NOT_SHOWN,
-    STEP_MEASURES,
     Dimension,
     Event,
     Measure,
 )
-from app.counts.times import SPANS, bucket_of, part, rounded
-from app.counts.visitor import MOST_SHORT, Days, Measures, Times, days_and_times, of_order, which
-
-# All that a breakdown shows.
-_GROUP_MEASURES = frozenset(map(int, (Measure.VISITORS, *STEP_MEASURES)))
-_DIMENSIONS = (Dimension.PRODUCT, Dimension.VERSION, Dimension.DEVICE, Dimension.LANGUAGE)
-_VALUES_OF: list[Callable[[Event], int]] = [
-    attrgetter(dimension.name.lower()) for dimension in _DIMENSIONS
-]
+from app.counts.outcome import GROUP_MEASURES, VALUES_OF, WHOLE, Group, outcome, shown
+from app.counts.times import SPANS, bucket_of, code_of, part, rounded
+from app.counts.visitor import MOST_SHORT, Measures, Times, of_order, which
 
 # What short visits have in common, as journeys pack it: the day, version, device and language; or
 # the day and a product.
@@ -38,7 +33,8 @@ _DAY_PART = slice(KIND + 1, KIND + 5)
 _PRODUCT = slice(KIND + 5, KIND + 9)
 _REST = slice(KIND + 9, SIZE)
 _T = TypeVar("_T")
-_Groups = dict[tuple[Dimension, int], Days]  # by dimension and value
+_Places = tuple[int, list[tuple[Numbers, int]]]
+_EVENTS = int(Measure.EVENTS)
 _DAY = 24 * 60 * 60 * 1_000_000  # µs
 _LARGE = 200_000  # numbers, of some 200 bytes each
 _MANY = 50_000  # of what becomes numbers, the same
@@ -49,20 +45,30 @@ class Tally:
     """Of several shops' visitors, as differences."""
 
     def __init__(self) -> None:
-        self._events: Counter[tuple[int, int]] = Counter()  # shop, day
-        self._visits: Counter[tuple[int, Measures, _Same]] = Counter()
-        self._products: Counter[tuple[int, Measures, _Same]] = Counter()  # of them
+        self._events: defaultdict[tuple[int, int], int] = defaultdict(int)  # shop, day
+        self._visits: defaultdict[tuple[int, Measures, _Same], int] = defaultdict(int)
+        self._products: defaultdict[tuple[int, Measures, _Same], int] = defaultdict(int)  # of them
+        # Of both, which differ in length: step or span, seconds; and how many events.
+        self._visit_times: defaultdict[tuple[int, _Same, int, int], int] = defaultdict(int)
+        self._visit_events: defaultdict[tuple[int, _Same], int] = defaultdict(int)
         # Shop, dimension, value, day, previous day.
-        self._days: Counter[tuple[int, Dimension, int, int, int, Measures]] = Counter()
-        # Shop, day, previous day, step or span, seconds.
-        self._times: Counter[tuple[int, int, int, int, int]] = Counter()
+        self._days: defaultdict[tuple[int, Dimension, int, int, int, Measures], int] = defaultdict(
+            int
+        )
+        # Shop, dimension, value, day, previous day, step or span, seconds.
+        self._times: defaultdict[tuple[int, Dimension, int, int, int, int, int], int] = defaultdict(
+            int
+        )
+        self._group_events: defaultdict[tuple[int, Dimension, int, int], int] = defaultdict(
+            int
+        )  # the same, to day
         self._cells: Cells = new_cells()
         self._size = 0  # so many numbers are in the cells
 
     def is_large(self) -> bool:
         """Whether it is time to take the cells, before they fill the memory."""
-        short = len(self._visits) + len(self._products)
-        if short + len(self._days) + len(self._times) > _MANY:
+        short = len(self._visits) + len(self._products) + len(self._visit_times)
+        if short + len(self._days) + len(self._times) + len(self._group_events) > _MANY:
             self._fold()
         return self._size > _LARGE
 
@@ -78,10 +84,11 @@ class Tally:
         before `since`."""
         is_all = since == EVER or _day(journey[_DAY_PART]) >= since
         if not is_all or not self._add_visit(shop_id, journey, window, by):
-            groups, times = _outcome(unpack(journey), window, None)
-            for (dimension, value), days in groups.items():
-                self._add_days(shop_id, dimension, value, days, by, since)
-            self._add_times(shop_id, times, by, since)
+            events = shown(unpack(journey))
+            for group, (days, times) in outcome(events, window, None).items():
+                self._add_days(shop_id, group, days, by, since)
+                self._add_times(shop_id, group, times, by, since)
+            self._add_group_events(shop_id, events, by, since)
 
     def change(
         self, shop_id: int, old: bytes, everything: bytes, new: Sequence[bytes], window: int
@@ -92,20 +99,21 @@ class Tally:
         if self._add_visit(shop_id, everything, window, 1, old):
             return
         events = unpack(b"".join(new))
-        changed = [set(map(value_of, events)) for value_of in _VALUES_OF]
-        groups, times = _outcome(unpack(everything), window, changed)
+        changed = [set(map(value_of, events)) for value_of in VALUES_OF]
         # What began on the days before it has had its window, also where a date came twice.
         touched = min(event.day for event in events) - window // _DAY - 2
-        groups_before, times_before = _outcome(_from_day(unpack(old), touched), window, changed)
-        for group, days in groups.items():
-            days_before = _with_days(days, groups_before.get(group, {}), touched)
+        before = outcome(shown(_from_day(unpack(old), touched)), window, changed)
+        for group, (days, times) in outcome(shown(unpack(everything)), window, changed).items():
+            days_before, times_before = before.get(group, ({}, {}))
+            days_before = _with_days(days, days_before, touched)
             since = _first_difference(days_before, days)
-            self._add_days(shop_id, *group, days_before, -1, since)
-            self._add_days(shop_id, *group, days, 1, since)
-        times_before = _with_days(times, times_before, touched)
-        since = _first_difference(times_before, times)
-        self._add_times(shop_id, times_before, -1, since)
-        self._add_times(shop_id, times, 1, since)
+            self._add_days(shop_id, group, days_before, -1, since)
+            self._add_days(shop_id, group, days, 1, since)
+            times_before = _with_days(times, times_before, touched)
+            since = _first_difference(times_before, times)
+            self._add_times(shop_id, group, times_before, -1, since)
+            self._add_times(shop_id, group, times, 1, since)
+        self._add_group_events(shop_id, shown(events), 1, EVER)
 
     def _add_visit(
         self, shop_id: int, journey: bytes, window: int, by: int, counted: bytes = b""
@@ -126,15 +134,26 @@ class Tally:
         products = [journey[at : at + 4] for at in range(_PRODUCT.start, len(journey), SIZE)]
         different = set(products)
         measures, steps = of_order(kinds, which(kinds, products) if len(different) > 1 else b"")
-        self._visits[shop_id, measures, day + journey[_REST]] += by
-        for step, before, place in steps:
-            seconds = (time_at(journey, place) - time_at(journey, before)) // 1_000_000
-            self._times[shop_id, _day(day), _day(day), step, seconds] += by
+        visit = day + journey[_REST]
+        self._visits[shop_id, measures, visit] += by
+        self._visit_events[shop_id, visit] += by * len(products)
+        times = _seconds(journey, steps)
+        for step, seconds in times:
+            self._visit_times[shop_id, visit, step, seconds] += by
         for product in different:
+            number = len(products)
             if len(different) > 1:
-                of_product = zip(kinds, products, strict=True)
-                measures, _ = of_order(bytes([kind for kind, its in of_product if its == product]))
-            self._products[shop_id, measures, day + product] += by
+                places = [place for place, its in enumerate(products) if its == product]
+                number = len(places)
+                measures, steps = of_order(bytes([kinds[place] for place in places]))
+                times = _seconds(
+                    journey, [(step, places[one], places[other]) for step, one, other in steps]
+                )
+            of_product = day + product
+            self._products[shop_id, measures, of_product] += by
+            self._visit_events[shop_id, of_product] += by * number
+            for step, seconds in times:
+                self._visit_times[shop_id, of_product, step, seconds] += by
 
     def cells(self) -> Cells:
         """All that was added."""
@@ -145,77 +164,158 @@ class Tally:
 
     def _fold(self) -> None:
         """What was added up becomes numbers in cells."""
+        cells = self._cells
+        places: dict[tuple[int, _Same], _Places] = {}  # of short visits
+
+        def of_visit(shop_id: int, same: _Same) -> _Places:
+            found = places.get((shop_id, same))
+            if found is None:
+                found = places[shop_id, same] = _places(cells, shop_id, same)
+            return found
+
         for (shop_id, measures, same), number in self._visits.items():
             day, *values = _DAY_AND_REST.unpack(same)
-            self._days[shop_id, Dimension.WHOLE, ALL, day, day, measures] += number
-            of_group = measures & _GROUP_MEASURES
-            for dimension, value in zip(_DIMENSIONS[1:], values, strict=True):
+            self._days[shop_id, *WHOLE, day, day, measures] += number
+            of_group = measures & GROUP_MEASURES
+            for dimension, value in zip(GROUPS[1:], values, strict=True):
                 self._days[shop_id, dimension, value, day, day, of_group] += number
         for (shop_id, measures, same), number in self._products.items():
-            day, product = _DAY_AND_PRODUCT.unpack(same)
-            of_group = measures & _GROUP_MEASURES
-            self._days[shop_id, Dimension.PRODUCT, product, day, day, of_group] += number
-        cells = self._cells
+            day, [(numbers, place)] = of_visit(shop_id, same)
+            for measure, sign in _stored(measures & GROUP_MEASURES, False):
+                numbers[place, measure, day] += sign * number
+        for (shop_id, same), number in self._visit_events.items():
+            day, groups = of_visit(shop_id, same)
+            for numbers, place in groups:
+                numbers[place, _EVENTS, day] += number
+        for (shop_id, same, step, seconds), number in self._visit_times.items():
+            day, groups = of_visit(shop_id, same)
+            if len(same) == _DAY_AND_REST.size:
+                _add_time(cells, shop_id, day, day, step, seconds, number)
+            code = code_of(step, seconds)
+            for numbers, place in groups:
+                numbers[place, code, day] += number
         for (shop_id, day), number in self._events.items():
             cells[Row(shop_id, Dimension.EVENT, day, ALL)][ALL, Measure.EVENTS, 0] += number
+        for (shop_id, dimension, value, day), number in self._group_events.items():
+            numbers, place = _in(cells, shop_id, dimension, value, day)
+            numbers[place, _EVENTS, day] += number
         for (shop_id, dimension, value, day, previous, measures), number in self._days.items():
-            is_product = dimension is Dimension.PRODUCT
-            parts, place = ((value, ALL), ALL) if is_product else ((ALL,), value)
-            for of_day in parts if number else ():
-                numbers = cells[Row(shop_id, dimension, day, of_day)]
-                for measure in measures:
-                    numbers[place, measure, previous] += number
-        for (shop_id, day, previous, step, seconds), number in self._times.items():
-            bucket = bucket_of(step, seconds)
-            scale = Dimension.SPAN if step in SPANS else Dimension.COARSE
-            coarse = cells[Row(shop_id, scale, day, ALL)]
-            fine = cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
-            coarse[step, bucket, previous] += number
-            fine[rounded(seconds), 0, previous] += number
-        for one in (self._events, self._visits, self._products, self._days, self._times):
+            if number:
+                numbers, place = _in(cells, shop_id, dimension, value, day)
+                for measure, sign in _stored(measures, dimension is Dimension.WHOLE):
+                    numbers[place, measure, previous] += sign * number
+        for (shop_id, dimension, value, day, previous, step, seconds), n in self._times.items():
+            if dimension is Dimension.WHOLE:
+                _add_time(cells, shop_id, day, previous, step, seconds, n)
+            elif n:
+                numbers, place = _in(cells, shop_id, dimension, value, day)
+                numbers[place, code_of(step, seconds), previous] += n
+        for one in (
+            self._events,
+            self._visits,
+            self._products,
+            self._visit_times,
+            self._visit_events,
+            self._days,
+            self._times,
+            self._group_events,
+        ):
             one.clear()
         self._size = sum(map(len, cells.values()))
 
     def _add_days(
-        self,
-        shop_id: int,
-        dimension: Dimension,
-        value: int,
-        days: Mapping[int, Measures],
-        by: int,
-        since: int,
+        self, shop_id: int, group: Group, days: Mapping[int, Measures], by: int, since: int
     ) -> None:
         """Of the days `since` one; those before it only tell what came before."""
         before: list[tuple[int, Measures]] = []  # the latest first
+        is_decided = False
         for day, measures in days.items():
             if day >= since:
                 left = measures.difference(ADDED_BY_TRIED)
-                self._days[shop_id, dimension, value, day, day, left] += by
+                self._days[shop_id, *group, day, day, left] += by
                 for previous, earlier in before:
                     if again := left & earlier:
-                        self._days[shop_id, dimension, value, day, previous, again] -= by
+                        self._days[shop_id, *group, day, previous, again] -= by
                         left -= again
                         if not left:
                             break
-            is_decided = not measures.isdisjoint(DECISIONS)
-            before.insert(0, (day, measures | DECISIONS if is_decided else measures))
-        if dimension is Dimension.WHOLE:
-            for day, measure, previous, sign in _added_by_tried(days):
-                if day >= since:
-                    added = frozenset((int(measure),))
-                    self._days[shop_id, dimension, value, day, previous, added] += sign * by
+            if not measures.isdisjoint(DECISIONS):
+                measures, is_decided = measures | DECISIONS, True
+            before.insert(0, (day, measures))
+        for day, measure, previous, sign in _added_by_tried(days) if is_decided else ():
+            if day >= since:
+                added = frozenset((int(measure),))
+                self._days[shop_id, *group, day, previous, added] += sign * by
 
-    def _add_times(self, shop_id: int, times: Times, by: int, since: int) -> None:
+    def _add_times(self, shop_id: int, group: Group, times: Times, by: int, since: int) -> None:
         """A day's time counts in the ranges in which it is the first day with that step: those
         which begin after the day before it with that step."""
         before: dict[int, int] = {}
         for day, of_steps in times.items():
             for step, seconds in of_steps.items():
                 if day >= since:
-                    self._times[shop_id, day, day, step, seconds] += by
+                    self._times[shop_id, *group, day, day, step, seconds] += by
                     if step in before:
-                        self._times[shop_id, day, before[step], step, seconds] -= by
+                        self._times[shop_id, *group, day, before[step], step, seconds] -= by
                 before[step] = day
+
+    def _add_group_events(self, shop_id: int, events: Iterable[Event], by: int, since: int) -> None:
+        for event in events:
+            if event.day >= since:
+                for dimension, value_of in zip(GROUPS, VALUES_OF, strict=True):
+                    self._group_events[shop_id, dimension, value_of(event), event.day] += by
+
+
+def _places(cells: Cells, shop_id: int, same: _Same) -> _Places:
+    """The day of short visits that have this in common, and where they count."""
+    if len(same) == _DAY_AND_PRODUCT.size:
+        day, product = _DAY_AND_PRODUCT.unpack(same)
+        return day, [_in(cells, shop_id, Dimension.PRODUCT, product, day)]
+    day, *values = _DAY_AND_REST.unpack(same)
+    return day, [
+        _in(cells, shop_id, dimension, value, day)
+        for dimension, value in zip(GROUPS[1:], values, strict=True)
+    ]
+
+
+def _add_time(
+    cells: Cells, shop_id: int, day: int, previous: int, step: int, seconds: int, number: int
+) -> None:
+    """Of all, on both scales."""
+    bucket = bucket_of(step, seconds)
+    scale = Dimension.SPAN if step in SPANS else Dimension.COARSE
+    cells[Row(shop_id, scale, day, ALL)][step, bucket, previous] += number
+    fine = cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
+    fine[rounded(seconds), 0, previous] += number
+
+
+@lru_cache(20_000)
+def _stored(measures: Measures, is_whole: bool) -> list[tuple[int, int]]:
+    """Measures, and what each is for one visitor."""
+    if is_whole:
+        return [(measure, 1) for measure in measures]
+    return [(measure, 1) for measure in measures if measure not in LIKE] + [
+        (int(measure), (measure in measures) - (base in measures))
+        for measure, base in LIKE.items()
+        if (measure in measures) != (base in measures)
+    ]
+
+
+def _in(
+    cells: Cells, shop_id: int, dimension: Dimension, value: int, day: int
+) -> tuple[Numbers, int]:
+    """The row of a group's day, and what stands for the value in it."""
+    if dimension is Dimension.PRODUCT:
+        return cells[Row(shop_id, dimension, day, value)], ALL
+    return cells[Row(shop_id, dimension, day, ALL)], value
+
+
+def _seconds(journey: bytes, steps: Iterable[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Steps, with the time from the event at one place to that at another."""
+    return [
+        (step, (time_at(journey, place) - time_at(journey, before)) // 1_000_000)
+        for step, before, place in steps
+    ]
 
 
 def _added_by_tried(days: Mapping[int, Measures]) -> Iterator[tuple[int, int, int, int]]:
@@ -258,31 +358,6 @@ def _day(packed: bytes) -> int:
     return int.from_bytes(packed, signed=True)
 
 
-def _outcome(
-    events: Sequence[Event], window: int, wanted: list[set[int]] | None
-) -> tuple[_Groups, Times]:
-    """What one visitor did, by dimension and value; of the groups only those of the `wanted` values
-    of each dimension, if there are any."""
-    events = [event for event in events if event.kind not in NOT_SHOWN]
-    if not events:
-        return {}, {}
-    days, times = days_and_times(events, window)
-    outcome: _Groups = {(Dimension.WHOLE, ALL): days}
-    of_all = {day: measures & _GROUP_MEASURES for day, measures in days.items()}
-    for number, dimension in enumerate(_DIMENSIONS):
-        value_of = _VALUES_OF[number]
-        values = set(map(value_of, events))
-        if len(values) == 1:
-            if wanted is None or values <= wanted[number]:
-                outcome[dimension, values.pop()] = of_all
-            continue
-        groups = _grouped(events, value_of, wanted[number] if wanted else None)
-        for value, group in groups.items():
-            group_days, _ = days_and_times(group, window)
-            outcome[dimension, value] = {day: m & _GROUP_MEASURES for day, m in group_days.items()}
-    return outcome, times
-
-
 def _from_day(events: Sequence[Event], day: int) -> Sequence[Event]:
     """From the first event on such a day or a later one."""
     first = next((place for place, event in enumerate(events) if event.day >= day), len(events))
@@ -301,14 +376,3 @@ def _first_difference(one: Mapping[int, object], other: Mapping[int, object]) ->
         if one.get(day) != what:
             return day
     return _NEVER
-
-
-def _grouped(
-    events: Sequence[Event], value_of: Callable[[Event], int], wanted: Collection[int] | None
-) -> dict[int, list[Event]]:
-    groups: defaultdict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        value = value_of(event)
-        if wanted is None or value in wanted:
-            groups[value].append(event)
-    return groups

@@ -29,6 +29,18 @@ def rounded(seconds: int) -> int:
     return seconds if seconds < 1000 else seconds - seconds % 10 ** (len(str(seconds)) - 3)
 
 
+def code_of(step: int, seconds: int) -> int:
+    """Both as one number of 16 bits, which no measure has; `step` from 1."""
+    shift = max(0, len(str(seconds)) - 3)
+    leading: int = seconds // 10**shift
+    return step << 12 | shift << 10 | leading
+
+
+def decoded(code: int) -> tuple[int, int]:
+    """The step or span, and the seconds to three digits, downwards."""
+    return code >> 12, (code & 1023) * (1, 10, 100, 1000)[code >> 10 & 3]
+
+
 def bucket_of(step: int, seconds: int) -> int:
     """Of a span its class, from 0. Of a step 0 for 0, then nine to a power of ten."""
     if step >= PAGE_TO_CART:

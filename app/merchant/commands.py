@@ -23,9 +23,9 @@ from app.health.commands import look
 from app.health.status import Status
 from app.merchant import experiments
 from app.merchant.database import Database
-from app.merchant.groups import BREAKDOWNS
+from app.merchant.groups import BREAKDOWNS, Choice
 from app.merchant.language import ENGLISH, NOTHING
-from app.merchant.ranges import DEFAULT, PRESETS, read_period
+from app.merchant.ranges import DEFAULT, PRESETS, read_only, read_period
 from app.merchant.reports import SOON, freshness
 from app.merchant.reports import report as read_report
 from app.merchant.words import points, time_class, took, waiting
@@ -65,17 +65,27 @@ def report() -> None:
     show_default=True,
     help="What the groups have in common.",
 )
+@click.option("--only", "of", help="Of one group alone, such as device:mobile or product:4711.")
 def funnel(
-    domain: str, range_: str, first: datetime | None, last: datetime | None, by: str
+    domain: str,
+    range_: str,
+    first: datetime | None,
+    last: datetime | None,
+    by: str,
+    of: str | None,
 ) -> None:
     """Show the funnel, the comparison and the groups of a shop, as its merchant sees them."""
     settings = commands.settings()
     status = look(settings)
+    try:
+        only = read_only({} if of is None else {"only": of})
+    except Refusal as refusal:
+        raise click.ClickException(refusal.message) from refusal
 
     def read(connection: Connection) -> tuple[Shop, Period, dict[str, Any], dict[str, Any]]:
         shop = _find(connection, domain)
         period = _period(shop, range_, first, last)
-        shown = read_report(connection, shop, period, by)
+        shown = read_report(connection, shop, period, by, only=only)
         return (
             shop,
             period,
@@ -89,6 +99,8 @@ def funnel(
         except psycopg.Error as error:
             raise click.ClickException(f"Postgres does not answer: {cause(error)}") from error
     click.echo(f"{domain}  {period.first} to {period.last}, days in {shop.time_zone}")
+    if only:
+        click.echo(f"Only {only.by}: {_printable(shown['only']['title'] or only.value)}")
     _echo_freshness(fresh, status)
     _echo_funnel(shown["funnel"])
     if shown["waiting"]:
@@ -152,7 +164,8 @@ def _confirm_all(shops: int, yes: bool) -> None:
 def check(domain: str, range_: str, first: datetime | None, last: datetime | None) -> None:
     """Compare the report with a plain SQL count over tracked_events. Exits with 1 if they differ.
 
-    The plain count takes seconds to minutes. Events that are not counted yet are counted first.
+    So are the numbers of the largest product, version, device and language. The plain count takes
+    seconds to minutes. Events that are not counted yet are counted first.
     """
     with closing(database(commands.settings())) as connection:
         shop = _find(connection, domain)
@@ -188,10 +201,33 @@ def _count_both_ways(
                     pass
                 counted = numbers_of(read_report(connection, shop, period, "product"))
                 counted |= experiments.numbers(connection, shop)
+                largest = _largest(connection, shop, period)
+                for only in largest:
+                    shown = read_report(connection, shop, period, only.by, only=only)
+                    of_group = numbers_of(shown) | experiments.numbers(connection, shop, only)
+                    counted |= _named(only, of_group)
         except SerializationFailure:
             return None
         plain = plain_numbers(connection, shop, period)
-        return counted, plain | experiments.plain_numbers(connection, shop)
+        plain |= experiments.plain_numbers(connection, shop)
+        for only in largest:
+            of_group = plain_numbers(connection, shop, period, only)
+            of_group |= experiments.plain_numbers(connection, shop, only)
+            plain |= _named(only, of_group)
+        return counted, plain
+
+
+def _largest(connection: Connection, shop: Shop, period: Period) -> list[Choice]:
+    """The group with the most visitors of each kind."""
+    return [
+        Choice(by, found["groups"][0]["value"])
+        for by in BREAKDOWNS
+        if (found := read_report(connection, shop, period, by)["breakdown"])["groups"]
+    ]
+
+
+def _named(only: Choice, numbers: Mapping[str, object]) -> dict[str, object]:
+    return {f"{name} of {_printable(str(only))}": value for name, value in numbers.items()}
 
 
 def numbers_of(shown: Mapping[str, Any]) -> dict[str, object]:
@@ -227,9 +263,9 @@ def numbers_of(shown: Mapping[str, Any]) -> dict[str, object]:
 
 
 def plain_numbers(
-    connection: Connection, shop: Shop, period: Period, where: str = "true"
+    connection: Connection, shop: Shop, period: Period, only: Choice | None = None
 ) -> dict[str, object]:
-    def plain(period: Period, where: str, began_by: datetime | None = None) -> Plain:
+    def plain(period: Period, where: str = "true", began_by: datetime | None = None) -> Plain:
         return Plain(
             connection,
             shop=shop.domain,
@@ -239,12 +275,13 @@ def plain_numbers(
             last=period.last,
             where=where,
             began_by=began_by,
+            only=only,
         )
 
-    now, over = plain(period, where), plain(period, where, shop.began_by)
+    now, over = plain(period), plain(period, began_by=shop.began_by)
     moments = reading.moments(connection, shop, period)
     until = moments.until.isoformat() if moments.until else "infinity"
-    before = plain(moments.before, f"({where}) AND at <= '{until}'")
+    before = plain(moments.before, f"at <= '{until}'")
     funnel, times = now.funnel_and_spans()
     return {
         "funnel": funnel,
@@ -327,6 +364,11 @@ def _echo_uplift(uplift: dict[str, Any], hours: int) -> None:
 
 
 def _echo_group(name: str, group: dict[str, Any]) -> None:
-    # What a shopper's browser sent must not steer the terminal.
-    name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
-    click.echo(f"{name[:40]:<40}{group['visitors']:>9,}  {' '.join(map(str, group['steps']))}")
+    click.echo(
+        f"{_printable(name)[:40]:<40}{group['visitors']:>9,}  {' '.join(map(str, group['steps']))}"
+    )
+
+
+def _printable(text: str) -> str:
+    """What a shopper's browser sent must not steer the terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -14,9 +14,11 @@ from psycopg import Connection
 from app.counts import experiments as counts
 from app.counts import reading
 from app.counts.measures import Measure
+from app.counts.only import Only
 from app.counts.period import EPOCH, Period, Shop
 from app.counts.plain import Plain
 from app.counts.rollups import mark_dirty
+from app.merchant.groups import Choice
 from app.merchant.language import ENGLISH, Language
 from app.merchant.statistics import Arm, detectable, difference_interval, ratio_interval
 from app.merchant.verdict import FEWEST_ADDS, Forecast, Numbers, checks, verdict
@@ -124,19 +126,29 @@ def show(
     share: int | None = None,
     now: datetime | None = None,
     language: Language = ENGLISH,
+    only: Choice | None = None,
 ) -> dict[str, Any]:
-    """The latest experiment, those before it, and what could be seen, also with this `share`."""
+    """The latest experiment, those before it, and what could be seen, also with this `share`.
+    `only` is of the visitors' first product page; a version is of everybody."""
     now = now or datetime.now(UTC)
     before = traffic(connection, shop)
+    of = _of(connection, shop, only)
     found = [
-        _shown(connection, shop, one, before, now, language) for one in read(connection, shop.id)
+        _shown(connection, shop, one, before, now, language, of)
+        for one in read(connection, shop.id)
     ]
     return {
+        "only": of and only and {"by": only.by, "value": only.value},
         "experiment": found[0] if found else None,
         "earlier": [{key: value for key, value in one.items() if key != "days"}
                     for one in found[1:]],
         "plan": _plan(before, sorted({*SHOWN_SHARES, *([share] if share else [])}), shop),
     }  # fmt: skip
+
+
+def _of(connection: Connection, shop: Shop, only: Choice | None) -> Only | None:
+    found = only and only.find(connection, shop.id)
+    return found if found and found.dimension in counts.GROUPS else None
 
 
 def traffic(connection: Connection, shop: Shop) -> Traffic | None:
@@ -160,17 +172,23 @@ def days(shown: dict[str, Any]) -> Iterator[tuple[object, ...]]:
         yield tuple(day[column] for column in columns)
 
 
-def numbers(connection: Connection, shop: Shop) -> dict[str, object]:
+def numbers(connection: Connection, shop: Shop, only: Choice | None = None) -> dict[str, object]:
     """The days of each experiment, as `plain_numbers` has them."""
+    of = _of(connection, shop, only)
     return {
-        _name(one): [tuple(day) for day in counts.days(connection, one.id, shop.window_hours)]
+        _name(one): [
+            tuple(day) for day in counts.days(connection, one.id, shop.window_hours, only=of)
+        ]
         for one in read(connection, shop.id)
     }
 
 
-def plain_numbers(connection: Connection, shop: Shop) -> dict[str, object]:
+def plain_numbers(
+    connection: Connection, shop: Shop, only: Choice | None = None
+) -> dict[str, object]:
     """The same counted the plain way. In the same transaction: both end at its time."""
     [(now,)] = connection.execute("SELECT now()").fetchall()
+    of = only if _of(connection, shop, only) else None
     return {
         _name(one): Plain(
             connection,
@@ -179,7 +197,7 @@ def plain_numbers(connection: Connection, shop: Shop) -> dict[str, object]:
             window_hours=shop.window_hours,
             first=one.start.date() - timedelta(days=1),
             last=shop.today + timedelta(days=1),
-        ).experiment(one.salt, one.share, one.start, one.end, now)
+        ).experiment(one.salt, one.share, one.start, one.end, now, of)
         for one in read(connection, shop.id)
     }
 
@@ -195,8 +213,9 @@ def _shown(
     before: Traffic | None,
     now: datetime,
     language: Language,
+    only: Only | None,
 ) -> dict[str, Any]:
-    of_days = list(counts.days(connection, experiment.id, shop.window_hours, now))
+    of_days = list(counts.days(connection, experiment.id, shop.window_hours, now, only))
     numbers = _numbers(experiment, of_days, now)
     widget, holdout = numbers.widget, numbers.holdout
     forecast = None
@@ -364,6 +383,7 @@ def _end(connection: Connection, experiment: Experiment, at: datetime) -> None:
 def _delete(connection: Connection, experiment: Experiment) -> None:
     connection.execute("DELETE FROM experiment_visitors WHERE experiment_id = %s", [experiment.id])
     connection.execute("DELETE FROM experiment_days WHERE experiment_id = %s", [experiment.id])
+    connection.execute("DELETE FROM experiment_groups WHERE experiment_id = %s", [experiment.id])
     connection.execute("DELETE FROM experiments WHERE id = %s", [experiment.id])
 
 

@@ -1,13 +1,16 @@
 """The funnel of each product, version, device or language: sorted, and some at a time."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from app.counts import reading, titles
-from app.counts.measures import ALL, OTHERS, Dimension
+from app.counts import groups, only, titles
+from app.counts.measures import ALL, OTHERS, Dimension, Measure
 from app.counts.period import Period, Shop
+from app.counts.reading import Moments
+from app.merchant.uplift import Uplift, uplift_of
 
 BREAKDOWNS = {
     "product": Dimension.PRODUCT,
@@ -16,6 +19,7 @@ BREAKDOWNS = {
     "language": Dimension.LANGUAGE,
 }
 SORTS = ("visitors", "rate", "added", "name")
+SHOWN = ("funnel", "comparison")
 AT_ONCE = 10  # groups
 
 
@@ -25,18 +29,63 @@ class View(NamedTuple):
     by: str = "product"
     sort: str = "visitors"
     page: int | None = 1
+    show: str = "funnel"
+
+
+class Choice(NamedTuple):
+    """The one group that all numbers are of."""
+
+    by: str
+    value: str  # as it is counted, "" for what was sent without
+
+    def find(self, connection: Connection, shop_id: int) -> only.Only:
+        return only.find(connection, shop_id, BREAKDOWNS[self.by], self.value)
+
+    def __str__(self) -> str:
+        return f"{self.by}:{self.value}"
+
+
+def shown_choice(connection: Connection, shop: Shop, choice: Choice) -> dict[str, Any]:
+    title = None
+    if choice.by == "product":
+        title = titles.of_products(connection, shop.id, [choice.value]).get(choice.value)
+    return {"by": choice.by, "value": choice.value, "title": title}
+
+
+def find_groups(connection: Connection, shop: Shop, text: str) -> list[dict[str, Any]]:
+    """Some groups with the text in their title or value, whichever the case."""
+    if not text:
+        return []
+    rows = connection.execute(
+        "SELECT dimension, report_values.value, title FROM report_values"
+        " LEFT JOIN report_titles AS titles ON dimension = %(product)s"
+        " AND titles.shop_id = report_values.shop_id AND product = report_values.value"
+        " WHERE report_values.shop_id = %(shop)s"
+        " AND strpos(lower(concat_ws(E'\\n', report_values.value, title)), lower(%(text)s)) > 0"
+        " ORDER BY dimension, title, report_values.value LIMIT %(most)s",
+        {"shop": shop.id, "product": Dimension.PRODUCT, "text": text, "most": AT_ONCE},
+    )
+    names = {dimension: name for name, dimension in BREAKDOWNS.items()}
+    return [
+        {"by": names[Dimension(dimension)], "value": value, "title": title}
+        for dimension, value, title in rows
+    ]
 
 
 def breakdown(
-    connection: Connection, shop: Shop, period: Period, moments: reading.Moments, view: View
+    connection: Connection, shop: Shop, period: Period, moments: Moments, view: View
 ) -> dict[str, Any]:
-    """The funnel of each group: of visitors by the events that they did in it.
+    """The funnel of each group, or of each that has enough the comparison.
+
+    The funnel: of visitors by the events that they did in it.
 
     The groups that are not on the page are folded into one, whose visitors are added up. A visitor
     who was in two of them counts twice. The rate is of visitors of days that are wholly over, who
     saw the product page: the share that added in the widget.
     """
-    found = reading.groups(connection, shop, period, BREAKDOWNS[view.by], moments)
+    if view.show == "comparison":
+        return _comparison(connection, shop, period, moments, view)
+    found = groups.groups(connection, shop, period, BREAKDOWNS[view.by], moments)
     together = found.pop(ALL, None)
     others = found.pop(OTHERS, None)
     by_name = view.sort == "name"
@@ -66,6 +115,55 @@ def breakdown(
         "pages": pages,
         "groups": [_shown(found[value], names.get(value, ""), called) for value in shown],
         "folded": folded,
+        "comparison": None,
+    }
+
+
+def _comparison(
+    connection: Connection, shop: Shop, period: Period, moments: Moments, view: View
+) -> dict[str, Any]:
+    """Those with most visitors who tried come first. The more there are, the wider the intervals:
+    all of them hold together."""
+    found = groups.comparable(connection, shop, period, BREAKDOWNS[view.by], moments)
+    for value in (ALL, OTHERS):
+        found.pop(value, None)
+    visited = {value: one for value, one in found.items() if one[Measure.EXPOSED]}
+    all_ = {value: uplift_of(numbers) for value, numbers in visited.items()}
+    enough = {value: one for value, one in all_.items() if one.has_enough}
+    ordered = sorted(enough, key=lambda value: (-enough[value].tried.visitors, value))
+    names, called = _names(connection, shop, view, ordered)
+    return {
+        "by": view.by,
+        "sort": view.sort,
+        "page": 1,
+        "pages": 1,
+        "groups": [],
+        "folded": None,
+        "comparison": {
+            "of": len(visited),
+            "groups": [
+                {
+                    "value": names.get(value, ""),
+                    "title": called.get(names.get(value, "")),
+                    **_compared(replace(enough[value], among=len(enough))),
+                }
+                for value in ordered
+            ],
+        },
+    }
+
+
+def _compared(uplift: Uplift) -> dict[str, Any]:
+    low, high = uplift.interval or (None, None)
+    groups = {"tried": uplift.tried, "others": uplift.others}
+    return {
+        **{
+            name: {"visitors": group.visitors, "added": group.added, "rate": group.rate}
+            for name, group in groups.items()
+        },
+        "difference": uplift.difference,
+        "low": low,
+        "high": high,
     }
 
 
@@ -84,7 +182,7 @@ def _names(
 
 
 def _sorted(
-    found: Mapping[int, reading.Group],
+    found: Mapping[int, groups.Group],
     sort: str,
     names: Mapping[int, str],
     called: Mapping[str, str],
@@ -109,7 +207,7 @@ def _sorted(
     return list(found)
 
 
-def _shown(group: reading.Group, value: str, called: Mapping[str, str]) -> dict[str, Any]:
+def _shown(group: groups.Group, value: str, called: Mapping[str, str]) -> dict[str, Any]:
     return {
         "value": value,
         "title": called.get(value),

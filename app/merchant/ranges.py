@@ -4,13 +4,15 @@ import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 
+from app.counts.only import text_of
 from app.counts.period import LONGEST, Period
-from app.merchant.groups import BREAKDOWNS, SORTS, View
+from app.merchant.groups import BREAKDOWNS, SHOWN, SORTS, Choice, View
 from app.merchant.language import ENGLISH, Language
 from app.replies import Refusal
 
 PRESETS = {"today": 1, "7": 7, "28": 28, "90": 90}
 DEFAULT = "28"
+_MOST_TEXT = 200  # characters
 _PAGE = re.compile("[1-9][0-9]{0,3}")
 
 
@@ -39,7 +41,7 @@ def read_period(args: Mapping[str, str], today: date, language: Language = ENGLI
 
 
 def read_view(args: Mapping[str, str]) -> View:
-    """Which groups, by `by`, `sort` and `page`. Refusal."""
+    """Which groups, and what of them, by `by`, `sort`, `page` and `show`. Refusal."""
     by, sort, page = args.get("by", "product"), args.get("sort", "visitors"), args.get("page", "1")
     if by not in BREAKDOWNS:
         raise refusal("by", f"must be one of {', '.join(BREAKDOWNS)}")
@@ -47,7 +49,27 @@ def read_view(args: Mapping[str, str]) -> View:
         raise refusal("sort", f"must be one of {', '.join(SORTS)}")
     if not _PAGE.fullmatch(page):
         raise refusal("page", "must be a number from 1 to 9999")
-    return View(by, sort, int(page))
+    show = args.get("show", "funnel")
+    if show not in SHOWN:
+        raise refusal("show", f"must be one of {', '.join(SHOWN)}")
+    return View(by, sort, int(page), show)
+
+
+def read_only(args: Mapping[str, str]) -> Choice | None:
+    """The group that all numbers are of, by `only`. Refusal."""
+    if "only" not in args:
+        return None
+    by, colon, value = args["only"].partition(":")
+    if by not in BREAKDOWNS or not colon:
+        raise refusal("only", f"must be one of {', '.join(BREAKDOWNS)}, a colon and a value")
+    if len(value) > _MOST_TEXT or "\0" in value:
+        raise refusal("only", f"must name a value of at most {_MOST_TEXT} characters")
+    return Choice(by, text_of(BREAKDOWNS[by], value))
+
+
+def read_search(args: Mapping[str, str]) -> str:
+    """What is looked for among the groups, by `find`."""
+    return args.get("find", "").replace("\0", "").strip()[:_MOST_TEXT]
 
 
 def _day(name: str, value: str) -> date:

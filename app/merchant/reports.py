@@ -20,9 +20,9 @@ from app.counts.measures import (
 from app.counts.period import Period, Shop
 from app.counts.times import CLASSES, CLICK_TO_RESULT, PAGE_TO_CART
 from app.merchant import words
-from app.merchant.groups import View, breakdown
+from app.merchant.groups import Choice, View, breakdown, shown_choice
 from app.merchant.language import ENGLISH, Language
-from app.merchant.uplift import Group, Uplift, caveat
+from app.merchant.uplift import caveat, uplift_of
 from app.store.figures import seconds_behind_primary
 
 _BEHIND = timedelta(seconds=30)
@@ -39,20 +39,23 @@ def report(
     period: Period,
     by: str | View,
     language: Language = ENGLISH,
+    only: Choice | None = None,
 ) -> dict[str, Any]:
-    """Everything of a range. Shares are of 1, of visitors whose window is over, or None where there
-    is nothing to divide by."""
+    """Everything of a range, or of the events of one group in it. Shares are of 1, of visitors
+    whose window is over, or None where there is nothing to divide by."""
+    chosen = only and only.find(connection, shop.id)
     names = words.events(language)
     moments = reading.moments(connection, shop, period)
-    visitors = reading.visitors(connection, shop, period, moments)
+    visitors = reading.visitors(connection, shop, period, moments, chosen)
     now, before, over = visitors.now, visitors.before, visitors.over
-    times = reading.times(connection, shop, period)
-    days = reading.days(connection, shop, period, moments, visitors)
+    times = reading.times(connection, shop, period, chosen)
+    days = reading.days(connection, shop, period, moments, visitors, chosen)
     return {
         "shop": shop.domain,
         "time_zone": shop.time_zone,
         "window_hours": shop.window_hours,
         "kept_before": kept_before(connection, shop),
+        "only": only and shown_choice(connection, shop, only),
         "period": _days_of(period),
         "before": {
             **_days_of(moments.before),
@@ -62,7 +65,9 @@ def report(
         "visitors": {"now": now[Measure.VISITORS], "before": before[Measure.VISITORS]},
         "events": {
             "now": sum(day["events"] for day in days),
-            "before": reading.events_before(connection, shop, moments),
+            "before": before[Measure.EVENTS]
+            if chosen
+            else reading.events_before(connection, shop, moments),
         },
         "saw_result": {"now": now[Measure.SAW_RESULT], "before": before[Measure.SAW_RESULT]},
         "waiting": now[Measure.PAGE_VIEWED] - over[Measure.PAGE_VIEWED],
@@ -80,7 +85,7 @@ def report(
         ],
         "days": days,
         "hours": reading.hours(connection, shop, period.first)
-        if period.first == period.last
+        if period.first == period.last and not chosen
         else [],
         "breakdown": breakdown(
             connection, shop, period, moments, View(by) if isinstance(by, str) else by
@@ -213,9 +218,8 @@ def comparison(
     now: reading.Numbers, over: reading.Numbers, language: Language = ENGLISH
 ) -> dict[str, Any]:
     """Of the visitors whose window is over (app.counts.visitor)."""
-    tried = Group(over[Measure.TRIED], over[Measure.TRIED_ADDED])
-    others = Group(over[Measure.EXPOSED] - over[Measure.TRIED], over[Measure.UNTRIED_ADDED])
-    uplift = Uplift(tried, others)
+    uplift = uplift_of(over)
+    tried, others = uplift.tried, uplift.others
     low, high = uplift.interval or (None, None)
     return {
         "tried": {

@@ -21,9 +21,16 @@ from app.health.status import Status
 from app.merchant import access, curves, experiments, preferences, tables, words
 from app.merchant.database import Busy, Database
 from app.merchant.experiments import SHARES
-from app.merchant.groups import View
+from app.merchant.groups import View, find_groups
 from app.merchant.language import Language
-from app.merchant.ranges import PRESETS, read_period, read_view, refusal
+from app.merchant.ranges import (
+    PRESETS,
+    read_only,
+    read_period,
+    read_search,
+    read_view,
+    refusal,
+)
 from app.merchant.reports import freshness, is_empty, rejected, report
 from app.replies import SUCCESS, Refusal, Reply, envelope, refusal_reply
 from app.responses import json_response, response_of
@@ -31,7 +38,7 @@ from app.store.shops import has_app, mark_installed
 
 logger = logging.getLogger(__name__)
 
-_OF_THE_PAGE = ("has_app", "has_settings")
+_OF_THE_PAGE = ("has_app", "has_settings", "found")
 
 bp = Blueprint("merchant", __name__, url_prefix="/app", template_folder="templates")
 bp.before_request(access.authenticate)
@@ -86,9 +93,12 @@ def api_table() -> Response:
     name = request.args.get("table", "funnel")
     if name not in tables.TABLES:
         raise refusal("table", f"must be one of {', '.join(tables.TABLES)}")
-    by, sort, _ = read_view(request.args)
-    rows = tables.TABLES[name](_shown(View(by, sort, page=None))["report"])
-    return _download(tables.as_csv(rows), "text/csv", f"{name}.csv")
+    view = read_view(request.args)
+    show = "comparison" if name == "comparison" else "funnel"
+    report = _shown(View(view.by, view.sort, None, show))["report"]
+    of = "" if name in tables.OF_ALL_GROUPS else tables.name_of(report["only"])
+    rows = tables.TABLES[name](report)
+    return _download(tables.as_csv(rows), "text/csv", f"{name}{of}.csv")
 
 
 @bp.get("/api/events", provide_automatic_options=False)
@@ -160,8 +170,9 @@ def api_stop_experiment() -> Response:
 
 @bp.get("/api/experiment.csv", provide_automatic_options=False)
 def api_experiment_days() -> Response:
-    rows = experiments.days(_experiments())
-    return _download(tables.as_csv(rows), "text/csv", "experiment.csv")
+    shown = _experiments()
+    name = f"experiment{tables.name_of(shown['only'])}.csv"
+    return _download(tables.as_csv(experiments.days(shown)), "text/csv", name)
 
 
 @bp.errorhandler(Busy)
@@ -186,20 +197,21 @@ def unavailable(error: Exception) -> Response:
 def _shown(view: View | None = None) -> dict[str, Any]:
     """Everything that the page shows, from one snapshot; of the groups those of the address, or of
     the `view`."""
-    groups = view or read_view(request.args)
+    groups, only = view or read_view(request.args), read_only(request.args)
     status: Status = current_app.extensions["status"]()
 
     def read(connection: Connection) -> dict[str, Any]:
         shop = find_shop(connection, g.shop) or _unknown_shop()
         period = read_period(request.args, shop.today, g.language)
         return {
-            "report": report(connection, shop, period, groups, g.language),
+            "report": report(connection, shop, period, groups, g.language, only),
+            "found": find_groups(connection, shop, read_search(request.args)),
             "freshness": freshness(connection, shop, oldest_waiting=status.oldest_seconds),
             "rejected": rejected(connection, shop),
             "is_empty": is_empty(connection, shop),
             "has_app": has_app(connection, g.shop),
             "has_settings": preferences.are_chosen(connection, shop.id),
-            "experiment": experiments.show(connection, shop, language=g.language),
+            "experiment": experiments.show(connection, shop, language=g.language, only=only),
         }
 
     shown = _database().read(read)
@@ -208,9 +220,11 @@ def _shown(view: View | None = None) -> dict[str, Any]:
 
 
 def _experiments(share: int | None = None) -> dict[str, Any]:
+    only = read_only(request.args)
+
     def read(connection: Connection) -> dict[str, Any]:
         shop = find_shop(connection, g.shop) or _unknown_shop()
-        return experiments.show(connection, shop, share=share, language=g.language)
+        return experiments.show(connection, shop, share=share, language=g.language, only=only)
 
     return _database().read(read)
 
@@ -230,13 +244,15 @@ def _in_language(language: Language) -> dict[str, Any]:
 
 
 def _link(**changes: object) -> str:
-    """This page with another choice. The token stays out: the script sends it in a header."""
+    """This page with another choice, or with none where that is None. The token stays out: the
+    script sends it in a header."""
     kept = {name: value for name, value in request.args.items() if name != "id_token"}
-    gone = {"page"}
+    gone = {"page", "find"}
     if "range" in changes:
         gone |= {"from", "to"}
     kept = {name: value for name, value in kept.items() if name not in gone}
-    return f"{access.PAGE}?{urlencode(kept | changes)}"
+    query = {name: value for name, value in (kept | changes).items() if value is not None}
+    return f"{access.PAGE}?{urlencode(query)}"
 
 
 def _address(path: str, **query: str) -> str:
@@ -255,6 +271,10 @@ def _shared(report: dict[str, Any]) -> str:
         "sort": groups["sort"],
         "page": groups["page"],
     }
+    if groups["comparison"]:
+        query["show"] = "comparison"
+    if "only" in request.args:
+        query["only"] = request.args["only"]
     shop = report["shop"].partition(".")[0]
     api_key = current_app.extensions["settings"].shopify_api_key
     return f"{access.ADMIN}/store/{shop}/apps/{api_key}{access.PAGE}?{urlencode(query)}"

@@ -45,9 +45,9 @@ class Arm:
 Interval = tuple[float, float]
 
 
-def boundary(adds: float) -> float:
+def boundary(adds: float, mistakes: float = MISTAKES) -> float:
     """How many standard errors the truth is away from the estimate at most, at any time."""
-    return sqrt((1 + _SCALE / adds) * log((1 + adds / _SCALE) / MISTAKES**2))
+    return sqrt((1 + _SCALE / adds) * log((1 + adds / _SCALE) / mistakes**2))
 
 
 def information(widget: Arm, holdout: Arm) -> float:

@@ -26,6 +26,8 @@ _BOM = "\ufeff"  # by it Excel knows UTF-8
 _FORMULA = re.compile(r"(^|[;\t\r\n])([\s\"']*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 # What it would change by reading it as a number or a date: long ids, leading zeros, 1e5, 2.10, 3/4.
 _NUMBER = re.compile(r"\d{12,}|0\d+|\d+[.,/:eE+-][\d.,/:eE+-]*", re.ASCII)
+_UNSAFE = re.compile(r"[^A-Za-z0-9._]+")  # in the name of a file
+_MOST_OF_NAME = 60  # characters
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -89,6 +91,21 @@ def _breakdown(report: dict[str, Any]) -> Iterator[Row]:
         yield f"{folded['groups']} more", folded["visitors"], *folded["steps"], None, None
 
 
+def _comparison(report: dict[str, Any]) -> Iterator[Row]:
+    breakdown = report["breakdown"]
+    columns = ("visitors", "added", "rate")
+    sides = ("tried", "others")
+    named = (f"{column}_{side}" for side in sides for column in columns)
+    yield breakdown["by"], *named, "difference", "low", "high", "title"
+    for group in breakdown["comparison"]["groups"]:
+        numbers = (group[side][column] for side in sides for column in columns)
+        yield (
+            group["value"],
+            *numbers,
+            *(group[one] for one in ("difference", "low", "high", "title")),
+        )
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "funnel": _funnel,
     "times": _times,
@@ -97,7 +114,17 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "days": _days,
     "hours": _hours,
     "breakdown": _breakdown,
+    "comparison": _comparison,
 }
+OF_ALL_GROUPS = ("breakdown", "comparison")
+
+
+def name_of(only: dict[str, Any] | None) -> str:
+    """What a file's name says of a report's filter."""
+    if only is None:
+        return ""
+    value = only["value"].removeprefix("gid://shopify/Product/")
+    return f"-{only['by']}-{_UNSAFE.sub('-', value)[:_MOST_OF_NAME].strip('-') or 'none'}"
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:

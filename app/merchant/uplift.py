@@ -1,10 +1,12 @@
 """Two rates compared, with the words a merchant may use about them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
+from app.counts.measures import Measure
 from app.merchant.language import ENGLISH, Language
-from app.merchant.statistics import Arm, boundary, information
+from app.merchant.statistics import MISTAKES, Arm, boundary, information
 
 _FEWEST = 10  # who added, and who did not, in each group before the words say more than "wait"
 
@@ -21,6 +23,7 @@ class Uplift:
 
     tried: Group
     others: Group
+    among: int = 1  # so many are looked at together
 
     @property
     def difference(self) -> float | None:
@@ -39,17 +42,17 @@ class Uplift:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Holds at every look: with a probability of 0.95 the truth is within the intervals of all
-        days at once. An asymptotic confidence sequence, in the time of the information about the
-        difference.
+        days, and of all that are looked at together, at once. An asymptotic confidence sequence, in
+        the time of the information about the difference, with an equal part of the mistakes for
+        each (Bonferroni).
 
         Source: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, Time-uniform central limit theory and
         asymptotic confidence sequences, Annals of Statistics 52 (2024), theorem 2.5.
         """
         if not self.has_enough or self.difference is None:
             return None
-        spread = boundary(information(self.tried, self.others)) * sqrt(
-            _variance(self.tried) + _variance(self.others)
-        )
+        limit = boundary(information(self.tried, self.others), MISTAKES / self.among)
+        spread = limit * sqrt(_variance(self.tried) + _variance(self.others))
         return max(-1.0, self.difference - spread), min(1.0, self.difference + spread)
 
     def words(self, language: Language = ENGLISH) -> str:
@@ -86,3 +89,10 @@ def caveat(language: Language) -> str:
 def _variance(group: Group) -> float:
     rate = group.rate or 0.0
     return rate * (1 - rate) / group.visitors
+
+
+def uplift_of(numbers: Mapping[Measure, int]) -> Uplift:
+    """Of visitors by measure."""
+    tried = Group(numbers[Measure.TRIED], numbers[Measure.TRIED_ADDED])
+    exposed = numbers[Measure.EXPOSED]
+    return Uplift(tried, Group(exposed - tried.visitors, numbers[Measure.UNTRIED_ADDED]))

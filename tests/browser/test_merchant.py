@@ -329,3 +329,47 @@ def test_the_numbers_renew_themselves_and_leave_all_in_its_place(year, visitor, 
     page.clock.run_for(120_000)
     assert asked == []
     assert tab.complaints == []
+
+
+def test_one_group_is_chosen_from_its_row_and_found_and_taken_away(year, visitor):
+    tab = visitor(viewport={"width": 390, "height": 900})
+    page = tab.open("/admin?by=device")
+    visitors = page.locator(".fact .big").first
+    everybody = visitors.inner_text()
+    page.click(".groups tbody tr:has-text('mobile') a.only")
+    page.wait_for_selector(".chip >> text=Only: mobile (Device)")
+    assert visitors.inner_text() == page.locator(
+        ".groups tbody tr:has-text('mobile') td"
+    ).first.inner_text()  # fmt: skip
+    assert "only=device%3Amobile" in page.url
+    page.click(".ranges >> text=7 days")
+    page.wait_for_selector(".ranges [aria-current] >> text=7 days")
+    assert page.locator(".chip").count() == 1
+    page.click(".ranges >> text=28 days")
+    page.wait_for_selector(".ranges [aria-current] >> text=28 days")
+    assert findings(page) == []
+    page.click(".chip a")
+    page.wait_for_selector(".chip", state="detached")
+    assert visitors.inner_text() == everybody
+    page.click("text=Show only one product")
+    page.fill("#find input[type=search]", "desk")
+    page.keyboard.press("Enter")
+    page.click("a.only:has-text('desktop') >> visible=true")
+    page.wait_for_selector(".chip >> text=Only: desktop (Device)")
+    assert "find=" not in page.url
+    assert tab.complaints == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_filter_and_groups_compared_fit_in_every_language(year, visitor, width):
+    for language in LANGUAGES:
+        tab = visitor(viewport={"width": width, "height": 900})
+        query = "only=device:mobile&show=comparison&by=device&range=90"
+        page = tab.open(f"/admin?locale={language}&{query}")
+        assert page.locator(".chip").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+        assert page.evaluate(CUT_OFF) == []
+        page.screenshot(path=PICTURES / f"only-{width}-{language}.png", full_page=True)
+        assert findings(page) == []
+        assert tab.complaints == []

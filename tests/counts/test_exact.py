@@ -19,6 +19,7 @@ from app.counts.period import Period, find_shop
 from app.counts.rollups import count_new, mark_dirty, rebuild
 from app.merchant import tables
 from app.merchant.commands import numbers_of, plain_numbers
+from app.merchant.groups import BREAKDOWNS, Choice
 from app.merchant.reports import report
 from tests.counts.histories import CART_ADD, FUNNEL, PAGE, batch, store
 
@@ -134,13 +135,13 @@ def compare_after(module_database, acts, chosen, start, first, length, now):
     days = counted["days"]
     exported = Counter(map(str, exported_days(database, shop, period)))
     assert {day["day"]: day["events"] for day in days if day["events"]} == exported
-    for by, column in (("product", "product_id"), ("version", "lib_version")):
-        groups = report(database, shop, period, by)["breakdown"]["groups"]
-        for group in groups:
-            where = f"{column} = '{group['value']}'"
-            plain = plain_numbers(database, shop, period, where)
-            assert group["steps"] == [number for number, _ in plain["funnel"]]
-            assert group["visitors"] == plain["visitors"]
+    for by in BREAKDOWNS:
+        for group in report(database, shop, period, by)["breakdown"]["groups"]:
+            only = Choice(by, group["value"])
+            filtered = numbers_of(report(database, shop, period, by, only=only))
+            assert filtered == plain_numbers(database, shop, period, only)
+            assert group["steps"] == [number for number, _ in filtered["funnel"]]
+            assert group["visitors"] == filtered["visitors"]
 
 
 def exported_days(database, shop, period):

@@ -14,6 +14,7 @@ from app.counts.experiments import days
 from app.counts.period import find_shop
 from app.counts.plain import Plain
 from app.counts.rollups import forget_deleted, mark_dirty, rebuild
+from app.merchant.groups import Choice
 from tests.calls import SHOP
 from tests.counts.histories import (
     ADDED,
@@ -79,7 +80,7 @@ def choose(database, shop, time_zone, window_hours):
     mark_dirty(database, find_shop(database, shop).id)
 
 
-def both_ways(database, name, id_, now=LONG_AFTER):
+def both_ways(database, name, id_, now=LONG_AFTER, only=None):
     shop = find_shop(database, name)
     salt, share, start, end = database.execute(
         "SELECT salt, share, starts_at, ends_at FROM experiments WHERE id = %s", [id_]
@@ -88,8 +89,9 @@ def both_ways(database, name, id_, now=LONG_AFTER):
         database, shop=name, time_zone=shop.time_zone, window_hours=shop.window_hours,
         first=start.date() - timedelta(days=2), last=start.date() + timedelta(days=400),
     )  # fmt: skip
-    counted = [tuple(day) for day in days(database, id_, shop.window_hours, now)]
-    return counted, plain.experiment(salt, share, start, end, now)
+    of = only and only.find(database, shop.id)
+    counted = [tuple(day) for day in days(database, id_, shop.window_hours, now, of)]
+    return counted, plain.experiment(salt, share, start, end, now, only)
 
 
 @settings(
@@ -118,8 +120,12 @@ def test_it_is_equal_after_any_history(module_database, acts, chosen, origin, be
                 perform(database, name, [act], origin)
         settle(database)
         for id_ in ids:
-            counted, plain = both_ways(database, name, id_, origin + timedelta(days=2) + later)
+            now = origin + timedelta(days=2) + later
+            counted, plain = both_ways(database, name, id_, now)
             assert counted == plain
+            for by, value in (("product", "p1"), ("device", "mobile"), ("language", "")):
+                counted, plain = both_ways(database, name, id_, now, Choice(by, value))
+                assert counted == plain
 
 
 @pytest.fixture(params=["begun before", "begun when all was counted"])

@@ -21,6 +21,8 @@ from app.counts.times import (
     CLICK_TO_RESULT,
     PAGE_TO_CART,
     bucket_of,
+    code_of,
+    decoded,
     part,
     rounded,
 )
@@ -60,6 +62,13 @@ def test_the_two_scales_of_time_fit_together(step, one, other):
     assert one - one // 100 <= rounded(one) <= one
     if bucket_of(step, one) < bucket_of(step, other):
         assert rounded(one) < rounded(other)
+
+
+@given(st.integers(1, 15), st.integers(0, LONGEST))
+def test_a_groups_time_is_one_number_that_no_measure_has(step, seconds):
+    code = code_of(step, seconds)
+    assert decoded(code) == (step, rounded(seconds))
+    assert max(Measure) < code < 2**16
 
 
 def test_a_class_begins_with_its_first_second():

@@ -87,7 +87,7 @@ def test_the_check_is_right_beside_a_worker_that_counts(flask, database, databas
     counts_now.wait()
     checked = flask("check", "--shop", SHOP, "--from", DAY, "--to", DAY)
     working.join()
-    assert checked.output == "8 groups of numbers are equal.\n"
+    assert checked.output == "40 groups of numbers are equal.\n"
     assert has_counted.is_set()
 
 

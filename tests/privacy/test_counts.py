@@ -61,7 +61,7 @@ def test_of_a_shop_that_is_erased_no_number_stays(caller, database, deliver, wor
         assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
 
 
-EXPERIMENT = ("experiments", "experiment_visitors", "experiment_days")
+EXPERIMENT = ("experiments", "experiment_visitors", "experiment_days", "experiment_groups")
 
 
 def rows_of_experiments(database):
@@ -79,11 +79,11 @@ def test_an_experiment_forgets_whom_the_shop_erases_and_goes_with_the_shop(
     deliver("customers/redact", redaction(1))
     work()
     assert journeys(database) == 1
-    assert rows_of_experiments(database) == [1, 1, 1]
+    assert rows_of_experiments(database) == [1, 1, 1, 3]
     deliver("shop/redact")
     work()
     assert journeys(database) == 0
-    assert rows_of_experiments(database) == [0, 0, 0]
+    assert rows_of_experiments(database) == [0, 0, 0, 0]
 
 
 def test_of_what_arrives_after_a_shops_erasure_no_number_stays_either(

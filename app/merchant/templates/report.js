@@ -208,7 +208,8 @@
       return;
     }
     const url = new URL(location.href);
-    url.searchParams.delete("range");
+    url.searchParams.delete("find");
+    if (form.id === "days") url.searchParams.delete("range");
     for (const [name, value] of new FormData(form)) url.searchParams.set(name, value);
     swap(url);
   });
