@@ -227,7 +227,7 @@ class Plain:
     ) -> list[tuple[int, bool, int, int, int, int]]:
         """By day and arm: visitors, those who are still within their window, of the others those
         who added, and of all those with events of the widget during the experiment. `only` is of
-        their first product page."""
+        their first product page, or of any where there are several at the same moment."""
         of_first = f"AND {only[0]} = %(first_of)s" if only else ""
         during = "at >= %(start)s AND at < coalesce(%(end)s, 'infinity'::timestamptz)"
         visitors = self._all(

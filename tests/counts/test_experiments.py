@@ -123,9 +123,19 @@ def test_it_is_equal_after_any_history(module_database, acts, chosen, origin, be
             now = origin + timedelta(days=2) + later
             counted, plain = both_ways(database, name, id_, now)
             assert counted == plain
-            for by, value in (("product", "p1"), ("device", "mobile"), ("language", "")):
+            groups = ("product", "p1"), ("device", "mobile"), ("language", "")
+            for by, value in () if has_pages_at_once(database, name) else groups:
                 counted, plain = both_ways(database, name, id_, now, Choice(by, value))
                 assert counted == plain
+
+
+def has_pages_at_once(database, name):
+    """Any of them may be a visitor's first."""
+    return database.execute(
+        "SELECT 1 FROM tracked_events WHERE shop_domain = %s AND event = %s"
+        " GROUP BY client_id, occurred_at HAVING count(*) > 1 LIMIT 1",
+        [name, PAGE],
+    ).fetchone()
 
 
 @pytest.fixture(params=["begun before", "begun when all was counted"])

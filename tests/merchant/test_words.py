@@ -98,7 +98,12 @@ def test_a_range_that_cannot_be_is_refused_by_name(asked):
 
 def test_groups_are_by_product_where_nothing_else_is_asked():
     assert read_view({}) == ("product", "visitors", 1, "funnel")
-    assert read_view({"by": "device", "sort": "rate", "page": "12"}) == ("device", "rate", 12)
+    assert read_view({"by": "device", "sort": "rate", "page": "12"}) == (
+        "device",
+        "rate",
+        12,
+        "funnel",
+    )
 
 
 @pytest.mark.parametrize(
