@@ -25,6 +25,7 @@ from app.store import migrate
 from app.store.connections import connect
 from app.store.partitions import create_partitions
 from config.settings import Settings
+from tests import citus
 from tests.calls import SECRET, Caller
 from tests.draining import drain
 from tests.redis_clusters import cluster
@@ -66,11 +67,20 @@ def pytest_terminal_summary(terminalreporter):
         ("the tracker's tests in Firefox were left out", "no Firefox"),
         ("the test against blockers' lists was left out", "no lists of blockers"),
         ("tests of the theme app extension were left out", "npm's tools"),
+        ("the tests against Citus were left out", "no CITUS_DATABASE_URL"),
     ):
         left_out = [report for report in skipped if reason in str(report.longrepr)]
         if left_out:
             terminalreporter.section(title)
             terminalreporter.line(f"{len(left_out)} tests: {left_out[0].longrepr[2]}")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if citus.runs_there(item.path):
+            item.add_marker("citus")
+        elif citus.URL is None and item.get_closest_marker("citus"):
+            item.add_marker(pytest.mark.skip(reason=citus.LEFT_OUT))
 
 
 @pytest.fixture(autouse=True)
@@ -137,8 +147,13 @@ def template(postgres_url):
 
 
 @pytest.fixture(scope="module")
-def module_database_url(postgres_url, template):
-    yield from _database(postgres_url, template)
+def module_database_url(request):
+    if citus.runs_there(request.path):
+        with citus.database() as url:
+            yield url
+        return
+    template = request.getfixturevalue("template")
+    yield from _database(request.getfixturevalue("postgres_url"), template)
 
 
 @pytest.fixture
@@ -149,9 +164,13 @@ def database_url(module_database_url):
 
 
 @pytest.fixture
-def empty_database_url(postgres_url):
+def empty_database_url(request):
     """Without the schema."""
-    yield from _database(postgres_url, "template0")
+    if citus.runs_there(request.path):
+        with citus.database(with_schema=False) as url:
+            yield url
+        return
+    yield from _database(request.getfixturevalue("postgres_url"), "template0")
 
 
 @pytest.fixture
