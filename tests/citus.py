@@ -56,8 +56,6 @@ def database(*, with_schema=True):
 def _on_node(url, name):
     database = sql.Identifier(name)
     with psycopg.connect(url, autocommit=True) as admin:
-        # Each node is asked by itself: Citus would ask only some, and warn.
-        admin.execute("SET citus.enable_create_database_propagation = off")
         admin.execute(sql.SQL("CREATE DATABASE {}").format(database))
     own = psycopg.conninfo.make_conninfo(url, dbname=name)
     with psycopg.connect(own, autocommit=True) as connection:

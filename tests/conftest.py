@@ -47,10 +47,14 @@ BEGIN
         WHERE relnamespace = current_schema()::regnamespace
         AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'schema_migrations'
     LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO filled;
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s)', name) INTO filled;
         IF filled THEN to_empty := to_empty || name::text; END IF;
     END LOOP;
-    IF to_empty <> '{}' THEN
+    IF to_regclass('pg_dist_partition') IS NOT NULL THEN  -- of all shards it costs a second
+        FOREACH name IN ARRAY to_empty LOOP
+            EXECUTE format('DELETE FROM %s', name);
+        END LOOP;
+    ELSIF to_empty <> '{}' THEN
         EXECUTE 'TRUNCATE ' || array_to_string(to_empty, ', ') || ' CASCADE';
     END IF;
     PERFORM setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)

@@ -71,7 +71,7 @@ _DAYS = """
             AND page.event = %(page)s AND page.day = days.day AND page.is_in_time
             AND added.at BETWEEN page.at AND page.at + %(window)s
             AND NOT EXISTS (
-                SELECT FROM shown AS result WHERE result.visitor = days.visitor
+                SELECT 1 FROM shown AS result WHERE result.visitor = days.visitor
                 AND result.event = %(result)s AND result.at BETWEEN page.at AND added.at
             )
         ) AS untried_at FROM days
@@ -193,10 +193,10 @@ class Plain:
             " AND visitor IN (SELECT visitor FROM tracked WHERE visitor = client_id)"
             " GROUP BY visitor)"
             " SELECT visitor, (first AT TIME ZONE %(zone)s)::date - date '1970-01-01',"
-            " first + %(window)s > %(now)s, EXISTS (SELECT FROM tracked AS t WHERE event = ANY"
+            " first + %(window)s > %(now)s, EXISTS (SELECT 1 FROM tracked AS t WHERE event = ANY"
             "  (%(carts)s) AND t.visitor = seen.visitor"
             "  AND at BETWEEN first AND first + %(window)s),"
-            " EXISTS (SELECT FROM tracked AS t WHERE event LIKE 'widget:%%'"
+            " EXISTS (SELECT 1 FROM tracked AS t WHERE event LIKE 'widget:%%'"
             f"  AND t.visitor = seen.visitor AND at >= first AND {during})"
             " FROM seen WHERE visitor IS NOT NULL",
             start=start, end=end, now=now, carts=list(_CARTS),

@@ -18,7 +18,7 @@ _REMEMBER = f"""
     LEFT JOIN report_titles USING (shop_id, product)
     WHERE (report_titles.seen_at IS NULL OR told.seen_at > report_titles.seen_at
             + CASE WHEN told.title = report_titles.title THEN interval '1 day' ELSE '0' END)
-        AND EXISTS (SELECT FROM report_values AS named WHERE named.shop_id = told.shop_id
+        AND EXISTS (SELECT 1 FROM report_values AS named WHERE named.shop_id = told.shop_id
             AND named.dimension = {Dimension.PRODUCT:d} AND named.value = told.product)
     ORDER BY shop_id, product
     ON CONFLICT (shop_id, product) DO UPDATE SET title = excluded.title, seen_at = excluded.seen_at

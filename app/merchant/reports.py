@@ -89,8 +89,8 @@ def freshness(
     """
     row = connection.execute(
         "SELECT coalesce(sum(batches), 0), min(written_at),"
-        " EXISTS (SELECT FROM report_marks WHERE shop_id = %(id)s AND visitor IS NULL)"
-        " OR EXISTS (SELECT FROM report_outdated WHERE shop_id = %(id)s)"
+        " EXISTS (SELECT 1 FROM report_marks WHERE shop_id = %(id)s AND visitor IS NULL)"
+        " OR EXISTS (SELECT 1 FROM report_outdated WHERE shop_id = %(id)s)"
         " FROM report_news WHERE shop_id = %(id)s",
         {"id": shop.id},
     ).fetchone()
