@@ -10,7 +10,8 @@ from app.store.distribute import is_distributed
 _NEWEST = """
     SELECT id, (
         SELECT max(received_at) FROM (
-            SELECT received_at FROM stored_batches WHERE shop_id = shop.id ORDER BY id DESC LIMIT 100
+            SELECT received_at FROM stored_batches WHERE shop_id = shop.id
+            ORDER BY id DESC LIMIT 100
         ) AS last_batches
     ) FROM unnest(%s::integer[]) AS shop (id)"""
 _NEWEST_OF_ONE = """
