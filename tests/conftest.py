@@ -83,6 +83,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if citus.runs_there(item.path):
             item.add_marker("citus")
+            if item.get_closest_marker("one_postgres"):
+                item.add_marker(pytest.mark.skip(reason="not on a Citus"))
         elif citus.URL is None and item.get_closest_marker("citus"):
             item.add_marker(pytest.mark.skip(reason=citus.LEFT_OUT))
 

@@ -7,7 +7,7 @@ whatever has changed: new events, erased ones, the end of the experiment, the sh
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
@@ -34,26 +34,38 @@ _READ = f"""
 _STORED = """
     SELECT replace(visitor::text, '-', ''), is_held_back,
         (extract(epoch FROM first_at) * 1000000)::bigint, day, has_added, saw_widget
-    FROM experiment_visitors WHERE experiment_id = %s AND visitor = ANY(%s::uuid[])"""
+    FROM experiment_visitors
+    WHERE shop_id = %s AND experiment_id = %s AND visitor = ANY(%s::uuid[])"""
 
-_STORE = f"""
+_PARTS = """
+    unnest(%s::uuid[], %s::boolean[], %s::bigint[], %s::integer[], %s::boolean[], %s::boolean[])
+        AS part (visitor, is_held_back, first, day, has_added, saw_widget)"""
+_ADD = f"""
     INSERT INTO experiment_visitors
-        (experiment_id, visitor, shop_id, is_held_back, first_at, day, has_added, saw_widget)
-    SELECT %s, visitor, %s, is_held_back, {_EPOCH} + first * interval '1 microsecond', day,
-        has_added, saw_widget
-    FROM unnest(%s::uuid[], %s::boolean[], %s::bigint[], %s::integer[], %s::boolean[],
-        %s::boolean[]) AS part (visitor, is_held_back, first, day, has_added, saw_widget)
-    ON CONFLICT (experiment_id, visitor) DO UPDATE SET first_at = excluded.first_at,
-        day = excluded.day, has_added = excluded.has_added, saw_widget = excluded.saw_widget"""
+        (shop_id, experiment_id, visitor, is_held_back, first_at, day, has_added, saw_widget)
+    SELECT %s, %s, visitor, is_held_back, {_EPOCH} + first * interval '1 microsecond', day,
+        has_added, saw_widget FROM {_PARTS}"""
+_CHANGE = f"""
+    UPDATE experiment_visitors AS kept SET
+        first_at = {_EPOCH} + part.first * interval '1 microsecond', day = part.day,
+        has_added = part.has_added, saw_widget = part.saw_widget
+    FROM {_PARTS}
+    WHERE kept.shop_id = %s AND kept.experiment_id = %s AND kept.visitor = part.visitor"""
 
-_ADD_UP = """
-    INSERT INTO experiment_days AS sums
-        (experiment_id, shop_id, day, is_held_back, visitors, added, saw_widget)
-    SELECT %s, %s, * FROM unnest(%s::integer[], %s::boolean[], %s::integer[], %s::integer[],
-        %s::integer[])
-    ON CONFLICT (experiment_id, day, is_held_back) DO UPDATE SET
-        visitors = sums.visitors + excluded.visitors, added = sums.added + excluded.added,
-        saw_widget = sums.saw_widget + excluded.saw_widget"""
+_SUMS = """
+    unnest(%s::integer[], %s::boolean[], %s::integer[], %s::integer[], %s::integer[])
+        AS more (day, is_held_back, visitors, added, saw_widget)"""
+_ADD_UP = f"""
+    UPDATE experiment_days AS sums SET visitors = sums.visitors + more.visitors,
+        added = sums.added + more.added, saw_widget = sums.saw_widget + more.saw_widget
+    FROM {_SUMS}
+    WHERE sums.shop_id = %s AND sums.experiment_id = %s
+    AND sums.day = more.day AND sums.is_held_back = more.is_held_back
+    RETURNING sums.day, sums.is_held_back"""
+_BEGIN_SUMS = f"""
+    INSERT INTO experiment_days
+        (shop_id, experiment_id, day, is_held_back, visitors, added, saw_widget)
+    SELECT %s, %s, more.* FROM {_SUMS}"""
 
 _CLIENTS = f"""
     SELECT DISTINCT b.client_id FROM events e
@@ -149,8 +161,9 @@ class Experiments:
                     del self._clients[visitor]
         self._connection.execute(
             "UPDATE experiments SET counted_end = coalesce("
-            f"{_EPOCH} + %s::bigint * interval '1 microsecond', 'infinity') WHERE id = %s".encode(),
-            [experiment.end, experiment.id],
+            f"{_EPOCH} + %s::bigint * interval '1 microsecond', 'infinity')"
+            " WHERE shop_id = %s AND id = %s".encode(),
+            [experiment.end, experiment.shop_id, experiment.id],
         )
 
     def _count(
@@ -163,7 +176,7 @@ class Experiments:
         before: dict[str, Part] = {
             visitor: Part(*columns)
             for visitor, *columns in self._connection.execute(
-                _STORED, [experiment.id, uuids(changed)], binary=True
+                _STORED, [experiment.shop_id, experiment.id, uuids(changed)], binary=True
             )
         }
         window = self._preferences[experiment.shop_id].window
@@ -184,17 +197,16 @@ class Experiments:
     ) -> None:
         changed = {visitor: part for visitor, part in now.items() if part != before.get(visitor)}
         gone = before.keys() - now.keys()
-        if changed:
-            visitors = uuids(changed)
-            columns = map(list, zip(*changed.values(), strict=True))
-            self._connection.execute(
-                _STORE.encode(), [experiment.id, experiment.shop_id, visitors, *columns]
-            )
+        key = [experiment.shop_id, experiment.id]
+        if new := {visitor: part for visitor, part in changed.items() if visitor not in before}:
+            self._connection.execute(_ADD.encode(), [*key, *_columns(new)])
+        if known := {visitor: part for visitor, part in changed.items() if visitor in before}:
+            self._connection.execute(_CHANGE.encode(), [*_columns(known), *key])
         if gone:
             self._connection.execute(
-                "DELETE FROM experiment_visitors WHERE experiment_id = %s"
+                "DELETE FROM experiment_visitors WHERE shop_id = %s AND experiment_id = %s"
                 " AND visitor = ANY(%s::uuid[])",
-                [experiment.id, uuids(gone)],
+                [*key, uuids(gone)],
             )
         taken = [before[visitor] for visitor in changed if visitor in before]
         taken += [before[visitor] for visitor in gone]
@@ -208,16 +220,26 @@ class Experiments:
                 numbers[0] += by
                 numbers[1] += by * part.has_added
                 numbers[2] += by * part.saw_widget
-        rows = [(*key, *numbers) for key, numbers in sorted(sums.items()) if any(numbers)]
+        rows = {day: numbers for day, numbers in sorted(sums.items()) if any(numbers)}
         if rows:
-            columns = map(list, zip(*rows, strict=True))
+            of = [experiment.shop_id, experiment.id]
+            known = self._connection.execute(_ADD_UP.encode(), [*_sums(rows), *of]).fetchall()
+            if new := {day: numbers for day, numbers in rows.items() if day not in known}:
+                self._connection.execute(_BEGIN_SUMS.encode(), [*of, *_sums(new)])
             self._connection.execute(
-                _ADD_UP.encode(), [experiment.id, experiment.shop_id, *columns]
+                "DELETE FROM experiment_days"
+                " WHERE shop_id = %s AND experiment_id = %s AND visitors = 0",
+                of,
             )
-            self._connection.execute(
-                "DELETE FROM experiment_days WHERE experiment_id = %s AND visitors = 0",
-                [experiment.id],
-            )
+
+
+def _columns(parts: Mapping[str, Part]) -> list[object]:
+    return [uuids(parts), *map(list, zip(*parts.values(), strict=True))]
+
+
+def _sums(rows: Mapping[tuple[int, bool], list[int]]) -> list[list[Any]]:
+    columns = zip(*((*day, *numbers) for day, numbers in rows.items()), strict=True)
+    return list(map(list, columns))
 
 
 def part_of(events: Sequence[Event], experiment: Experiment, window: int, arm: bool) -> Part | None:
@@ -272,7 +294,11 @@ class Day(NamedTuple):
 
 
 def days(
-    connection: Connection, experiment_id: int, window_hours: int, now: object = None
+    connection: Connection,
+    shop_id: int,
+    experiment_id: int,
+    window_hours: int,
+    now: object = None,
 ) -> Iterator[Day]:
     """In order. `now`: a datetime, else the database's."""
     rows = connection.execute(
@@ -281,12 +307,13 @@ def days(
         " FROM experiment_days LEFT JOIN ("
         "  SELECT day, is_held_back, count(*) AS waiting,"
         "   count(*) FILTER (WHERE has_added) AS waiting_added FROM experiment_visitors"
-        "  WHERE experiment_id = %(id)s AND first_at >"
+        "  WHERE shop_id = %(shop)s AND experiment_id = %(id)s AND first_at >"
         "   coalesce(%(now)s::timestamptz, now()) - make_interval(hours => %(hours)s)"
         "  GROUP BY day, is_held_back"
-        " ) AS open USING (day, is_held_back) WHERE experiment_id = %(id)s"
+        " ) AS open USING (day, is_held_back)"
+        " WHERE shop_id = %(shop)s AND experiment_id = %(id)s"
         " ORDER BY day, is_held_back",
-        {"id": experiment_id, "hours": window_hours, "now": now},
+        {"shop": shop_id, "id": experiment_id, "hours": window_hours, "now": now},
     )
     return (Day(*row) for row in rows.fetchall())
 

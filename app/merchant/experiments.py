@@ -163,7 +163,9 @@ def days(shown: dict[str, Any]) -> Iterator[tuple[object, ...]]:
 def numbers(connection: Connection, shop: Shop) -> dict[str, object]:
     """The days of each experiment, as `plain_numbers` has them."""
     return {
-        _name(one): [tuple(day) for day in counts.days(connection, one.id, shop.window_hours)]
+        _name(one): [
+            tuple(day) for day in counts.days(connection, shop.id, one.id, shop.window_hours)
+        ]
         for one in read(connection, shop.id)
     }
 
@@ -196,7 +198,7 @@ def _shown(
     now: datetime,
     language: Language,
 ) -> dict[str, Any]:
-    of_days = list(counts.days(connection, experiment.id, shop.window_hours, now))
+    of_days = list(counts.days(connection, shop.id, experiment.id, shop.window_hours, now))
     numbers = _numbers(experiment, of_days, now)
     widget, holdout = numbers.widget, numbers.holdout
     forecast = None

@@ -72,6 +72,7 @@ def _delete(connection: Connection, statement: LiteralString, values: dict[str, 
 
 def _has_trigger(connection: Connection) -> bool:
     row = connection.execute(
-        "SELECT relhastriggers FROM pg_class WHERE oid = to_regclass('stored_batches')"
+        "SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass('stored_batches')"
+        " AND tgname = 'doubt_deleted'"
     ).fetchone()
-    return bool(row and row[0])
+    return row is not None

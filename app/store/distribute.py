@@ -38,6 +38,7 @@ def distribute(connection: Connection, progress: Progress) -> list[str]:
     _check(connection)
     with connection.transaction():
         migrate.take_turn(connection)
+        migrate.change_one_by_one(connection)
         missing = _missing(connection)
         if not missing:
             return []

@@ -64,10 +64,18 @@ def take_turn(connection: Connection) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
+def change_one_by_one(connection: Connection) -> None:
+    """In this transaction, where tables are spread over nodes (app/store/distribute.py): rows that
+    were changed by several connections to a node keep it from changing their table. Elsewhere the
+    setting has no meaning."""
+    connection.execute("SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true)")
+
+
 def upgrade(connection: Connection) -> list[str]:
     """Apply what is missing, all or none; returns the names of what was applied."""
     with connection.transaction():
         take_turn(connection)
+        change_one_by_one(connection)
         _set_lock_timeout(connection, _LOCK_TIMEOUT)
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations ("

@@ -88,7 +88,7 @@ def both_ways(database, name, id_, now=LONG_AFTER):
         database, shop=name, time_zone=shop.time_zone, window_hours=shop.window_hours,
         first=start.date() - timedelta(days=2), last=start.date() + timedelta(days=400),
     )  # fmt: skip
-    counted = [tuple(day) for day in days(database, id_, shop.window_hours, now)]
+    counted = [tuple(day) for day in days(database, shop.id, id_, shop.window_hours, now)]
     return counted, plain.experiment(salt, share, start, end, now)
 
 
@@ -204,19 +204,23 @@ def test_any_event_of_the_widget_tells_that_it_was_seen(counted):
     assert without == [2, 0, 0, 1]
 
 
+def days_of(database, id_):
+    return days(database, find_shop(database, SHOP).id, id_, 24, LONG_AFTER)
+
+
 @pytest.mark.slow
 def test_a_rebuild_changes_nothing_and_an_erased_visitor_leaves(database, counted):
     counted(*[batch(id_, (PAGE, n), (CART_ADD, n)) for n, id_ in enumerate(HELD_BACK + OTHERS)])
     shop = find_shop(database, SHOP)
     [(id_,)] = database.execute("SELECT id FROM experiments")
-    before = list(days(database, id_, 24, LONG_AFTER))
+    before = list(days_of(database, id_))
     rebuild(database, shop.id)
-    assert list(days(database, id_, 24, LONG_AFTER)) == before
+    assert list(days_of(database, id_)) == before
     database.execute("DELETE FROM events USING batches b WHERE b.id = batch_id AND client_id = %s",
                      [HELD_BACK[0]])  # fmt: skip
     mark_dirty(database, shop.id, {HELD_BACK[0]})
     count_all(database)
-    after = list(days(database, id_, 24, LONG_AFTER))
+    after = list(days_of(database, id_))
     assert sum(day.visitors for day in after) == 199
     assert database.execute("SELECT count(*) FROM experiment_visitors").fetchone() == (199,)
 
@@ -227,4 +231,4 @@ def test_with_their_events_a_visitor_is_forgotten_and_the_sums_stay(database, co
     assert forget_deleted(database, NOON + timedelta(days=60)) == 1
     assert database.execute("SELECT count(*) FROM experiment_visitors").fetchone() == (0,)
     [(id_,)] = database.execute("SELECT id FROM experiments")
-    assert [day.visitors for day in days(database, id_, 24, LONG_AFTER)] == [1]
+    assert [day.visitors for day in days_of(database, id_)] == [1]
