@@ -7,6 +7,7 @@ whatever has changed: new events, erased ones, the end of the experiment, the sh
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -38,16 +39,14 @@ _STORED = """
     WHERE shop_id = %s AND experiment_id = %s AND visitor = ANY(%s::uuid[])"""
 
 _PARTS = """
-    unnest(%s::uuid[], %s::boolean[], %s::bigint[], %s::integer[], %s::boolean[], %s::boolean[])
-        AS part (visitor, is_held_back, first, day, has_added, saw_widget)"""
+    unnest(%s::uuid[], %s::boolean[], %s::timestamptz[], %s::integer[], %s::boolean[],
+        %s::boolean[]) AS part (visitor, is_held_back, first_at, day, has_added, saw_widget)"""
 _ADD = f"""
     INSERT INTO experiment_visitors
         (shop_id, experiment_id, visitor, is_held_back, first_at, day, has_added, saw_widget)
-    SELECT %s, %s, visitor, is_held_back, {_EPOCH} + first * interval '1 microsecond', day,
-        has_added, saw_widget FROM {_PARTS}"""
+    SELECT %s, %s, part.* FROM {_PARTS}"""
 _CHANGE = f"""
-    UPDATE experiment_visitors AS kept SET
-        first_at = {_EPOCH} + part.first * interval '1 microsecond', day = part.day,
+    UPDATE experiment_visitors AS kept SET first_at = part.first_at, day = part.day,
         has_added = part.has_added, saw_widget = part.saw_widget
     FROM {_PARTS}
     WHERE kept.shop_id = %s AND kept.experiment_id = %s AND kept.visitor = part.visitor"""
@@ -160,10 +159,12 @@ class Experiments:
                 for visitor in some:
                     del self._clients[visitor]
         self._connection.execute(
-            "UPDATE experiments SET counted_end = coalesce("
-            f"{_EPOCH} + %s::bigint * interval '1 microsecond', 'infinity')"
-            " WHERE shop_id = %s AND id = %s".encode(),
-            [experiment.end, experiment.shop_id, experiment.id],
+            "UPDATE experiments SET counted_end = %s::timestamptz WHERE shop_id = %s AND id = %s",
+            [
+                "infinity" if experiment.end is None else _moment(experiment.end),
+                experiment.shop_id,
+                experiment.id,
+            ],
         )
 
     def _count(
@@ -234,7 +235,13 @@ class Experiments:
 
 
 def _columns(parts: Mapping[str, Part]) -> list[object]:
-    return [uuids(parts), *map(list, zip(*parts.values(), strict=True))]
+    arms, firsts, *rest = map(list, zip(*parts.values(), strict=True))
+    return [uuids(parts), arms, [_moment(first) for first in firsts], *rest]
+
+
+def _moment(microseconds: int) -> datetime:
+    """Since 1970."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
 
 
 def _sums(rows: Mapping[tuple[int, bool], list[int]]) -> list[list[Any]]:

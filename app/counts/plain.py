@@ -224,8 +224,8 @@ class Plain:
             f" (extract(epoch FROM at) * 1000000)::bigint AS us, CASE event {cases} END AS own"
             f" FROM ({self._tracked}) AS tracked) AS tracked,"
             # A generation stands for a photo that was kept, too.
-            f" LATERAL (SELECT own AS step, 0 AS is_kept UNION ALL SELECT {_PHOTO}, 1"
-            f" WHERE own = {_GENERATION}) AS steps,"
+            " LATERAL (VALUES (own, 0),"
+            f" (CASE own WHEN {_GENERATION} THEN {_PHOTO} END, 1)) AS steps (step, is_kept),"
             " LATERAL (SELECT day - back AS began"
             f" FROM generate_series(0, CASE step WHEN {_PAGE} THEN 0 ELSE day - earliest END)"
             " AS back) AS days WHERE step IS NOT NULL AND visitor IS NOT NULL"

@@ -60,12 +60,13 @@ def nudge(database, shop):
 
 
 def stop(database, shop, end):
-    database.execute(
-        "UPDATE experiments SET ends_at = greatest(%s, starts_at + interval '1 minute')"
-        " WHERE id = (SELECT max(experiments.id) FROM experiments JOIN shops ON shops.id = shop_id"
-        " WHERE domain = %s)",
-        [end, shop],
-    )
+    id_, start = database.execute(
+        "SELECT experiments.id, starts_at FROM experiments JOIN shops ON shops.id = shop_id"
+        " WHERE domain = %s ORDER BY experiments.id DESC LIMIT 1",
+        [shop],
+    ).fetchone()
+    end = max(end, start + timedelta(minutes=1))
+    database.execute("UPDATE experiments SET ends_at = %s WHERE id = %s", [end, id_])
     nudge(database, shop)
 
 
