@@ -83,6 +83,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if citus.runs_there(item.path):
             item.add_marker("citus")
+            item.add_marker(pytest.mark.timeout(900))  # a statement takes up to ten times as long
             if item.get_closest_marker("one_postgres"):
                 item.add_marker(pytest.mark.skip(reason="not on a Citus"))
         elif citus.URL is None and item.get_closest_marker("citus"):
