@@ -17,6 +17,11 @@ _FOLDER = Path(__file__).with_name("migrations")
 _LOCK = 0x67656E6C6F6F6B  # "genlook": two releases at once take their turns
 _WAIT_FOR_TURN = "120s"
 _LOCK_TIMEOUT = "5s"
+# One by one: where tables are spread over nodes, each node is sent what changes its part.
+_STATEMENT = re.compile(
+    rb"""(?: --[^\n]* | '[^']*' | "[^"]*" | \$(?P<tag>\w*)\$ .*? \$(?P=tag)\$ | [^;] )+""",
+    re.DOTALL | re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ def upgrade(connection: Connection) -> list[str]:
         )
         missing = [migration for migration in status(connection) if not migration.applied_at]
         for migration in missing:
-            connection.execute(_as_query(migration.sql))
+            for statement in _STATEMENT.finditer(migration.sql):
+                connection.execute(_as_query(statement[0]))
             connection.execute(
                 "INSERT INTO schema_migrations (number, name) VALUES (%s, %s)",
                 [migration.number, migration.name],
