@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from app.batch.batch import Batch, Context, Event
-from app.store import migrate
+from app.store import figures, migrate
 from app.store.connections import connect
 from app.store.distribute import distribute, is_distributed
 from app.store.partitions import create_partitions
@@ -84,6 +84,16 @@ def test_all_that_is_of_a_shop_lies_together(filled):
     assert len(set(nodes.values())) == 2
     spread = [table for table in tables if table != "shops"]
     assert all(nodes_of(connection, table) == nodes for table in spread)
+
+
+@pytest.mark.citus
+def test_figures_are_of_all_nodes(filled):
+    connection, *_ = filled
+    [(alone,)] = connection.execute("SELECT pg_database_size(current_database())")
+    assert figures.database_size(connection) > 2 * alone
+    connection.execute("ANALYZE events")
+    stored = connection.execute("SELECT count(*) FROM events").fetchone()[0]
+    assert figures.stored_events(connection) == stored
 
 
 @pytest.mark.citus
