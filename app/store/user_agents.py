@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
+from app.batch.batch import BATCH_COLUMNS
 from app.store import contexts, walks
 from app.store.batches import doubt
 from app.store.contexts import Part, part_of
@@ -36,19 +37,18 @@ _SHARED = """
     SELECT shop_id, browser_part, page_part FROM stored_batches
     WHERE shop_id = %(shop)s AND id = ANY(%(ids)s::bigint[])"""
 # Where another context has the id that the new one would have: nothing is shared any more.
-_UNSHARE = """
-    UPDATE stored_batches AS stored SET
-        client_id = whole.client_id, session_id = whole.session_id,
-        pageview_id = whole.pageview_id, product_id = whole.product_id,
-        variant_id = whole.variant_id, lib_version = whole.lib_version,
-        current_url = whole.current_url, context = whole.context - '$raw_user_agent',
-        device_class = whole.device_class, browser = whole.browser, os = whole.os,
-        client = NULL, session = NULL, pageview = NULL, browser_part = NULL, page_part = NULL
-    FROM batches AS whole
-    WHERE stored.shop_id = %(shop)s AND stored.id = ANY(%(ids)s::bigint[])
-    AND whole.shop_id = %(shop)s AND whole.id = stored.id"""
-
-_Place = tuple[int, int]  # of a part: its shop and id
+_UNSHARE = sql.SQL(
+    "UPDATE stored_batches AS stored SET {columns}, context = whole.context - '$raw_user_agent',"
+    " client = NULL, session = NULL, pageview = NULL, browser_part = NULL, page_part = NULL"
+    " FROM batches AS whole WHERE stored.shop_id = %(shop)s AND stored.id = ANY(%(ids)s::bigint[])"
+    " AND whole.shop_id = %(shop)s AND whole.id = stored.id"
+).format(
+    columns=sql.SQL(", ").join(
+        sql.SQL("{0} = whole.{0}").format(sql.Identifier(name))
+        for name in BATCH_COLUMNS
+        if name != "context"
+    )
+)
 
 
 def remove_user_agents(connection: Connection, days: int, progress: Progress) -> int:
