@@ -5,8 +5,7 @@ erasure stay atomic there. The shops themselves are on every node; queues and wh
 on the coordinator.
 """
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from psycopg import Connection, sql
 
@@ -16,8 +15,6 @@ SHOPS = "shops"
 # Of the form of the counts before this one: nothing reads them, the coordinator keeps them.
 _OLD = ("report_dirty", "report_cells", "report_journeys")
 _FIRST = "events"  # to be placed
-_VIEWS = ("tracked_events", "named_events", "batches")  # each before those that it reads
-_CTID = re.compile(r",\s+\w+\.ctid(?=\s)")
 
 Progress = Callable[[str], None]
 
@@ -42,7 +39,6 @@ def distribute(connection: Connection, progress: Progress) -> list[str]:
         missing = _missing(connection)
         if not missing:
             return []
-        views = list(_take_views(connection))
         for table in missing:
             _drop_triggers(connection, table)
             _number_anew(connection, table)
@@ -52,8 +48,6 @@ def distribute(connection: Connection, progress: Progress) -> list[str]:
                 _complete_key(connection, table)
                 _place(connection, table)
             progress(table)
-        for statement in views:
-            connection.execute(statement)
     _free_disk(connection)
     return missing
 
@@ -94,21 +88,6 @@ def _missing(connection: Connection) -> list[str]:
     ).fetchall()
     placed = _placed(connection)
     return [name for name in (SHOPS, *(name for (name,) in rows)) if name not in placed]
-
-
-def _take_views(connection: Connection) -> Iterator[sql.Composed]:
-    """Drop the views; returns what makes them again, so that every node has them. They come back
-    without what only releases before this one use: their triggers, and ctid."""
-    definitions = []
-    for view in _VIEWS:
-        row = connection.execute("SELECT pg_get_viewdef(to_regclass(%s))", [view]).fetchone()
-        if row and row[0]:
-            definition = _CTID.sub("", row[0])
-            definitions.append(
-                sql.SQL("CREATE VIEW {} AS {}").format(sql.Identifier(view), sql.SQL(definition))
-            )
-            connection.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(view)))
-    return reversed(definitions)
 
 
 def _drop_triggers(connection: Connection, table: str) -> None:
