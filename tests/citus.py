@@ -13,7 +13,7 @@ from app.store.connections import connect
 from app.store.distribute import distribute
 from app.store.partitions import create_partitions
 
-URL = os.environ.get("CITUS_DATABASE_URL")
+URL = os.environ.get("CITUS_DATABASE_URL") or None
 LEFT_OUT = "no CITUS_DATABASE_URL: it names a coordinator that has two workers"
 FOLDERS = ("store", "worker", "counts", "privacy")  # of the tests that run there as well
 _SHARDS = 4

@@ -1,10 +1,15 @@
 """Tables are spread over the nodes of a Citus by shop, and a plain Postgres is left as it is."""
 
-from datetime import UTC, date, datetime
+import threading
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from app.batch.batch import Batch, Context, Event
+from app.counts import rollups
+from app.counts.period import Period, find_shop
+from app.merchant.reports import report
 from app.store import figures, migrate
 from app.store.connections import connect
 from app.store.distribute import distribute, is_distributed
@@ -52,9 +57,15 @@ def test_a_plain_postgres_is_left_as_it_is(settings, database):
 
 
 @pytest.fixture(scope="module")
-def filled():
+def url():
+    with citus.database(with_schema=False) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def filled(url):
     """What was stored before the tables were spread, and is after it."""
-    with citus.database(with_schema=False) as url, connect(url, "tests") as connection:
+    with connect(url, "tests") as connection:
         migrate.upgrade(connection)
         create_partitions(connection, NOW.date())
         Writer(statement_timeout=60_000).write(connection, [batch(shop, "a") for shop in SHOPS])
@@ -116,6 +127,49 @@ def test_shops_and_numbers_that_are_made_afterwards_follow_those_before(filled):
 
 @pytest.mark.citus
 @pytest.mark.slow
+def test_what_is_written_while_it_is_counted_is_counted_once(filled, url):
+    """Also where a shop is counted anew meanwhile: what is announced is visible with its events."""
+    connection, *_ = filled
+    ended = threading.Event()
+
+    def write(name):
+        writer = Writer(statement_timeout=60_000)
+        with connect(url, "worker") as own:
+            for number in range(40):
+                writer.write(own, [batch(shop, f"{name}-{number}") for shop in SHOPS])
+
+    def count():
+        with connect(url, "worker") as own:
+            while not ended.is_set():
+                rollups.count_new(own)
+
+    def recount():
+        with connect(url, "worker") as own:
+            while not ended.is_set():
+                for shop in SHOPS:
+                    rollups.mark_dirty(own, find_shop(own, shop).id)
+
+    writers = [threading.Thread(target=write, args=[name]) for name in ("one", "two")]
+    others = [threading.Thread(target=what) for what in (count, count, recount)]
+    for thread in (*writers, *others):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    ended.set()
+    for thread in others:
+        thread.join()
+    while rollups.count_next(connection):  # what is marked by now would hide what was missed
+        pass
+    for shop in map(partial(find_shop, connection), SHOPS):
+        period = Period(shop.today - timedelta(days=1), shop.today + timedelta(days=1))
+        [(stored,)] = connection.execute(
+            "SELECT count(*) FROM events WHERE shop_id = %s", [shop.id]
+        )
+        assert report(connection, shop, period, "product")["events"]["now"] == stored > 80
+
+
+@pytest.mark.citus
+@pytest.mark.slow
 def test_a_later_migration_and_later_partitions_are_spread_too(filled, monkeypatch, tmp_path):
     connection, *_ = filled
     (tmp_path / "9000_later.sql").write_text(
@@ -123,7 +177,11 @@ def test_a_later_migration_and_later_partitions_are_spread_too(filled, monkeypat
         "CREATE INDEX later ON report_news (later);"
         "CREATE TABLE report_later (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
         " shop_id integer NOT NULL);"
-        "INSERT INTO report_later (shop_id) SELECT id FROM shops"
+        "INSERT INTO report_later (shop_id) SELECT id FROM shops;"
+        "ALTER TABLE events ADD COLUMN later text; -- of a text; in a view\n"
+        "CREATE OR REPLACE VIEW named_events AS SELECT occurred_at, insert_key, batch_id,"
+        " sent_timestamp, shop_id, coalesce(event, event_name(kind)) AS event, insert_id,"
+        " properties, extra, kind, coalesce(later, ';') AS later FROM events"
     )
     with monkeypatch.context() as later:
         later.setattr(migrate, "_FOLDER", tmp_path)
@@ -134,6 +192,8 @@ def test_a_later_migration_and_later_partitions_are_spread_too(filled, monkeypat
         "SELECT count(*) FROM report_later JOIN events USING (shop_id)"
     )
     assert number >= len(SHOPS)
+    rows = connection.execute("SELECT DISTINCT event, later FROM named_events").fetchall()
+    assert rows == [("widget:button_click", ";")]
     day = datetime(2035, 5, 5, tzinfo=UTC)
     connection.execute(
         "INSERT INTO events (shop_id, occurred_at, insert_key, batch_id, event)"
