@@ -128,7 +128,7 @@ def test_shops_and_numbers_that_are_made_afterwards_follow_those_before(filled):
 @pytest.mark.citus
 @pytest.mark.slow
 def test_what_is_written_while_it_is_counted_is_counted_once(filled, url):
-    """Also where a shop is counted anew meanwhile: what is announced is visible with its events."""
+    """By two that count, while shops are counted anew."""
     connection, *_ = filled
     ended = threading.Event()
 
