@@ -35,7 +35,7 @@ def main(plain, citus, events, rounds):
         batches = list(_batches(events, number))
         for name, url in urls.items():
             with connect(url, "command") as connection:
-                for what, figure in _measure(connection, batches, number).items():
+                for what, figure in _measure(connection, batches).items():
                     figures[name][what].append(figure)
     for what, unit in (("COPY", "events/s"), ("writer", "events/s"), ("counting", "events/s"),
                        ("page", "ms")):  # fmt: skip
@@ -49,10 +49,11 @@ def _batches(events, number):
         yield from seed.batches(events // _SHOPS, days=30)
 
 
-def _measure(connection, batches, number):
+def _measure(connection, batches):
     writer = Writer(statement_timeout=60_000)
     events = sum(len(batch.events) for batch in batches)
-    figures = {"COPY": events / _timed(lambda: _copy(connection, batches, number))}
+    rows = _rows(batches)
+    figures = {"COPY": events / _timed(lambda: _copy(connection, rows))}
     parts = [batches[start : start + _AT_ONCE] for start in range(0, len(batches), _AT_ONCE)]
     seconds = _timed(lambda: [writer.write(connection, part) for part in parts])
     figures["writer"] = events / seconds
@@ -64,15 +65,22 @@ def _measure(connection, batches, number):
     return figures
 
 
-def _copy(connection, batches, number):
+def _rows(batches):
     """Of the events alone, of as many shops, which nobody knows."""
+    lines = [
+        b"%d\t%b\t1\n" % (1_000_000 + place % _SHOPS, event)
+        for place, batch in enumerate(batches)
+        for event in batch.events
+    ]
+    return b"".join(lines)
+
+
+def _copy(connection, rows):
     with (
         connection.transaction(force_rollback=True),
         connection.cursor().copy(f"COPY events ({_COLUMNS}) FROM STDIN") as copy,
     ):
-        for place, batch in enumerate(batches):
-            shop = 1_000_000 + place % _SHOPS
-            copy.write(b"".join([b"%d\t%b\t1\n" % (shop, event) for event in batch.events]))
+        copy.write(rows)
 
 
 def _count(connection):
