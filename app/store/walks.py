@@ -9,6 +9,8 @@ from typing import Any, LiteralString, TypeVar
 
 from psycopg import Connection, Cursor, sql
 
+from app.store.distribute import is_distributed
+
 Progress = Callable[[str, int], None]  # which table is gone through, and how many rows more of it
 
 WINDOW_ROWS = 20_000  # that one statement reads
@@ -116,7 +118,8 @@ def update_in_steps(
 def _some(
     connection: Connection, table: str, condition: LiteralString, shop_id: int | None
 ) -> sql.Composed:
-    """So many rows as one step changes; all of a table without a key."""
+    """So many rows as one step changes. Of tables on several nodes, by their key; of one without a
+    key all at once."""
     of_shop = sql.SQL("" if shop_id is None else "shop_id = {} AND ").format(sql.Literal(shop_id))
     parts = {
         "of_shop": of_shop,
@@ -124,9 +127,14 @@ def _some(
         "table": sql.Identifier(table),
         "limit": sql.Literal(STEP_ROWS),
     }
+    if not is_distributed(connection):
+        return sql.SQL(
+            " WHERE ctid = ANY(ARRAY("
+            "SELECT ctid FROM {table} WHERE {of_shop}{condition} LIMIT {limit}))"
+        ).format(**parts)
     if not (key := _key(connection, table)):
         return sql.SQL(" WHERE {of_shop}{condition}").format(**parts)
-    # Not ctid: where a table is spread over nodes, each of its parts has the same ones.
+    # Each part of a table on several nodes has rows of the same ctid.
     return sql.SQL(
         " WHERE {of_shop}({key}) IN"
         " (SELECT {key} FROM {table} WHERE {of_shop}{condition} LIMIT {limit})"
