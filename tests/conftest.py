@@ -25,6 +25,7 @@ from app.store import migrate
 from app.store.connections import connect
 from app.store.partitions import create_partitions
 from config.settings import Settings
+from tests import citus
 from tests.calls import SECRET, Caller
 from tests.draining import drain
 from tests.redis_clusters import cluster
@@ -46,10 +47,14 @@ BEGIN
         WHERE relnamespace = current_schema()::regnamespace
         AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'schema_migrations'
     LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO filled;
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s)', name) INTO filled;
         IF filled THEN to_empty := to_empty || name::text; END IF;
     END LOOP;
-    IF to_empty <> '{}' THEN
+    IF to_regclass('pg_dist_partition') IS NOT NULL THEN  -- of all shards it costs a second
+        FOREACH name IN ARRAY to_empty LOOP
+            EXECUTE format('DELETE FROM %s', name);
+        END LOOP;
+    ELSIF to_empty <> '{}' THEN
         EXECUTE 'TRUNCATE ' || array_to_string(to_empty, ', ') || ' CASCADE';
     END IF;
     PERFORM setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)
@@ -66,11 +71,23 @@ def pytest_terminal_summary(terminalreporter):
         ("the tracker's tests in Firefox were left out", "no Firefox"),
         ("the test against blockers' lists was left out", "no lists of blockers"),
         ("tests of the theme app extension were left out", "npm's tools"),
+        ("the tests against Citus were left out", "no CITUS_DATABASE_URL"),
     ):
         left_out = [report for report in skipped if reason in str(report.longrepr)]
         if left_out:
             terminalreporter.section(title)
             terminalreporter.line(f"{len(left_out)} tests: {left_out[0].longrepr[2]}")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if citus.runs_there(item.path):
+            item.add_marker("citus")
+            item.add_marker(pytest.mark.timeout(900))  # a statement takes up to ten times as long
+            if item.get_closest_marker("one_postgres"):
+                item.add_marker(pytest.mark.skip(reason="not on a Citus"))
+        elif citus.URL is None and item.get_closest_marker("citus"):
+            item.add_marker(pytest.mark.skip(reason=citus.LEFT_OUT))
 
 
 @pytest.fixture(autouse=True)
@@ -152,8 +169,13 @@ def template(postgres_url):
 
 
 @pytest.fixture(scope="module")
-def module_database_url(postgres_url, template):
-    yield from _database(postgres_url, template)
+def module_database_url(request):
+    if citus.runs_there(request.path):
+        with citus.database() as url:
+            yield url
+        return
+    template = request.getfixturevalue("template")
+    yield from _database(request.getfixturevalue("postgres_url"), template)
 
 
 @pytest.fixture
@@ -164,9 +186,13 @@ def database_url(module_database_url):
 
 
 @pytest.fixture
-def empty_database_url(postgres_url):
+def empty_database_url(request):
     """Without the schema."""
-    yield from _database(postgres_url, "template0")
+    if citus.runs_there(request.path):
+        with citus.database(with_schema=False) as url:
+            yield url
+        return
+    yield from _database(request.getfixturevalue("postgres_url"), "template0")
 
 
 @pytest.fixture

@@ -3,14 +3,11 @@ counts are (app.counts.rollups): within the same transactions, from the same jou
 
 A visitor's part is stored (`experiment_visitors`), so that a change is the difference to it,
 whatever has changed: new events, erased ones, the end of the experiment, the shop's window.
-
-By group they are those of visitors whose first product page was of that product, on that device, in
-that language: what came before the widget could change anything. A version is none of them, for who
-is held back has no widget.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from psycopg import Connection
@@ -19,17 +16,16 @@ from app.batch.arm import is_held_back
 from app.counts import journeys
 from app.counts.arrays import uuids
 from app.counts.dimensions import visitor_key
+from app.counts.experiment_sums import Part, add_up
 from app.counts.journeys import Journey, Visitor
 from app.counts.measures import (
     CART_KINDS,
     KINDS,
     STEPS,
     WIDGET_KINDS,
-    Dimension,
     Event,
     in_experiment,
 )
-from app.counts.only import Only
 from app.counts.period import Preferences, read_preferences
 
 _PAGE = KINDS[STEPS[0]]
@@ -48,38 +44,25 @@ _STORED = """
     SELECT replace(visitor::text, '-', ''), is_held_back,
         (extract(epoch FROM first_at) * 1000000)::bigint, day, has_added, saw_widget,
         product, device, language
-    FROM experiment_visitors WHERE experiment_id = %s AND visitor = ANY(%s::uuid[])"""
+    FROM experiment_visitors
+    WHERE shop_id = %s AND experiment_id = %s AND visitor = ANY(%s::uuid[])"""
 
-_STORE = f"""
+_PARTS = """
+    unnest(%s::uuid[], %s::boolean[], %s::timestamptz[], %s::integer[], %s::boolean[],
+        %s::boolean[], %s::integer[], %s::integer[], %s::integer[])
+        AS part (visitor, is_held_back, first_at, day, has_added, saw_widget, product, device,
+            language)"""
+_ADD = f"""
     INSERT INTO experiment_visitors
-        (experiment_id, visitor, shop_id, is_held_back, first_at, day, has_added, saw_widget,
+        (shop_id, experiment_id, visitor, is_held_back, first_at, day, has_added, saw_widget,
         product, device, language)
-    SELECT %s, visitor, %s, is_held_back, {_EPOCH} + first * interval '1 microsecond', day,
-        has_added, saw_widget, product, device, language
-    FROM unnest(%s::uuid[], %s::boolean[], %s::bigint[], %s::integer[], %s::boolean[],
-        %s::boolean[], %s::integer[], %s::integer[], %s::integer[]) AS part (visitor, is_held_back,
-        first, day, has_added, saw_widget, product, device, language)
-    ON CONFLICT (experiment_id, visitor) DO UPDATE SET first_at = excluded.first_at,
-        day = excluded.day, has_added = excluded.has_added, saw_widget = excluded.saw_widget,
-        product = excluded.product, device = excluded.device, language = excluded.language"""
-
-_ADD_UP = """
-    INSERT INTO experiment_days AS sums
-        (experiment_id, shop_id, day, is_held_back, visitors, added, saw_widget)
-    SELECT %s, %s, * FROM unnest(%s::integer[], %s::boolean[], %s::integer[], %s::integer[],
-        %s::integer[])
-    ON CONFLICT (experiment_id, day, is_held_back) DO UPDATE SET
-        visitors = sums.visitors + excluded.visitors, added = sums.added + excluded.added,
-        saw_widget = sums.saw_widget + excluded.saw_widget"""
-
-_ADD_UP_GROUPS = """
-    INSERT INTO experiment_groups AS sums
-        (experiment_id, shop_id, dimension, value, day, is_held_back, visitors, added, saw_widget)
-    SELECT %s, %s, * FROM unnest(%s::smallint[], %s::integer[], %s::integer[], %s::boolean[],
-        %s::integer[], %s::integer[], %s::integer[])
-    ON CONFLICT (experiment_id, dimension, value, day, is_held_back) DO UPDATE SET
-        visitors = sums.visitors + excluded.visitors, added = sums.added + excluded.added,
-        saw_widget = sums.saw_widget + excluded.saw_widget"""
+    SELECT %s, %s, part.* FROM {_PARTS}"""
+_CHANGE = f"""
+    UPDATE experiment_visitors AS kept SET first_at = part.first_at, day = part.day,
+        has_added = part.has_added, saw_widget = part.saw_widget, product = part.product,
+        device = part.device, language = part.language
+    FROM {_PARTS}
+    WHERE kept.shop_id = %s AND kept.experiment_id = %s AND kept.visitor = part.visitor"""
 
 _CLIENTS = f"""
     SELECT DISTINCT b.client_id FROM events e
@@ -97,25 +80,6 @@ class Experiment(NamedTuple):
     salt: str
     start: int
     end: int | None
-
-
-class Part(NamedTuple):
-    """What a visitor counts for: `first` is when they first saw a product page, in microseconds of
-    Unix time, `day` that day in the shop's zone, and the rest what that page was sent with, ids of
-    report_values; none where the release before has counted it."""
-
-    is_held_back: bool
-    first: int
-    day: int
-    has_added: bool
-    saw_widget: bool
-    product: int | None
-    device: int | None
-    language: int | None
-
-
-_Sums = defaultdict[tuple[int, ...], list[int]]
-GROUPS = (Dimension.PRODUCT, Dimension.DEVICE, Dimension.LANGUAGE)
 
 
 class Experiments:
@@ -182,9 +146,12 @@ class Experiments:
                 for visitor in some:
                     del self._clients[visitor]
         self._connection.execute(
-            "UPDATE experiments SET counted_end = coalesce("
-            f"{_EPOCH} + %s::bigint * interval '1 microsecond', 'infinity') WHERE id = %s".encode(),
-            [experiment.end, experiment.id],
+            "UPDATE experiments SET counted_end = %s::timestamptz WHERE shop_id = %s AND id = %s",
+            [
+                "infinity" if experiment.end is None else _moment(experiment.end),
+                experiment.shop_id,
+                experiment.id,
+            ],
         )
 
     def _count(
@@ -197,7 +164,7 @@ class Experiments:
         before: dict[str, Part] = {
             visitor: Part(*columns)
             for visitor, *columns in self._connection.execute(
-                _STORED, [experiment.id, uuids(changed)], binary=True
+                _STORED, [experiment.shop_id, experiment.id, uuids(changed)], binary=True
             )
         }
         window = self._preferences[experiment.shop_id].window
@@ -218,51 +185,30 @@ class Experiments:
     ) -> None:
         changed = {visitor: part for visitor, part in now.items() if part != before.get(visitor)}
         gone = before.keys() - now.keys()
-        if changed:
-            visitors = uuids(changed)
-            columns = map(list, zip(*changed.values(), strict=True))
-            self._connection.execute(
-                _STORE.encode(), [experiment.id, experiment.shop_id, visitors, *columns]
-            )
+        key = [experiment.shop_id, experiment.id]
+        if new := {visitor: part for visitor, part in changed.items() if visitor not in before}:
+            self._connection.execute(_ADD.encode(), [*key, *_columns(new)])
+        if known := {visitor: part for visitor, part in changed.items() if visitor in before}:
+            self._connection.execute(_CHANGE.encode(), [*_columns(known), *key])
         if gone:
             self._connection.execute(
-                "DELETE FROM experiment_visitors WHERE experiment_id = %s"
+                "DELETE FROM experiment_visitors WHERE shop_id = %s AND experiment_id = %s"
                 " AND visitor = ANY(%s::uuid[])",
-                [experiment.id, uuids(gone)],
+                [*key, uuids(gone)],
             )
         taken = [before[visitor] for visitor in changed if visitor in before]
         taken += [before[visitor] for visitor in gone]
-        self._add_up(experiment, changed.values(), taken)
+        add_up(self._connection, experiment.shop_id, experiment.id, changed.values(), taken)
 
-    def _add_up(self, experiment: Experiment, added: Iterable[Part], taken: Iterable[Part]) -> None:
-        sums: _Sums = defaultdict(lambda: [0, 0, 0])
-        of_groups: _Sums = defaultdict(lambda: [0, 0, 0])
-        for parts, by in ((added, 1), (taken, -1)):
-            for part in parts:
-                counted = [sums[part.day, part.is_held_back]]
-                for dimension in GROUPS:
-                    value = getattr(part, dimension.name.lower())
-                    if value is not None:
-                        key = int(dimension), value, part.day, part.is_held_back
-                        counted.append(of_groups[key])
-                for numbers in counted:
-                    numbers[0] += by
-                    numbers[1] += by * part.has_added
-                    numbers[2] += by * part.saw_widget
-        for statement, table, some in (
-            (_ADD_UP, "experiment_days", sums),
-            (_ADD_UP_GROUPS, "experiment_groups", of_groups),
-        ):
-            rows = [(*key, *numbers) for key, numbers in sorted(some.items()) if any(numbers)]
-            if rows:
-                columns = map(list, zip(*rows, strict=True))
-                self._connection.execute(
-                    statement.encode(), [experiment.id, experiment.shop_id, *columns]
-                )
-                self._connection.execute(
-                    f"DELETE FROM {table} WHERE experiment_id = %s AND visitors = 0".encode(),
-                    [experiment.id],
-                )
+
+def _columns(parts: Mapping[str, Part]) -> list[object]:
+    arms, firsts, *rest = map(list, zip(*parts.values(), strict=True))
+    return [uuids(parts), arms, [_moment(first) for first in firsts], *rest]
+
+
+def _moment(microseconds: int) -> datetime:
+    """Since 1970."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
 
 
 def part_of(events: Sequence[Event], experiment: Experiment, window: int, arm: bool) -> Part | None:
@@ -304,55 +250,6 @@ def _may_be_in(experiment: Experiment, events: Journey) -> bool:
     return latest >= experiment.start and (
         experiment.end is None or journeys.time_at(events, 0) < experiment.end
     )
-
-
-class Day(NamedTuple):
-    """Of one arm: visitors who first saw a product page on it, those of them who are still within
-    their window, and of the others how many added; `saw_widget` is of all. `day` from 1970-01-01
-    in the shop's zone."""
-
-    day: int
-    is_held_back: bool
-    visitors: int
-    waiting: int
-    added: int
-    saw_widget: int
-
-
-def days(
-    connection: Connection,
-    experiment_id: int,
-    window_hours: int,
-    now: object = None,
-    only: Only | None = None,
-) -> Iterator[Day]:
-    """In order. `now`: a datetime, else the database's. `only` is of GROUPS."""
-    sums, waits = "experiment_days WHERE experiment_id = %(id)s", ""
-    if only:
-        sums = (
-            "experiment_groups WHERE experiment_id = %(id)s AND dimension = %(dimension)s"
-            " AND value = %(value)s"
-        )
-        waits = f" AND {only.dimension.name.lower()} = %(value)s"
-    rows = connection.execute(
-        "SELECT day, is_held_back, visitors, coalesce(waiting, 0)::int,"
-        " added - coalesce(waiting_added, 0)::int, saw_widget"
-        f" FROM (SELECT * FROM {sums}) AS sums LEFT JOIN ("
-        "  SELECT day, is_held_back, count(*) AS waiting,"
-        "   count(*) FILTER (WHERE has_added) AS waiting_added FROM experiment_visitors"
-        "  WHERE experiment_id = %(id)s AND first_at >"
-        "   coalesce(%(now)s::timestamptz, now()) - make_interval(hours => %(hours)s)"
-        f"  {waits} GROUP BY day, is_held_back"
-        " ) AS open USING (day, is_held_back) ORDER BY day, is_held_back".encode(),
-        {
-            "id": experiment_id,
-            "hours": window_hours,
-            "now": now,
-            "dimension": only and only.dimension,
-            "value": only and only.number,
-        },
-    )
-    return (Day(*row) for row in rows.fetchall())
 
 
 def find_running(connection: Connection, domain: str) -> Experiment | None:

@@ -82,7 +82,7 @@ _DAYS = """
             AND page.event = %(page)s AND page.day = days.day AND page.is_in_time
             AND added.at BETWEEN page.at AND page.at + %(window)s
             AND NOT EXISTS (
-                SELECT FROM shown AS result WHERE result.visitor = days.visitor
+                SELECT 1 FROM shown AS result WHERE result.visitor = days.visitor
                 AND result.event = %(result)s AND result.at BETWEEN page.at AND added.at
             )
         ) AS untried_at FROM days
@@ -236,10 +236,10 @@ class Plain:
             " AND visitor IN (SELECT visitor FROM tracked WHERE visitor = client_id)"
             " GROUP BY visitor)"
             " SELECT visitor, (first AT TIME ZONE %(zone)s)::date - date '1970-01-01',"
-            " first + %(window)s > %(now)s, EXISTS (SELECT FROM tracked AS t WHERE event = ANY"
+            " first + %(window)s > %(now)s, EXISTS (SELECT 1 FROM tracked AS t WHERE event = ANY"
             "  (%(carts)s) AND t.visitor = seen.visitor"
             "  AND at BETWEEN first AND first + %(window)s),"
-            " EXISTS (SELECT FROM tracked AS t WHERE event LIKE 'widget:%%'"
+            " EXISTS (SELECT 1 FROM tracked AS t WHERE event LIKE 'widget:%%'"
             f"  AND t.visitor = seen.visitor AND at >= first AND {during})"
             " FROM seen WHERE visitor IS NOT NULL AND EXISTS (SELECT FROM tracked AS t"
             f"  WHERE event = '{STEPS[0]}' AND t.visitor = seen.visitor AND at = first {of_first})",
@@ -270,8 +270,8 @@ class Plain:
             f" (extract(epoch FROM at) * 1000000)::bigint AS us, CASE event {cases} END AS own"
             f" FROM ({self._tracked}) AS tracked) AS tracked,"
             # A generation stands for a photo that was kept, too.
-            f" LATERAL (SELECT own AS step, 0 AS is_kept UNION ALL SELECT {_PHOTO}, 1"
-            f" WHERE own = {_GENERATION}) AS steps,"
+            " LATERAL (VALUES (own, 0),"
+            f" (CASE own WHEN {_GENERATION} THEN {_PHOTO} END, 1)) AS steps (step, is_kept),"
             " LATERAL (SELECT day - back AS began"
             f" FROM generate_series(0, CASE step WHEN {_PAGE} THEN 0 ELSE day - earliest END)"
             " AS back) AS days WHERE step IS NOT NULL AND visitor IS NOT NULL"

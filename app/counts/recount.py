@@ -55,7 +55,7 @@ def _recount_shop(connection: Connection, shop_id: int, progress: Progress) -> N
     )
     connection.execute(
         "DELETE FROM report_values WHERE shop_id = %(id)s"
-        " AND NOT EXISTS (SELECT FROM report_counts WHERE shop_id = %(id)s)",
+        " AND NOT EXISTS (SELECT 1 FROM report_counts WHERE shop_id = %(id)s)",
         {"id": shop_id},
     )
     connection.execute("SET LOCAL work_mem = '64MB'")  # to sort all of a shop's events

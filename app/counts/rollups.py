@@ -38,13 +38,14 @@ _RETRY_PAUSE = 0.05  # s
 _MOST_SHOPS = 100  # at once; a server has room for some thousand locks in all
 _MUCH = 1024 * 1024  # bytes of a shop's announcements that are worth counting by themselves
 
+_WAITING = f"""
+    SELECT shop_id FROM report_news GROUP BY shop_id
+    HAVING sum(size) > {_MUCH} OR min(written_at) <= clock_timestamp() - %s * interval '1 s'
+    ORDER BY min(id) LIMIT {_MOST_SHOPS}"""
+# By itself: in a statement that reads tables, it may be a node's lock where those are spread.
 _LOCK_SHOPS = f"""
-    WITH waiting AS MATERIALIZED (
-        SELECT shop_id FROM report_news GROUP BY shop_id
-        HAVING sum(size) > {_MUCH} OR min(written_at) <= clock_timestamp() - %s * interval '1 s'
-        ORDER BY min(id) LIMIT {_MOST_SHOPS}
-    )
-    SELECT shop_id FROM waiting WHERE pg_try_advisory_xact_lock({_LOCK}, shop_id)"""
+    SELECT shop_id FROM unnest(%s::integer[]) AS shop_id
+    WHERE pg_try_advisory_xact_lock({_LOCK}, shop_id)"""
 
 
 def count_new(
@@ -62,8 +63,9 @@ def count_next(connection: Connection, *, older_than: float = 0.0) -> bool:
     """Count some of what is new, of shops that nobody else counts; whether there may be more."""
     with connection.transaction():
         prefer_indexes(connection)
-        shops = connection.execute(_LOCK_SHOPS.encode(), [older_than]).fetchall()
-        return bool(shops) and count_announced(connection, [shop_id for (shop_id,) in shops])
+        waiting = [shop_id for (shop_id,) in connection.execute(_WAITING.encode(), [older_than])]
+        locked = waiting and [id_ for (id_,) in connection.execute(_LOCK_SHOPS.encode(), [waiting])]
+        return bool(locked) and count_announced(connection, locked)
 
 
 def recount_next(connection: Connection, progress: Progress = lambda _: None) -> bool:

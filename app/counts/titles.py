@@ -12,15 +12,16 @@ from app.counts.measures import Dimension
 # already is written again once a day, so that an older one that comes late does not replace it.
 _REMEMBER = f"""
     INSERT INTO report_titles AS known (shop_id, product, title, seen_at)
-    SELECT shop_id, product, told.title, told.seen_at
+    SELECT told.shop_id, told.product, told.title, told.seen_at
     FROM json_to_recordset(%s::json)
         AS told (shop_id integer, product text, title text, seen_at timestamptz)
-    LEFT JOIN report_titles USING (shop_id, product)
-    WHERE (report_titles.seen_at IS NULL OR told.seen_at > report_titles.seen_at
-            + CASE WHEN told.title = report_titles.title THEN interval '1 day' ELSE '0' END)
-        AND EXISTS (SELECT FROM report_values AS named WHERE named.shop_id = told.shop_id
-            AND named.dimension = {Dimension.PRODUCT:d} AND named.value = told.product)
-    ORDER BY shop_id, product
+    JOIN report_values AS named ON named.shop_id = told.shop_id
+        AND named.dimension = {Dimension.PRODUCT:d} AND named.value = told.product
+    LEFT JOIN report_titles AS before ON before.shop_id = named.shop_id
+        AND before.product = named.value
+    WHERE before.seen_at IS NULL OR told.seen_at > before.seen_at
+        + CASE WHEN told.title = before.title THEN interval '1 day' ELSE '0' END
+    ORDER BY told.shop_id, told.product
     ON CONFLICT (shop_id, product) DO UPDATE SET title = excluded.title, seen_at = excluded.seen_at
     WHERE known.seen_at < excluded.seen_at"""
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg import Connection
 
-from app.counts import experiments as counts
+from app.counts import experiment_sums as counts
 from app.counts import reading
 from app.counts.measures import Measure
 from app.counts.only import Only
@@ -177,7 +177,8 @@ def numbers(connection: Connection, shop: Shop, only: Choice | None = None) -> d
     of = _of(connection, shop, only)
     return {
         _name(one): [
-            tuple(day) for day in counts.days(connection, one.id, shop.window_hours, only=of)
+            tuple(day)
+            for day in counts.days(connection, shop.id, one.id, shop.window_hours, only=of)
         ]
         for one in read(connection, shop.id)
     }
@@ -215,7 +216,7 @@ def _shown(
     language: Language,
     only: Only | None,
 ) -> dict[str, Any]:
-    of_days = list(counts.days(connection, experiment.id, shop.window_hours, now, only))
+    of_days = list(counts.days(connection, shop.id, experiment.id, shop.window_hours, now, only))
     numbers = _numbers(experiment, of_days, now)
     widget, holdout = numbers.widget, numbers.holdout
     forecast = None

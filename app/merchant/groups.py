@@ -173,7 +173,8 @@ def _names(
     """What was sent by number; and of products the titles."""
     names: dict[int, str] = dict(
         connection.execute(
-            "SELECT id, value FROM report_values WHERE id = ANY(%s)", [values]
+            "SELECT id, value FROM report_values WHERE shop_id = %s AND id = ANY(%s)",
+            [shop.id, values],
         ).fetchall()
     )
     if view.by != "product":

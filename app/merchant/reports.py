@@ -103,8 +103,8 @@ def freshness(
     """
     row = connection.execute(
         "SELECT coalesce(sum(batches), 0), min(written_at),"
-        " EXISTS (SELECT FROM report_marks WHERE shop_id = %(id)s AND visitor IS NULL)"
-        " OR EXISTS (SELECT FROM report_recounts"
+        " EXISTS (SELECT 1 FROM report_marks WHERE shop_id = %(id)s AND visitor IS NULL)"
+        " OR EXISTS (SELECT 1 FROM report_recounts"
         "  WHERE shop_id = %(id)s AND definition <= %(counted)s)"
         " FROM report_news WHERE shop_id = %(id)s",
         {"id": shop.id, "counted": COUNTED},

@@ -11,6 +11,7 @@ from psycopg import Connection, sql
 from app.batch.visitor import VISITOR
 from app.counts.rollups import keep_no_days, mark_dirty
 from app.privacy.search import EventKey, Found
+from app.store.batches import delete_batches, delete_emptied, delete_listed
 from app.store.unused_contexts import delete_unused
 from app.store.walks import Progress, delete_in_steps, event_windows, partitions, steps
 
@@ -78,24 +79,27 @@ def erase_shop(
         "SELECT min(id) FROM batches WHERE shop_id = %s AND received_at >= %s", [shop_id, before]
     ).fetchone()
     first_kept = row[0] if row and row[0] is not None else 2**63 - 1
-    values: dict[str, Any] = {"id": shop_id, "shop": shop, "kept": first_kept, "before": before}
+    values: dict[str, Any] = {"shop": shop, "kept": first_kept, "before": before}
     for partition in partitions(connection):
-        condition = "shop_id = %(id)s AND batch_id < %(kept)s"
-        delete_in_steps(connection, partition, condition, values, partial(deleted, "events"))
-    for table, name, condition in (
-        ("stored_batches", "batches", "shop_id = %(id)s AND id < %(kept)s"),
-        (
-            "rejected_events",
-            "rejected_events",
-            "shop_domain = %(shop)s AND received_at < %(before)s",
-        ),
-    ):
-        delete_in_steps(connection, table, condition, values, partial(deleted, name))
+        delete_in_steps(
+            connection, partition, "batch_id < %(kept)s", values, partial(deleted, "events"),
+            shop_id=shop_id,
+        )  # fmt: skip
+    delete_batches(
+        connection, "id < %(kept)s", values, partial(deleted, "batches"), shop_id=shop_id
+    )
+    delete_in_steps(
+        connection, "rejected_events", "shop_domain = %(shop)s AND received_at < %(before)s",
+        values, partial(deleted, "rejected_events"),
+    )  # fmt: skip
     delete_unused(connection, shop_id)
     if row and row[0] is None:
         for table, column in _tables_of_shops(connection):
-            condition = "shop_id = %(id)s" if column == "shop_id" else "shop_domain = %(shop)s"
-            delete_in_steps(connection, table, condition, values, partial(deleted, table))
+            is_of_shop = column == "shop_id"
+            delete_in_steps(
+                connection, table, "true" if is_of_shop else "shop_domain = %(shop)s", values,
+                partial(deleted, table), shop_id=shop_id if is_of_shop else None,
+            )  # fmt: skip
     keep_no_days(connection, shop_id)
     mark_dirty(connection, shop_id)  # last: somebody may have been counting all the while
 
@@ -148,20 +152,13 @@ def _delete_event(connection: Connection, shop_id: int, key: EventKey) -> int:
 
 def _delete_batches(connection: Connection, shop_id: int, ids: list[int]) -> int:
     _mark_visitors(connection, shop_id, ids)
-    return connection.execute(
-        "DELETE FROM stored_batches WHERE shop_id = %s AND id = ANY(%s)", [shop_id, ids]
-    ).rowcount
+    return delete_listed(connection, shop_id, ids)
 
 
 def _delete_emptied(connection: Connection, shop_id: int, ids: Collection[int]) -> int:
     """Those of the batches that have no event any more."""
     _mark_visitors(connection, shop_id, list(ids))
-    return connection.execute(
-        "DELETE FROM stored_batches WHERE shop_id = %(shop)s AND id = ANY(%(ids)s) AND id NOT IN"
-        " (SELECT batch_id FROM events WHERE shop_id = %(shop)s"
-        "  AND batch_id = ANY(%(ids)s::bigint[]))",
-        {"shop": shop_id, "ids": list(ids)},
-    ).rowcount
+    return delete_emptied(connection, shop_id, list(ids))
 
 
 def _mark_visitors(connection: Connection, shop_id: int, ids: list[int]) -> None:

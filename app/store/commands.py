@@ -12,6 +12,7 @@ import psycopg
 from app import commands
 from app.store import backup, migrate, restore
 from app.store.connections import connect
+from app.store.distribute import NotPossible, distribute, is_distributed
 from app.store.partitions import create_partitions
 from app.store.postgres_tools import BackupError, find_tool
 from config.causes import cause
@@ -49,6 +50,10 @@ def upgrade() -> None:
         try:
             applied = migrate.upgrade(connection)
             create_partitions(connection, datetime.now(UTC).date())
+            if is_distributed(connection):
+                distribute(connection, _tell_spread)
+        except NotPossible as error:
+            raise click.ClickException(str(error)) from error
         except psycopg.Error as error:
             raise click.ClickException(
                 f"The database could not be upgraded: {cause(error)}"
@@ -60,6 +65,30 @@ def upgrade() -> None:
         click.echo(_NEWER.format(", ".join(newer)), err=True)
     elif not applied:
         click.echo("The database is up to date.")
+
+
+@db.command("distribute")
+def distribute_() -> None:
+    """Spread the tables over the nodes of a Citus, each shop's rows on one of them.
+
+    Stop the worker first: nobody writes meanwhile, and what web accepts waits. All of it happens or
+    nothing does; safe to run twice.
+    """
+    with closing(database(commands.settings())) as connection:
+        try:
+            spread = distribute(connection, _tell_spread)
+        except NotPossible as error:
+            raise click.ClickException(str(error)) from error
+        except psycopg.Error as error:
+            raise click.ClickException(
+                f"Postgres refuses, nothing is changed: {cause(error)}"
+            ) from error
+    if not spread:
+        click.echo("All tables are spread already.")
+
+
+def _tell_spread(table: str) -> None:
+    click.echo(f"spread {table}")
 
 
 @db.command("status")

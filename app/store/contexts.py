@@ -58,7 +58,7 @@ _TYPES = sql.SQL(", ").join(
 _INSERT = sql.SQL(
     "INSERT INTO contexts ({fields}) SELECT {fields} FROM json_to_recordset(%s::json)"
     " AS part (digest bigint, shop_id integer, id integer, month date, {types})"
-    " ORDER BY shop_id, id ON CONFLICT DO NOTHING"
+    " ORDER BY shop_id, id ON CONFLICT DO NOTHING RETURNING id"
 ).format(fields=_FIELDS, types=_TYPES)
 _OTHERS = (
     "SELECT part.shop_id, id, part.digest FROM json_to_recordset(%s::json)"
@@ -114,7 +114,8 @@ def insert(connection: Connection, parts: Iterable[tuple[int, Part]]) -> set[Key
     if not rows:
         return set()
     text = dump_json(rows).decode()
-    if connection.execute(_INSERT, [text]).rowcount == len(rows):
+    # Not the statement's own count: of rows that are spread over nodes, it has those left out too.
+    if len(connection.execute(_INSERT, [text]).fetchall()) == len(rows):
         return set()
     return set(connection.execute(_OTHERS, [text]).fetchall())
 

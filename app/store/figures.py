@@ -1,23 +1,38 @@
 """How much of Postgres is in use."""
 
 from collections.abc import Mapping
+from typing import LiteralString
 
-from psycopg import Connection
+from psycopg import Connection, sql
+
+from app.store.distribute import is_distributed
+
+_EVENTS = """
+    SELECT coalesce(sum(greatest(part.reltuples, 0)), 0)::bigint FROM pg_inherits
+    JOIN pg_class AS part ON part.oid = inhrelid
+    JOIN pg_class AS events ON events.oid = inhparent
+    WHERE events.relname ~ '^events(_[0-9]+)?$' AND pg_table_is_visible(events.oid)"""
+_SIZE = "SELECT pg_database_size(current_database())"
+# The same of every node, where the tables are spread.
+_ON_EACH = "SELECT sum(CASE WHEN success THEN result::bigint END) FROM run_command_on_all_nodes({})"
 
 
 def database_size(connection: Connection) -> int:
-    """Bytes, of all schemas."""
-    row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-    return int(row[0]) if row else 0
+    """Bytes, of all schemas and of all nodes."""
+    return _of_nodes(connection, _SIZE)
 
 
 def stored_events(connection: Connection) -> int:
     """How many, as Postgres estimates them; 0 where it does not know yet."""
-    row = connection.execute(
-        "SELECT coalesce(sum(greatest(reltuples, 0)), 0) FROM pg_inherits"
-        " JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'events'::regclass"
-    ).fetchone()
-    return int(row[0]) if row else 0
+    return _of_nodes(connection, _EVENTS)
+
+
+def _of_nodes(connection: Connection, statement: LiteralString) -> int:
+    if is_distributed(connection):
+        row = connection.execute(sql.SQL(_ON_EACH).format(sql.Literal(statement))).fetchone()
+    else:
+        row = connection.execute(statement).fetchone()
+    return int(row[0] or 0) if row else 0
 
 
 def connections(connection: Connection) -> Mapping[str, int]:

@@ -17,6 +17,11 @@ _FOLDER = Path(__file__).with_name("migrations")
 _LOCK = 0x67656E6C6F6F6B  # "genlook": two releases at once take their turns
 _WAIT_FOR_TURN = "120s"
 _LOCK_TIMEOUT = "5s"
+# One by one: where tables are spread over nodes, each node is sent what changes its part.
+_STATEMENT = re.compile(
+    rb"""(?: --[^\n]* | '[^']*' | "[^"]*" | \$(?P<tag>\w*)\$ .*? \$(?P=tag)\$ | [^;] )+""",
+    re.DOTALL | re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,18 @@ def take_turn(connection: Connection) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
+def change_one_by_one(connection: Connection) -> None:
+    """In this transaction, where tables are spread over nodes (app/store/distribute.py): rows that
+    were changed by several connections to a node keep it from changing their table. Elsewhere the
+    setting has no meaning."""
+    connection.execute("SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true)")
+
+
 def upgrade(connection: Connection) -> list[str]:
     """Apply what is missing, all or none; returns the names of what was applied."""
     with connection.transaction():
         take_turn(connection)
+        change_one_by_one(connection)
         _set_lock_timeout(connection, _LOCK_TIMEOUT)
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations ("
@@ -77,7 +90,8 @@ def upgrade(connection: Connection) -> list[str]:
         )
         missing = [migration for migration in status(connection) if not migration.applied_at]
         for migration in missing:
-            connection.execute(_as_query(migration.sql))
+            for statement in _STATEMENT.finditer(migration.sql):
+                connection.execute(_as_query(statement[0]))
             connection.execute(
                 "INSERT INTO schema_migrations (number, name) VALUES (%s, %s)",
                 [migration.number, migration.name],

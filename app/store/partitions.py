@@ -8,6 +8,7 @@ from typing import NamedTuple
 from psycopg import Connection, sql
 from psycopg.errors import CheckViolation, LockNotAvailable, QueryCanceled, UndefinedObject
 
+from app.store.distribute import is_distributed
 from app.store.walks import partitions
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ _LOCK = 0x706172746974  # "partit": one process at a time makes partitions
 # To lock the DEFAULT partition, and for what is done under that lock: writers queue up behind it.
 _LOCK_TIMEOUT = "250ms"
 _STATEMENT_TIMEOUT = "300ms"
+_SPREAD_STATEMENT_TIMEOUT = "5s"  # where it is of many tables on several nodes
 # Events are dated an hour after their receipt at most (app/batch/batch.py).
 _NO_EVENTS_YET = timedelta(days=1)
 _DROP_CONSTRAINT = sql.SQL("ALTER TABLE events_default DROP CONSTRAINT IF EXISTS {without}")
@@ -89,7 +91,9 @@ def _create(connection: Connection, month: Month, is_alone: bool) -> bool:
     has_no_rows = _is_ahead(month) and not is_alone and _exclude(connection, month)
     bounds = _bounds(month)
     with connection.transaction():
-        _limit(connection, None if is_alone else _STATEMENT_TIMEOUT)
+        is_spread = is_distributed(connection)
+        timeout = _SPREAD_STATEMENT_TIMEOUT if is_spread else _STATEMENT_TIMEOUT
+        _limit(connection, None if is_alone else timeout)
         if _exists(connection, month.name):
             return False
         connection.execute(

@@ -3,14 +3,18 @@ rows of the DEFAULT partition by the time at which they were received."""
 
 import logging
 from collections import Counter
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from psycopg import Connection, sql
 from psycopg.errors import LockNotAvailable
 
 from app.store import walks
+from app.store.batches import delete_batches, delete_emptied
 from app.store.partitions import months
 from app.store.walks import Progress
 
@@ -53,9 +57,8 @@ def delete_old_rows(connection: Connection, cutoff: datetime, progress: Progress
     orphaned = min(cutoff, first - _CLOCK_TOLERANCE)
     deleted["events"], younger = _delete_from_default(connection, cutoff, orphaned, progress)
     deleted["batches"] = _delete_emptied(connection, younger, cutoff + _CLOCK_TOLERANCE)
-    deleted["batches"] += walks.delete_in_steps(
+    deleted["batches"] += delete_batches(
         connection,
-        "stored_batches",
         "received_at < %(orphaned)s",
         {"orphaned": orphaned},
         partial(progress, "batches"),
@@ -73,46 +76,57 @@ def _delete_from_default(
     after: tuple[Any, ...] = (0, "-infinity", "00000000-0000-0000-0000-000000000000")
     while True:
         rows = connection.execute(
-            "SELECT next.shop_id, occurred_at::text, insert_key, received_at < %s, batch_id,"
-            " received_at >= %s FROM ("
-            " SELECT * FROM events_default"
+            "SELECT shop_id, occurred_at::text, insert_key, batch_id FROM events_default"
             " WHERE (shop_id, occurred_at, insert_key) > (%s, %s::timestamptz, %s::uuid)"
-            " ORDER BY shop_id, occurred_at, insert_key LIMIT %s) AS next"
-            " LEFT JOIN batches ON batches.shop_id = next.shop_id AND batches.id = next.batch_id"
-            " ORDER BY next.shop_id, next.occurred_at, insert_key",
-            [cutoff, orphaned, *after, walks.STEP_ROWS],
+            " ORDER BY shop_id, occurred_at, insert_key LIMIT %s",
+            [*after, walks.STEP_ROWS],
         ).fetchall()
-        old = [row[:3] for row in rows if row[3]]
-        if old:
-            deleted += connection.execute(
-                "DELETE FROM events_default USING unnest(%s::int[], %s::timestamptz[], %s::uuid[])"
-                " AS old (shop_id, occurred_at, insert_key)"
-                " WHERE events_default.shop_id = old.shop_id"
-                " AND events_default.occurred_at = old.occurred_at"
-                " AND events_default.insert_key = old.insert_key",
-                [list(column) for column in zip(*old, strict=True)],
-            ).rowcount
-            progress("events", len(old))
-            younger.update((row[0], row[4]) for row in rows if row[3] and row[5])
+        for shop_id, of_shop in groupby(rows, key=itemgetter(0)):
+            events = list(of_shop)
+            received = _received(connection, shop_id, {batch_id for *_, batch_id in events}, cutoff)
+            old = [event for event in events if event[3] in received]
+            if old:
+                deleted += _delete_events(connection, shop_id, [event[1:3] for event in old])
+                progress("events", len(old))
+                younger.update(
+                    (shop_id, batch_id) for *_, batch_id in old if received[batch_id] >= orphaned
+                )
         if len(rows) < walks.STEP_ROWS:
             return deleted, sorted(younger)
         after = rows[-1][:3]
+
+
+def _received(
+    connection: Connection, shop_id: int, ids: Collection[int], before: datetime
+) -> dict[int, datetime]:
+    """When each of a shop's batches was received, of those that were so before a time."""
+    return dict(
+        connection.execute(
+            "SELECT id, received_at FROM stored_batches"
+            " WHERE shop_id = %s AND id = ANY(%s::bigint[]) AND received_at < %s",
+            [shop_id, list(ids), before],
+        ).fetchall()
+    )
+
+
+def _delete_events(connection: Connection, shop_id: int, keys: list[tuple[str, Any]]) -> int:
+    times, digests = map(list, zip(*keys, strict=True))
+    return connection.execute(
+        "DELETE FROM events_default WHERE shop_id = %s AND (occurred_at, insert_key) IN"
+        " (SELECT * FROM unnest(%s::timestamptz[], %s::uuid[]))",
+        [shop_id, times, digests],
+    ).rowcount
 
 
 def _delete_emptied(
     connection: Connection, batches: list[tuple[int, int]], events_end: datetime
 ) -> int:
     """Delete those that have no event any more; theirs were all before `events_end`."""
-    deleted = 0
-    for some in walks.steps(batches):
-        shops, ids = map(list, zip(*some, strict=True))
-        deleted += connection.execute(
-            "DELETE FROM stored_batches WHERE shop_id = ANY(%(shops)s) AND id = ANY(%(ids)s)"
-            " AND id NOT IN (SELECT batch_id FROM events WHERE shop_id = ANY(%(shops)s)"
-            "  AND batch_id = ANY(%(ids)s::bigint[]) AND occurred_at < %(end)s)",
-            {"shops": sorted(set(shops)), "ids": ids, "end": events_end},
-        ).rowcount
-    return deleted
+    return sum(
+        delete_emptied(connection, shop_id, ids, events_end)
+        for shop_id, of_shop in groupby(batches, key=itemgetter(0))
+        for ids in walks.steps([id_ for _, id_ in of_shop])
+    )
 
 
 def partitions_begin(connection: Connection) -> datetime | None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import orjson
 import psycopg
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import InternalError_, ReadOnlySqlTransaction
 
 from app.batch.batch import Batch, UnreadableEntry
 from app.store.rejected import UNREADABLE, UNSTORABLE
@@ -73,6 +73,8 @@ def _is_transient(error: Exception) -> bool:
         return not is_too_much
     if isinstance(error, ReadOnlySqlTransaction):  # it was the primary
         return True
+    if isinstance(error, InternalError_):  # as a Citus says that it lost a node in between
+        return "connection" in str(error)
     return isinstance(error, psycopg.InterfaceError | psycopg.ProgrammingError | OSError)
 
 

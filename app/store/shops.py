@@ -5,6 +5,20 @@ from datetime import datetime
 
 from psycopg import Connection
 
+from app.store.distribute import is_distributed
+
+_NEWEST = """
+    SELECT id, (
+        SELECT max(received_at) FROM (
+            SELECT received_at FROM stored_batches WHERE shop_id = shop.id
+            ORDER BY id DESC LIMIT 100
+        ) AS last_batches
+    ) FROM unnest(%s::integer[]) AS shop (id)"""
+_NEWEST_OF_ONE = """
+    SELECT %(id)s, max(received_at) FROM (
+        SELECT received_at FROM stored_batches WHERE shop_id = %(id)s ORDER BY id DESC LIMIT 100
+    ) AS last_batches"""
+
 
 def find_id(connection: Connection, shop: str) -> int | None:
     """None where nothing is known of the shop."""
@@ -50,20 +64,44 @@ def mark_returned(connection: Connection, shop: str | None = None) -> list[str]:
 
     Looked up among the newest rows alone, so that no request has to ask.
     """
-    rows = connection.execute(
-        "UPDATE shops SET installed_at = newest.received_at FROM ("
-        " SELECT shops.id, greatest("
-        "  (SELECT max(received_at) FROM (SELECT received_at FROM batches"
-        "   WHERE shop_id = shops.id ORDER BY id DESC LIMIT 100) AS last_batches),"
-        "  (SELECT max(received_at) FROM rejected_events WHERE shop_domain = shops.domain"
-        "   AND code NOT IN ('UNREADABLE_ENTRY', 'UNSTORABLE'))"  # theirs is when they were found
-        " ) AS received_at FROM shops WHERE uninstalled_at IS NOT NULL"
-        ") AS newest WHERE newest.id = shops.id AND newest.received_at > uninstalled_at"
-        " AND coalesce(installed_at, '-infinity') <= uninstalled_at"
-        " AND (%(shop)s::text IS NULL OR domain = %(shop)s) RETURNING domain",
-        {"shop": shop},
+    gone: dict[int, tuple[str, datetime]] = {
+        id_: (domain, since)
+        for id_, domain, since in connection.execute(
+            "SELECT id, domain, uninstalled_at FROM shops WHERE uninstalled_at IS NOT NULL"
+            " AND coalesce(installed_at, '-infinity') <= uninstalled_at"
+            " AND (%(shop)s::text IS NULL OR domain = %(shop)s)",
+            {"shop": shop},
+        )
+    }
+    return [
+        gone[id_][0]
+        for id_, newest in _newest(connection, list(gone))
+        if newest > gone[id_][1] and mark_installed(connection, gone[id_][0], newest)
+    ]
+
+
+def _newest(connection: Connection, shop_ids: list[int]) -> list[tuple[int, datetime]]:
+    """When the last of each shop's requests came, of those that are stored."""
+    if not shop_ids:
+        return []
+    found: list[tuple[int, datetime | None]] = []
+    if is_distributed(connection):  # each shop's rows are on one of several nodes
+        for id_ in shop_ids:
+            found += connection.execute(_NEWEST_OF_ONE, {"id": id_})
+    else:
+        found += connection.execute(_NEWEST, [shop_ids])
+    found += connection.execute(
+        "SELECT shops.id, max(received_at) FROM rejected_events"
+        " JOIN shops ON shop_domain = domain WHERE shops.id = ANY(%s)"
+        # The time of these is when they were found.
+        " AND code NOT IN ('UNREADABLE_ENTRY', 'UNSTORABLE') GROUP BY shops.id",
+        [shop_ids],
     )
-    return [row[0] for row in rows]
+    newest: dict[int, datetime] = {}
+    for id_, at in found:
+        if at:
+            newest[id_] = max(newest.get(id_, at), at)
+    return sorted(newest.items())
 
 
 def is_back(connection: Connection, shop: str, received_at: datetime | None) -> bool:

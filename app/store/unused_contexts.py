@@ -25,12 +25,12 @@ _AT_ONCE = 50_000  # notes
 _UNUSED = """
     SELECT id FROM contexts WHERE shop_id = %(shop)s AND month = %(month)s AND id = ANY(%(ids)s)
     AND NOT EXISTS (
-        SELECT FROM stored_batches WHERE shop_id = %(shop)s
+        SELECT 1 FROM stored_batches WHERE shop_id = %(shop)s
         AND received_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
         AND received_at < (%(month)s + interval '1 month') AT TIME ZONE 'UTC'
         AND browser_part = contexts.id
     ) AND NOT EXISTS (
-        SELECT FROM stored_batches WHERE shop_id = %(shop)s
+        SELECT 1 FROM stored_batches WHERE shop_id = %(shop)s
         AND received_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
         AND received_at < (%(month)s + interval '1 month') AT TIME ZONE 'UTC'
         AND page_part = contexts.id

@@ -7,7 +7,9 @@ nothing is locked for long.
 from collections.abc import Callable, Iterator
 from typing import Any, LiteralString, TypeVar
 
-from psycopg import Connection, sql
+from psycopg import Connection, Cursor, sql
+
+from app.store.distribute import is_distributed
 
 Progress = Callable[[str, int], None]  # which table is gone through, and how many rows more of it
 
@@ -75,13 +77,28 @@ def delete_in_steps(
     condition: LiteralString,
     values: dict[str, Any],
     deleted: Callable[[int], None] = lambda rows: None,
+    *,
+    shop_id: int | None = None,
+    returning: LiteralString = "",
+    returned: Callable[[list[tuple[Any, ...]]], None] = lambda rows: None,
 ) -> int:
-    """Delete the rows for which `condition` with `values` holds; returns how many.
+    """Delete the rows for which `condition` with `values` holds, of one shop or of all; returns how
+    many.
 
-    `deleted` is told the rows of each step within its transaction.
+    `deleted` is told the rows of each step within its transaction, `returned` is given what
+    `returning` lists of them.
     """
     change = sql.SQL("DELETE FROM {}").format(sql.Identifier(table))
-    return _in_steps(connection, change, table, condition, values, deleted)
+    some = _some(connection, table, condition, shop_id)
+    if not returning:
+        return _in_steps(connection, change + some, values, lambda cursor: deleted(cursor.rowcount))
+
+    def told(cursor: Cursor) -> None:
+        returned(cursor.fetchall())
+        deleted(cursor.rowcount)
+
+    whole = change + some + sql.SQL(" RETURNING ") + sql.SQL(returning)
+    return _in_steps(connection, whole, values, told)
 
 
 def update_in_steps(
@@ -94,31 +111,61 @@ def update_in_steps(
 ) -> int:
     """The same for an update, after which `condition` must not hold any more."""
     change = sql.SQL("UPDATE {} SET {}").format(sql.Identifier(table), sql.SQL(assignment))
-    return _in_steps(connection, change, table, condition, values, updated)
+    some = _some(connection, table, condition, None)
+    return _in_steps(connection, change + some, values, lambda cursor: updated(cursor.rowcount))
+
+
+def _some(
+    connection: Connection, table: str, condition: LiteralString, shop_id: int | None
+) -> sql.Composed:
+    """So many rows as one step changes. Of tables on several nodes, by their key; of one without a
+    key all at once."""
+    of_shop = sql.SQL("" if shop_id is None else "shop_id = {} AND ").format(sql.Literal(shop_id))
+    parts = {
+        "of_shop": of_shop,
+        "condition": sql.SQL(condition),
+        "table": sql.Identifier(table),
+        "limit": sql.Literal(STEP_ROWS),
+    }
+    if not is_distributed(connection):
+        return sql.SQL(
+            " WHERE ctid = ANY(ARRAY("
+            "SELECT ctid FROM {table} WHERE {of_shop}{condition} LIMIT {limit}))"
+        ).format(**parts)
+    if not (key := _key(connection, table)):
+        return sql.SQL(" WHERE {of_shop}{condition}").format(**parts)
+    # Each part of a table on several nodes has rows of the same ctid.
+    return sql.SQL(
+        " WHERE {of_shop}({key}) IN"
+        " (SELECT {key} FROM {table} WHERE {of_shop}{condition} LIMIT {limit})"
+    ).format(key=sql.SQL(", ").join(map(sql.Identifier, key)), **parts)
 
 
 def _in_steps(
     connection: Connection,
-    change: sql.Composed,
-    table: str,
-    condition: LiteralString,
+    statement: sql.Composed,
     values: dict[str, Any],
-    told: Callable[[int], None],
+    told: Callable[[Cursor], None],
 ) -> int:
-    some = sql.SQL(
-        " WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {limit}))"
-    ).format(
-        table=sql.Identifier(table), condition=sql.SQL(condition), limit=sql.Literal(STEP_ROWS)
-    )
-    statement = change + some
     changed = 0
     while True:
         with connection.transaction():
-            rows = connection.execute(statement, values).rowcount
-            told(rows)
-        changed += rows
-        if rows < STEP_ROWS:
+            cursor = connection.execute(statement, values)
+            told(cursor)
+        changed += cursor.rowcount
+        if cursor.rowcount < STEP_ROWS:
             return changed
+
+
+def _key(connection: Connection, table: str) -> list[str]:
+    """The columns of a table's key."""
+    rows = connection.execute(
+        "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid"
+        " AND attnum = ANY(indkey) WHERE indrelid = to_regclass(%s) AND indisprimary"
+        " ORDER BY attname <> 'shop_id', attnum",
+        [table],
+    )
+    return [name for (name,) in rows]
 
 
 def steps(items: list[_T]) -> Iterator[list[_T]]:

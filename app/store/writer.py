@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from psycopg import Connection, sql
-from psycopg.errors import UniqueViolation
+from psycopg.errors import InternalError_, UniqueViolation
 from psycopg.pq import TransactionStatus
 
 from app.batch.batch import BATCH_COLUMNS, EVENT_COLUMNS, Batch
@@ -67,7 +67,7 @@ class Writer:
         """
         try:
             return self._write(connection, batches, _copy_all)
-        except UniqueViolation:
+        except (UniqueViolation, InternalError_):  # as Citus passes on a node's refusal of a COPY
             return self._write(connection, batches, _write_around_conflicts)
 
     def _write(self, connection: Connection, batches: Sequence[Batch], way: _Way) -> int:

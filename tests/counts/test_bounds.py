@@ -213,6 +213,7 @@ def test_what_is_new_waits_a_moment_for_more_of_the_same_visits(database):
     assert entered(database) == 1
 
 
+@pytest.mark.one_postgres  # it asks for the sizes of its own tables
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [
     lambda n: traveller(50, days=390, client=f"t{n}", seed=n, shop=SHOP),

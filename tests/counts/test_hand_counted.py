@@ -168,7 +168,10 @@ def test_an_erased_visitor_leaves_the_numbers_and_the_journeys(database):
     count_all(database)
     shop = find_shop(database, SHOP)
     with database.transaction():
-        database.execute("DELETE FROM batches WHERE client_id = 'a'")
+        database.execute(
+            "DELETE FROM stored_batches WHERE (shop_id, id) IN"
+            " (SELECT shop_id, id FROM batches WHERE client_id = 'a')"
+        )
         mark_dirty(database, shop.id, ["a"])
     count_all(database)
     assert visitors(report(database, shop, ONE_DAY, "product")) == [1] * 7

@@ -61,7 +61,7 @@ def test_of_a_visitor_of_whom_a_part_was_erased_the_rest_is_counted(database, co
     counted(visit("a", 3), visit("a", 2, minutes=DAY), visit("b", 1))
     first = "(SELECT min(id) FROM batches)"
     database.execute(f"DELETE FROM events WHERE batch_id = {first}")
-    database.execute(f"DELETE FROM batches WHERE id = {first}")
+    database.execute(f"DELETE FROM stored_batches WHERE id = {first}")
     mark_dirty(database, find_shop(database, SHOP).id, {"a"})
     plain = counted(visit("c", 1))
     assert [visitors for visitors, _ in plain["funnel"]] == [3, 1, 0, 0, 0, 0, 0]

@@ -352,7 +352,8 @@ def test_neither_a_lock_nor_a_long_statement_is_in_the_way_of_ingestion(
     with connect(settings.database_url, "tests") as other, other.transaction():
         other.execute("INSERT INTO shops (domain) VALUES ('x.myshopify.com')")
         other.execute(
-            "INSERT INTO batches (id, received_at, shop_id, context) VALUES (0, now(), 1, '{}')"
+            "INSERT INTO stored_batches (id, received_at, shop_id, context)"
+            " VALUES (0, now(), 1, '{}')"
         )
         work()  # beside a transaction that holds locks on what it has written
     assert caller.rows() == []

@@ -39,7 +39,8 @@ def environment(settings, **variables):
 def as_url(conninfo):
     parts = conninfo_to_dict(conninfo)
     password = f":{quote(parts['password'])}" if "password" in parts else ""
-    return f"postgresql://{parts['user']}{password}@/{parts['dbname']}?host={parts['host']}"
+    port = f"&port={parts['port']}" if "port" in parts else ""
+    return f"postgresql://{parts['user']}{password}@/{parts['dbname']}?host={parts['host']}{port}"
 
 
 def free_port():

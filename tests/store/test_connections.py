@@ -11,6 +11,8 @@ from psycopg_pool import PoolTimeout
 from app.store import connections, writers
 from app.store.connections import connect, report_pool, request_pool
 
+pytestmark = pytest.mark.one_postgres  # no table is spread here
+
 
 @pytest.fixture
 def read_only(database, database_url):

@@ -8,6 +8,7 @@ import pytest
 
 from app.batch.batch import BATCH_COLUMNS, Batch, Context, Event
 from app.store import contexts, unused_contexts, walks
+from app.store.batches import delete_listed
 from app.store.connections import connect
 from app.store.contexts import part_of
 from app.store.unused_contexts import delete_unused
@@ -81,6 +82,7 @@ def copy_as_the_release_before(connection, batches):
                 copy.write(b"1\t%b\t%d\n" % (one.events[0], 1_000 + number))
 
 
+@pytest.mark.one_postgres
 def test_it_reads_as_what_the_release_before_has_written(database, writer):
     writer.write(database, VARIOUS)
     assert number_of(database, "stored_batches WHERE browser_part IS NOT NULL") == 4  # not the deep
@@ -96,6 +98,22 @@ def test_it_reads_as_what_the_release_before_has_written(database, writer):
     assert [column.name for column in database.execute("SELECT * FROM batches").description] == [
         "id", "received_at", "shop_id", *BATCH_COLUMNS[1:], "ctid",
     ]  # fmt: skip
+
+
+def delete(database, condition="true"):
+    """The batches and their events."""
+    rows = database.execute(f"SELECT shop_id, id FROM batches WHERE {condition}").fetchall()
+    for shop_id, id_ in rows:
+        database.execute("DELETE FROM events WHERE shop_id = %s AND batch_id = %s", [shop_id, id_])
+        delete_listed(database, shop_id, [id_])
+
+
+@pytest.mark.one_postgres
+def test_a_release_before_notes_contexts_too(database, writer):
+    writer.write(database, [batch("a", current_url="https://a/"), batch("b")])
+    database.execute("DELETE FROM batches WHERE current_url IS NOT NULL")
+    assert delete_unused(database) == 1
+    assert orphans(database) == []
 
 
 def test_what_pages_and_browsers_share_is_stored_once(database, writer):
@@ -117,18 +135,18 @@ def test_shops_and_months_share_nothing(database, writer):
 
 def test_a_context_goes_with_its_last_batch(database, writer):
     writer.write(database, [batch("a", current_url="https://a/?email=ann"), batch("b")])
-    database.execute("DELETE FROM batches WHERE current_url IS NOT NULL")
+    delete(database, "current_url IS NOT NULL")
     assert delete_unused(database) == 1
     assert orphans(database) == []
     assert number_of(database, "contexts") == 2
-    database.execute("DELETE FROM stored_batches")
+    delete(database)
     assert (delete_unused(database), number_of(database, "contexts")) == (2, 0)
     assert number_of(database, "doubted_contexts") == 0
 
 
 def test_a_writer_that_knew_a_deleted_context_writes_it_again(database, writer):
     writer.write(database, [batch("a", current_url="https://a/")])
-    database.execute("DELETE FROM events; DELETE FROM stored_batches")
+    delete(database)
     assert delete_unused(database) == 2
     writer.write(database, [batch("a", current_url="https://a/")])
     [row] = shown(database)
@@ -141,13 +159,13 @@ def test_what_is_written_while_it_is_looked_for_keeps_its_context(
 ):
     """Right behind the question which contexts are unused."""
     writer.write(database, [batch("a", current_url="https://a/")])
-    database.execute("DELETE FROM events; DELETE FROM stored_batches")
-    delete = unused_contexts._delete
+    delete(database)
+    delete_parts = unused_contexts._delete
 
     def write_first(connection, values):
         with connect(database_url, "tests") as other:
             writer.write(other, [batch("b", current_url="https://a/")])
-        return delete(connection, values)
+        return delete_parts(connection, values)
 
     monkeypatch.setattr(unused_contexts, "_delete", write_first)
     assert delete_unused(database) == 0
@@ -157,7 +175,7 @@ def test_what_is_written_while_it_is_looked_for_keeps_its_context(
 def test_contexts_of_writers_at_work_are_not_deleted(database_url, database, writer, monkeypatch):
     monkeypatch.setattr(unused_contexts, "_LOCK_TIMEOUT", "10ms")
     writer.write(database, [batch("a")])
-    database.execute("DELETE FROM events; DELETE FROM stored_batches")
+    delete(database)
     with connect(database_url, "tests") as other, other.transaction():
         writer.write(other, [batch("b")])
         with pytest.raises(WritersBusy):
@@ -185,6 +203,7 @@ def test_a_batch_whose_context_would_have_anothers_id_keeps_it_in_its_row(databa
     assert shown(database)[0][-1] == {"$raw_user_agent": "Mozilla/5.0", "$screen_width": 390}
 
 
+@pytest.mark.one_postgres  # its triggers
 def test_writers_of_the_same_new_contexts_do_not_lock_each_other_out(database_url, database):
     """Each context takes a while, so both are at it at once."""
     database.execute(

@@ -64,7 +64,7 @@ def test_events_read_alike_with_a_kind_and_without(database, from_when):
     Writer(statement_timeout=10_000).write(database, list(batches()))
     assert database.execute("SELECT count(kind) FROM events").fetchone() == (0,)
     as_before = shown(database)
-    database.execute("DELETE FROM events; DELETE FROM batches")
+    database.execute("DELETE FROM events; DELETE FROM stored_batches")
     from_when(NOW - timedelta(days=1))
     Writer(statement_timeout=10_000).write(database, list(batches()))
     assert shown(database) == as_before
@@ -100,7 +100,8 @@ def test_where_events_are_stored_the_old_form_is_written_for_a_week(
         )
         migrate.upgrade(connection)
         connection.execute(
-            "INSERT INTO batches (id, received_at, shop_id, context) VALUES (1, now(), 1, '{}')"
+            "INSERT INTO stored_batches (id, received_at, shop_id, context)"
+            " VALUES (1, now(), 1, '{}')"
         )
         monkeypatch.undo()
         migrate.upgrade(connection)

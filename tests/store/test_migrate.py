@@ -12,6 +12,7 @@ from tests.processes.running import wait_until
 
 TODAY = date(2026, 11, 23)
 ALL = sorted(file.stem for file in Path(migrate.__file__).with_name("migrations").glob("*.sql"))
+pytestmark = pytest.mark.one_postgres  # no table is spread here
 
 
 @pytest.fixture

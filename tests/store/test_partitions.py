@@ -51,9 +51,11 @@ def test_a_month_under_way_holds_no_writer_up_for_long_either(
     much_by_default, database, monkeypatch
 ):
     monkeypatch.setattr(partitions, "_NO_EVENTS_YET", timedelta(days=1_000))
-    monkeypatch.setattr(partitions, "_STATEMENT_TIMEOUT", "1ms")
+    for timeout in ("_STATEMENT_TIMEOUT", "_SPREAD_STATEMENT_TIMEOUT"):
+        monkeypatch.setattr(partitions, timeout, "1ms")
     assert create_partitions(database, LATER) == []
-    monkeypatch.setattr(partitions, "_STATEMENT_TIMEOUT", "10s")
+    for timeout in ("_STATEMENT_TIMEOUT", "_SPREAD_STATEMENT_TIMEOUT"):
+        monkeypatch.setattr(partitions, timeout, "10s")
     assert create_partitions(database, LATER) == much_by_default
 
 

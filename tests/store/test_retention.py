@@ -31,8 +31,8 @@ def three_years(database, caller):
         caller.post(body(event(timestamp=at), context=CONTEXT | user_agent))
     caller.rows()
     database.execute(
-        "UPDATE batches SET received_at = occurred_at FROM events"
-        " WHERE events.batch_id = batches.id AND batches.shop_id = events.shop_id"
+        "UPDATE stored_batches AS stored SET received_at = occurred_at FROM events"
+        " WHERE events.batch_id = stored.id AND stored.shop_id = events.shop_id"
     )
     yield
     for (name,) in database.execute(
@@ -75,7 +75,7 @@ def test_no_batch_stays_without_its_events_and_no_event_without_its_batch(
     caller.post(body({**old, "$insert_id": "old"}, kept, context={"$session_id": "parent"}))
     caller.rows()
     database.execute(
-        "UPDATE batches SET received_at = %s WHERE session_id IN ('orphan', 'parent')",
+        "UPDATE stored_batches SET received_at = %s WHERE session_id IN ('orphan', 'parent')",
         [received_at],
     )
     maintain(database, DAYS, silent)
@@ -98,7 +98,8 @@ def test_raw_user_agents_go_earlier_than_the_rest(three_years, database, caller,
     caller.post(body(event(), context=CONTEXT | {"$raw_user_agent": "late"}))
     caller.rows()
     database.execute(  # it came out of a spool, long after it was received
-        "UPDATE batches SET received_at = now() - interval '40 days' WHERE context @> %s",
+        "UPDATE stored_batches SET received_at = now() - interval '40 days'"
+        " WHERE (shop_id, id) IN (SELECT shop_id, id FROM batches WHERE context @> %s)",
         ['{"$raw_user_agent": "late"}'],
     )
     caller.post(body(event(), context=CONTEXT | {"$raw_user_agent": "new"}))

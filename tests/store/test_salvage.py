@@ -87,3 +87,13 @@ def test_an_entry_without_any_shop_that_can_be_is_kept_too(store, database):
     bad = damaged("bad")
     assert store(Batch("a\0b", bad.line, bad.events)) == 0
     assert [one.shop for one in find(database)] == ["a\ufffdb"]
+
+
+def test_a_node_that_goes_away_in_between_costs_no_event(database):
+    """As a Citus says it; of a single event too."""
+
+    def write(part):
+        raise psycopg.errors.InternalError_("failure on connection marked as essential: node:5432")
+
+    with pytest.raises(psycopg.errors.InternalError_):
+        write_isolating(write, [batch("a")])

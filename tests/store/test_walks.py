@@ -33,7 +33,7 @@ def given(database):
 
 def move_around(database):
     """So that rows do not lie in the order of their keys."""
-    for table, key in (("batches", "id"), ("events", "insert_key")):
+    for table, key in (("stored_batches", "id"), ("events", "insert_key")):
         half = f"SELECT {key} FROM {table} ORDER BY {key} LIMIT 2"
         database.execute(f"UPDATE {table} SET shop_id = shop_id WHERE {key} IN ({half})")
 
@@ -76,7 +76,7 @@ def test_what_is_deleted_goes_in_steps_and_all_of_it(given, database, monkeypatc
     shop_id = given(*[1] * number) if number else 0
     steps = []
     deleted = walks.delete_in_steps(
-        database, "batches", "shop_id = %(id)s", {"id": shop_id}, steps.append
+        database, "stored_batches", "shop_id = %(id)s", {"id": shop_id}, steps.append
     )
     assert deleted == sum(steps) == number
     assert max(steps) <= 2
@@ -90,7 +90,7 @@ def test_what_a_step_tells_is_rolled_back_with_it(given, database):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        walks.delete_in_steps(database, "batches", "shop_id = %(id)s", {"id": shop_id}, fail)
+        walks.delete_in_steps(database, "stored_batches", "shop_id = %(id)s", {"id": shop_id}, fail)
     assert database.execute("SELECT count(*) FROM batches").fetchone() == (1,)
 
 
@@ -99,7 +99,7 @@ def test_what_is_changed_goes_in_steps_and_all_of_it(given, database, monkeypatc
     shop_id = given(1, 1, 1, 1)
     steps = []
     changed = walks.update_in_steps(
-        database, "batches", "browser = 'x'", "shop_id = %(id)s AND browser IS NULL",
+        database, "stored_batches", "browser = 'x'", "shop_id = %(id)s AND browser IS NULL",
         {"id": shop_id}, steps.append,
     )  # fmt: skip
     assert (changed, max(steps)) == (4, 2)

@@ -95,6 +95,7 @@ def test_writers_with_the_same_events_in_another_order_do_not_lock_each_other_ou
     assert number_of(database, "events") == sum(stored) + 1
 
 
+@pytest.mark.one_postgres  # its triggers
 def test_writers_of_the_same_new_events_do_not_lock_each_other_out(database_url, database, writer):
     """Each row takes a while, so both are at it at once."""
     database.execute(

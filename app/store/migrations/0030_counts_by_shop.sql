@@ -8,9 +8,10 @@ CREATE TABLE report_news (
     written_at timestamptz NOT NULL DEFAULT now(),
     batches    integer NOT NULL,
     size       integer NOT NULL,  -- bytes of `packed`
-    packed     bytea STORAGE EXTERNAL NOT NULL,  -- app/batch/news.py
+    packed     bytea NOT NULL,  -- app/batch/news.py
     PRIMARY KEY (shop_id, id)
 );
+ALTER TABLE report_news ALTER COLUMN packed SET STORAGE EXTERNAL;
 
 -- What must be counted anew because events were deleted or a shop's settings changed.
 CREATE TABLE report_marks (

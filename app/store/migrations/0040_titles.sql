@@ -1,6 +1,7 @@
 -- What products are called, as the events of their pages say it (app/counts/titles.py). The release
 -- before announces none, and leaves alone what this one announces.
-ALTER TABLE report_news ADD COLUMN titles bytea STORAGE EXTERNAL;  -- null: none
+ALTER TABLE report_news ADD COLUMN titles bytea;  -- null: none
+ALTER TABLE report_news ALTER COLUMN titles SET STORAGE EXTERNAL;
 
 CREATE TABLE report_titles (
     shop_id integer NOT NULL,
