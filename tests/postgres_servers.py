@@ -16,13 +16,14 @@ from app.dev.servers import PSQL
 from tests.processes.running import free_port, wait_until
 
 BIN = PSQL.parent
+OLDEST = Path("/usr/lib/postgresql/15/bin")  # Debian's; no older one is supported
 _USER = "embedded_postgres" if os.geteuid() == 0 else None  # Postgres refuses to run as root
 
 
 class Server:
-    def __init__(self, folder, options):
+    def __init__(self, folder, options, programs=BIN):
         self.folder, self.port = folder, free_port()
-        self._options = options
+        self._options, self._programs = options, programs
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"postgresql://postgres@{self.address}/postgres"
 
@@ -32,8 +33,8 @@ class Server:
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "postgres", "-D", self.folder, *words], stdout=log, stderr=log, user=_USER,
-                cwd="/",
+                [self._programs / "postgres", "-D", self.folder, *words], stdout=log, stderr=log,
+                user=_USER, cwd="/",
             )  # fmt: skip
         wait_until(self.answers)
 
@@ -74,15 +75,36 @@ class Server:
 
 
 @contextmanager
-def primary_and_standby(**options_of_standby):
-    """Both run; the standby has all that the primary has."""
-    folder = Path(tempfile.mkdtemp(prefix="genlook-standby-"))
+def _folder():
+    folder = Path(tempfile.mkdtemp(prefix="genlook-postgres-"))
     if _USER:
         os.chown(folder, pwd.getpwnam(_USER).pw_uid, -1)
-    primary = Server(folder / "primary", {})
-    standby = Server(folder / "standby", options_of_standby)
-    _run("initdb", "-D", primary.folder, "-U", "postgres", "-A", "trust", "--no-sync")
     try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def oldest():
+    """A server of the oldest version that is supported."""
+    with _folder() as folder:
+        server = Server(folder / "oldest", {}, OLDEST)
+        _init(server, OLDEST)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def primary_and_standby(**options_of_standby):
+    """Both run; the standby has all that the primary has."""
+    with _folder() as folder:
+        primary = Server(folder / "primary", {})
+        standby = Server(folder / "standby", options_of_standby)
+        _init(primary, BIN)
         primary.start()
         try:
             _run("pg_basebackup", "-d", primary.url, "-D", standby.folder, "-R", "-c", "fast",
@@ -94,8 +116,6 @@ def primary_and_standby(**options_of_standby):
                 standby.stop()
         finally:
             primary.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def caught_up(primary, standby):
@@ -104,5 +124,12 @@ def caught_up(primary, standby):
         return other.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [lsn]).fetchone()[0]
 
 
-def _run(program, *words):
-    subprocess.run([BIN / program, *words], check=True, capture_output=True, user=_USER, cwd="/")
+def _init(server, programs):
+    words = ("-D", server.folder, "-U", "postgres", "-A", "trust", "--no-sync")
+    _run("initdb", *words, programs=programs)
+
+
+def _run(program, *words, programs=BIN):
+    subprocess.run(
+        [programs / program, *words], check=True, capture_output=True, user=_USER, cwd="/"
+    )

@@ -8,6 +8,7 @@ import pytest
 from app.store import migrate
 from app.store.connections import connect
 from app.store.partitions import _LOCK, create_partitions
+from tests.postgres_servers import OLDEST, oldest
 from tests.processes.running import wait_until
 
 TODAY = date(2026, 11, 23)
@@ -34,6 +35,14 @@ def test_an_empty_database_is_upgraded_and_a_second_run_changes_nothing(empty):
     assert migrate.upgrade(empty) == ALL
     assert migrate.upgrade(empty) == []
     assert all(migration.applied_at for migration in migrate.status(empty))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OLDEST.exists(), reason=f"there is no {OLDEST}")
+def test_the_oldest_postgres_that_is_supported_takes_every_migration():
+    with oldest() as server, connect(server.url, "tests") as connection:
+        assert migrate.upgrade(connection) == ALL
+        create_partitions(connection, TODAY)
 
 
 def test_two_releases_at_once_apply_each_migration_once(empty_database_url):
