@@ -1,11 +1,16 @@
 """The numbers in an experiment's answer, where they are large enough to see each digit."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from app.batch.arm import is_held_back
+from app.counts.period import find_shop
+from app.merchant.experiments import show, start
 from app.merchant.statistics import Arm, difference_interval
 from app.merchant.verdict import Forecast, Numbers, checks, verdict
+from tests.calls import SHOP
+from tests.counts.histories import CART_ADD, PAGE, batch, count_all, store
 from tests.merchant.test_experiments import numbers
 
 TODAY = date(2026, 11, 27)
@@ -77,3 +82,33 @@ def test_what_it_is_of_counts_those_who_wait_too():
     assert (found.everybody, found.all_held_back) == (10_100, 1_030)
     assert found.pooled_rate == pytest.approx(591 / 10_000)
     assert numbers(widget=Arm(0, 0), holdout=Arm(0, 0)).pooled_rate is None
+
+
+def test_the_api_has_rates_differences_and_days(database):
+    """Of two days with 20 visitors each: half of the widget's add, and a fifth of the others."""
+    begun = datetime.now(UTC) - timedelta(days=4)
+    with database.transaction():
+        start(database, SHOP, share=20, salt="s", begins=begun.isoformat())
+    number = {True: 0, False: 0}
+    for day in range(2):
+        for one in range(20):
+            visitor = f"v{day}-{one}"
+            arm = is_held_back("s", 20, visitor)
+            number[arm] += 1
+            at = begun + timedelta(days=day, minutes=one + 1)
+            adds = number[arm] % (5 if arm else 2) == 0
+            store(database, batch(visitor, (PAGE, at), *([(CART_ADD, at)] if adds else [])))
+    count_all(database)
+    shown = show(database, find_shop(database, SHOP))["experiment"]
+    widget, holdout = shown["widget"], shown["holdout"]
+    assert (widget["visitors"], holdout["visitors"]) == (number[False], number[True])
+    assert (widget["added"], holdout["added"]) == (number[False] // 2, number[True] // 5)
+    assert widget["rate"] == widget["added"] / widget["visitors"]
+    assert shown["difference"]["value"] == widget["rate"] - holdout["rate"]
+    assert shown["ratio"]["value"] == widget["rate"] / holdout["rate"]
+    assert shown["difference"]["low"] < shown["difference"]["value"] < shown["difference"]["high"]
+    assert (shown["window_hours"], holdout["saw_widget"], widget["waiting"]) == (24, 0, 0)
+    of_days = shown["days"]
+    assert len({day["day"] for day in of_days}) == 2
+    assert {day["arm"] for day in of_days} == {"widget", "holdout"}
+    assert sum(day["visitors"] for day in of_days) == 40
