@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg_pool import PoolTimeout
 
-from app.store.connections import BoundedConnection, connect, report_pool, request_pool
+from app.store.connections import BoundedConnection, connect, report_pool, request_pool, roles
 
 NOWHERE = "postgresql://127.0.0.1:1/nowhere"
 
@@ -80,3 +80,28 @@ def test_a_deadline_ends_a_statement_and_its_connection(database_url):
             connection.execute("SELECT pg_sleep(5)")
         assert 0.15 < time.monotonic() - began < 1.5
         assert connection.closed
+
+
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("host=127.0.0.1 dbname=x", ["127.0.0.1:5432"]),
+        ("host=127.0.0.1,::1 port=1 dbname=x", ["127.0.0.1:1", "::1:1"]),
+        ("host=127.0.0.1,127.0.0.1 port=1,2 dbname=x", ["127.0.0.1:1", "127.0.0.1:2"]),
+    ],
+)
+def test_of_each_server_of_an_address_it_is_told_what_it_is(address, names):
+    found = list(roles(address))
+    assert [name for name, _ in found] == names
+    assert all(role.startswith("does not answer: OperationalError") for _, role in found)
+
+
+def test_a_primary_and_one_that_takes_no_writes_are_told_apart(database, database_url):
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    assert [role for _, role in roles(database_url)] == ["is the primary"]
+    database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    try:
+        assert [role for _, role in roles(database_url)] == ["is read-only"]
+    finally:
+        database.execute("SET default_transaction_read_only = off")
+        database.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
