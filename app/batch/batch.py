@@ -8,15 +8,16 @@ Source: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
 from app.batch.form import Form, NewerEntry
+from app.batch.json import dump_json
 
 BATCH_COLUMNS = (
     "received_at",
@@ -81,7 +82,7 @@ class Context:
 
     columns: Mapping[str, str] = field(default_factory=dict)
     rest: bytes = b"{}"
-    whole: Callable[[], bytes] | None = None  # renders JSON as sent
+    fields: Mapping[str, Any] | None = None  # all of them, as sent
 
 
 @dataclass(slots=True)
@@ -97,13 +98,14 @@ class Rejected:
 @dataclass(slots=True)
 class Batch:
     """What a journal carries. `line` and `rejected` are rendered, `events` holds a line for each
-    event; `line` is empty where no event is valid. `trace` names the span of the request where it
-    is traced; the stream alone keeps it."""
+    event; `line` is empty where no event is valid. The stream alone keeps the last two: what the
+    reports need of them (app.batch.news), and the name of a request's span, if it is traced."""
 
     shop: str
     line: bytes = b""
     events: list[bytes] = field(default_factory=list)
     rejected: bytes = b""
+    news: bytes = field(default=b"", repr=False, compare=False)
     trace: bytes = field(default=b"", repr=False, compare=False)
     _keys: list[bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -140,11 +142,12 @@ class Batch:
                 lines[key] = _event_line(event, key_cell, id_cell, ahead)
         batch._keys, batch.events = list(lines), list(lines.values())
         if rejected:
+            sent = context.fields
             batch.rejected = orjson.dumps(
                 {
                     "received_at": received_at.isoformat(),
                     "customer_id": customer_id,
-                    "context": context.whole and context.whole().decode(),
+                    "context": None if sent is None else dump_json(sent).decode(),
                     "items": rejected,
                 }
             )
@@ -177,7 +180,9 @@ class Batch:
             line = _complete(line, FORM.batch_columns - form.batch_columns)
             missing = FORM.event_columns - form.event_columns
             events = [_complete(event, missing) for event in events]
-        return cls(shop, line, events, rejected=rejected, trace=entry.get(b"trace", b""))
+        batch = cls(shop, line, events, rejected=rejected)
+        batch.news, batch.trace = entry.get(b"news", b""), entry.get(b"trace", b"")
+        return batch
 
 
 def form_of(entry: Mapping[bytes, bytes]) -> Form:

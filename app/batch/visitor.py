@@ -1,6 +1,8 @@
 """Who counts as a visitor, for the limits and the reports: the same in Python and in SQL, which is
 over `events` e and `batches` b."""
 
+from collections.abc import Mapping
+
 _NIL = "00000000-0000-0000-0000-000000000000"
 _MISSING = ("", "undefined", "null", "NaN", "None", "[object Object]", _NIL)
 _BLANKS = " \t\n\r\f\v\u00a0\ufeff"
@@ -27,7 +29,7 @@ def visitor_of(client_id: str | None, session_id: str | None) -> str | None:
     return named(client_id) or named(session_id)
 
 
-def is_nobodys(fields: dict[str, object]) -> bool:
+def is_nobodys(fields: Mapping[str, object]) -> bool:
     """Of a context or of properties."""
     return any(fields.get(name) is True for name in NOBODYS)
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from psycopg import Connection
 
-from app.batch.news import DEFINITION
 from app.counts.arrays import byteas, integers
+from app.counts.measures import COUNTED
 
 
 class Row(NamedTuple):
@@ -54,7 +54,7 @@ def add_cells(connection: Connection, cells: Cells) -> None:
     if not changes:
         return
     # A trigger marks the shops of a release that counts otherwise.
-    connection.execute("SELECT set_config('genlook.definition', %s, true)", [str(DEFINITION)])
+    connection.execute("SELECT set_config('genlook.definition', %s, true)", [str(COUNTED)])
     rows = sorted(changes)
     found: dict[int, bytes] = dict(
         connection.execute(_FIND.encode(), _keys(rows), binary=True).fetchall()

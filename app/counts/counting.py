@@ -11,7 +11,7 @@ from app.counts.cells import add_cells
 from app.counts.dimensions import visitor_key
 from app.counts.experiments import Experiments
 from app.counts.journeys import Journey, Visitor, pack_heads
-from app.counts.measures import KIND_OF
+from app.counts.measures import COUNTED, KIND_OF
 from app.counts.period import Preferences, read_preferences
 from app.counts.stored import Numbering, Texts
 from app.counts.tally import Tally
@@ -34,7 +34,8 @@ _TAKE = """
     RETURNING report_news.shop_id, packed, by_session, titles, definition"""
 # Announced by a release with another definition: counted for now, and again from what is stored.
 _OUTDATE = """
-    INSERT INTO report_outdated (shop_id) SELECT unnest(%s::integer[]) ON CONFLICT DO NOTHING"""
+    INSERT INTO report_recounts (shop_id, definition) SELECT unnest(%s::integer[]), %s
+    ON CONFLICT DO NOTHING"""
 
 # Events with the same values, which have no numbers yet; each packed up to its day.
 _Raw = tuple[Texts, list[bytes]]
@@ -50,7 +51,7 @@ def count_announced(connection: Connection, shop_ids: Collection[int]) -> bool:
         return False
     shops = {shop_id for shop_id, *_ in rows}
     if outdated := {shop_id for shop_id, *_, definition in rows if definition != DEFINITION}:
-        connection.execute(_OUTDATE.encode(), [sorted(outdated)])
+        connection.execute(_OUTDATE.encode(), [sorted(outdated), COUNTED])
     preferences = read_preferences(connection, shops)
     experiments = Experiments(connection, shops)
     announced: defaultdict[int, list[News]] = defaultdict(list)

@@ -59,9 +59,14 @@ def in_experiment(kind: int) -> int:
     return _IN_EXPERIMENT.get(kind, kind)
 
 
+# Of what is counted of what visitors did. With another one each shop is counted again
+# (app.counts.rollups), which takes a migration such as 0045.
+COUNTED = 3
+
+
 class Dimension(IntEnum):
-    """What visitors are told apart by; EVENT is of events, and the last two are of times. A product
-    has a part of its own in each day, the values of the others are together in one."""
+    """What visitors are told apart by; EVENT is of events, and the last three are of times. A
+    product has a part of its own in each day, the values of the others are together in one."""
 
     WHOLE = 0
     PRODUCT = 1
@@ -70,7 +75,8 @@ class Dimension(IntEnum):
     LANGUAGE = 4
     EVENT = 5
     COARSE = 6  # the value is a step, the measure a bucket (app.counts.times)
-    FINE = 7  # the part is a step's bucket, the value the seconds
+    FINE = 7  # the part is a step's bucket or a span's class, the value the seconds
+    SPAN = 8  # the value is a span, the measure a class; in COARSE the release before would fail
 
 
 ALL = 0  # the value, or the part, that stands for all values of a dimension

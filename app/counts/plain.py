@@ -6,6 +6,7 @@ with these. app.counts.visitor says what the numbers mean.
 
 from collections import defaultdict
 from datetime import date, datetime
+from itertools import pairwise
 from operator import add
 from typing import Any
 
@@ -47,6 +48,12 @@ _TRACKED = """
     AND at >= %(first)s::timestamp AT TIME ZONE %(zone)s - {margin}
     AND at < (%(last)s + 1)::timestamp AT TIME ZONE %(zone)s + %(window)s + {margin}"""
 _MARGIN = "interval '3 hours'"  # where clocks go back at midnight, it comes twice
+
+# Of whole seconds, to three digits.
+_MEDIAN = (
+    "floor(percentile_cont(0.5) WITHIN GROUP (ORDER BY CASE WHEN seconds < 1000 THEN seconds"
+    " ELSE seconds - mod(seconds, (10 ^ (length(seconds::text) - 3))::bigint) END))::bigint"
+)
 
 # What a day shows of each visitor: whether they saw something before they added, the first result,
 # and the first add that follows the product page and no result.
@@ -138,24 +145,41 @@ class Plain:
 
     def funnel(self) -> list[tuple[int, int | None]]:
         """For each step how many visitors, and the median of seconds from the step before."""
+        return self.funnel_and_spans()[0]
+
+    def funnel_and_spans(
+        self,
+    ) -> tuple[list[tuple[int, int | None]], list[tuple[list[int], int | None]]]:
+        """Also from the product page to the cart, and from the button to the result: how many
+        visitors took less than 10 s, 10 s to half a minute and so on, and the median of seconds."""
+
+        def of_firsts(what: str, seconds: str) -> str:
+            # The first day of each visitor with such a time.
+            return (
+                f"(SELECT {what} FROM (SELECT DISTINCT ON (visitor) {seconds} AS seconds"
+                f" FROM attempts WHERE {seconds} IS NOT NULL ORDER BY visitor, began) AS firsts)"
+            )
+
         columns = ["count(DISTINCT visitor) FILTER (WHERE f1 IS NOT NULL)", "NULL"]
         for step in range(2, len(STEPS) + 1):
-            seconds = f"nullif(f{step}[3], -1) / 1000000"
             columns += [
                 f"count(DISTINCT visitor) FILTER (WHERE f{step} IS NOT NULL)",
-                # The first day of each visitor with such a time, to three digits.
-                "(SELECT floor(percentile_cont(0.5) WITHIN GROUP (ORDER BY CASE WHEN seconds < 1000"
-                " THEN seconds ELSE seconds - mod(seconds,"
-                " (10 ^ (length(seconds::text) - 3))::bigint)"
-                " END))::bigint"
-                f" FROM (SELECT DISTINCT ON (visitor) {seconds} AS seconds FROM attempts"
-                f" WHERE {seconds} IS NOT NULL ORDER BY visitor, began) AS firsts)",
+                of_firsts(_MEDIAN, f"nullif(f{step}[3], -1) / 1000000"),
             ]
+        bounds = [-1, 10, 30, 60, 120, 300, 900, 3_600, 21_600, 2**31]
+        classes = ", ".join(
+            f"count(*) FILTER (WHERE seconds >= {low} AND seconds < {high})"
+            for low, high in pairwise(bounds)
+        )
+        for step in (len(STEPS), _RESULT):
+            seconds = f"f{step}[4] / 1000000"
+            columns += [of_firsts(f"ARRAY[{classes}]", seconds), of_firsts(_MEDIAN, seconds)]
         row = self._one(
             f"WITH attempts AS MATERIALIZED ({self._attempts()})"
             f" SELECT {', '.join(columns)} FROM attempts"
         )
-        return list(zip(row[::2], row[1::2], strict=True))
+        found = list(zip(row[::2], row[1::2], strict=True))
+        return found[: len(STEPS)], found[len(STEPS) :]
 
     def uplift(self) -> tuple[int, ...]:
         """Who tried, of them who added, and who added what they had tried; who did not try, and of
@@ -211,11 +235,13 @@ class Plain:
 
     def _attempts(self) -> str:
         """A visitor's attempts of one day: for each step f1, f2 … when it was first reached (µs),
-        whether by a photo that was kept, and the time since the step before (-1: none).
+        whether by a photo that was kept, the time since the step before (-1: none), and of the last
+        step that since the attempt began, of others that since its first click.
 
         Each event takes part in the attempts that may have begun on its day or, within the window,
         on a day before. b1, b2 … is the latest beginning of an attempt that has come so far, and
-        when it did, negative, so that the first counts; and -1 if by a photo that was kept.
+        when it did, negative, so that the first counts; -1 if by a photo that was kept; and when it
+        first came to the button.
         """
         cases = " ".join(f"WHEN {name!r} THEN {step}" for step, name in enumerate(STEPS, 1))
         window = "(extract(epoch FROM %(window)s) * 1000000)::bigint"
@@ -234,7 +260,7 @@ class Plain:
         )
         for number in range(1, len(STEPS) + 1):
             reached = f"step = {number}"
-            beginning, since = "us", "-1"
+            beginning, since, click = "us", "-1", "us"
             if number > 1:
                 reached += f" AND us - b{number - 1}[1] <= {window}"
                 beginning = f"b{number - 1}[1]"
@@ -242,11 +268,16 @@ class Plain:
                     f"CASE WHEN is_kept = 0 AND b{number - 1}[3] = 0"
                     f" THEN us + b{number - 1}[2] ELSE -1 END"
                 )
+            if number > 2:
+                click = f"b{number - 1}[4]"
+            start = beginning if number == len(STEPS) else click
             query = (
-                f"SELECT *, max(CASE WHEN {reached} THEN ARRAY[{beginning}, -us, -is_kept] END)"
+                f"SELECT *, max(CASE WHEN {reached}"
+                f" THEN ARRAY[{beginning}, -us, -is_kept, {click}] END)"
                 " OVER (PARTITION BY visitor, began ORDER BY us, step, is_kept"
                 f" ROWS UNBOUNDED PRECEDING) AS b{number},"
-                f" CASE WHEN {reached} THEN ARRAY[us, is_kept, {since}] END AS a{number}"
+                f" CASE WHEN {reached}"
+                f" THEN ARRAY[us, is_kept, {since}, us - {start}] END AS a{number}"
                 f" FROM ({query}) AS level{number}"
             )
         firsts = ", ".join(f"min(a{number}) AS f{number}" for number in range(1, len(STEPS) + 1))

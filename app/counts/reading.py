@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
+from itertools import chain
 from operator import add
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from app.counts import cut
 from app.counts.cells import unpack
 from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
 from app.counts.period import EPOCH, Period, Shop
-from app.counts.times import BUCKETS, part
+from app.counts.times import BUCKETS, CLASSES, SPANS, part
 
 Numbers = dict[Measure, int]
 _DAILY = frozenset({Measure.VISITORS, Measure.TRIED, Measure.TRIED_ADDED})
@@ -28,6 +29,15 @@ class Visitors(NamedTuple):
     over: Numbers
     days: dict[int, Counter[int]]
     days_before: dict[int, Counter[int]]
+
+
+class Times(NamedTuple):
+    """For each step (from 1) the median of seconds, if there is any; the same for each span, and
+    how many visitors took a time of each class (app.counts.times)."""
+
+    medians: dict[int, int]
+    spans: dict[int, int]
+    classes: dict[int, list[int]]
 
 
 class Group(NamedTuple):
@@ -118,10 +128,16 @@ def _by_name(numbers: Counter[int]) -> Numbers:
     return {measure: numbers[measure] for measure in Measure}
 
 
-def medians(connection: Connection, shop: Shop, period: Period) -> dict[int, int]:
-    """For each step (from 1) the median of seconds from the one before, in two looks."""
+def times(connection: Connection, shop: Shop, period: Period) -> Times:
+    """Of all attempts so far, whether or not they have had their window; medians in two looks."""
     first, end = period.bounds
-    by_bucket = _times(_rows(connection, shop, Dimension.COARSE, first, end), first)
+    by_bucket = _times(
+        chain.from_iterable(
+            _rows(connection, shop, scale, first, end)
+            for scale in (Dimension.COARSE, Dimension.SPAN)
+        ),
+        first,
+    )
     middles = _middles({step: sum(buckets.values()) for step, buckets in by_bucket.items()})
     looks: set[tuple[int, int, int]] = set()  # step, bucket, place within the bucket
     for step, place in middles:
@@ -136,7 +152,12 @@ def medians(connection: Connection, shop: Shop, period: Period) -> dict[int, int
     values: defaultdict[int, list[int]] = defaultdict(list)
     for step, bucket, place in looks:
         values[step].append(_value_at(place, by_part[part(step, bucket)])[0])
-    return {step: sum(both) // len(both) for step, both in values.items()}
+    middle = {step: sum(both) // len(both) for step, both in values.items()}
+    return Times(
+        {step: seconds for step, seconds in middle.items() if step not in SPANS},
+        {span: seconds for span, seconds in middle.items() if span in SPANS},
+        {span: [by_bucket[span][place] for place in range(len(CLASSES) + 1)] for span in SPANS},
+    )
 
 
 def _middles(times: Mapping[int, int]) -> set[tuple[int, int]]:
@@ -151,8 +172,8 @@ def _middles(times: Mapping[int, int]) -> set[tuple[int, int]]:
 
 
 def _times(rows: Iterator[tuple[int, int, bytes]], first: int) -> dict[int, dict[int, int]]:
-    """How many visitors, by step and bucket."""
-    times = [[0] * BUCKETS for _ in STEP_MEASURES]
+    """How many visitors, by step or span and bucket."""
+    times = [[0] * BUCKETS for _ in (*STEP_MEASURES, *SPANS)]
     for _, _, cells in rows:
         for step, bucket, previous, number in unpack(cells):
             if previous >= first:

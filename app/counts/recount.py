@@ -10,6 +10,7 @@ from app.counts.arrays import uuids
 from app.counts.cells import add_cells
 from app.counts.counting import count_announced
 from app.counts.experiments import Experiments
+from app.counts.measures import COUNTED
 from app.counts.period import read_preferences
 from app.counts.stored import collect
 from app.counts.tally import EVER, Tally
@@ -32,7 +33,8 @@ def recount_marked(connection: Connection, shop_id: int, progress: Progress) -> 
         "DELETE FROM report_marks WHERE shop_id = %s RETURNING visitor", [shop_id]
     ).fetchall()
     outdated = connection.execute(
-        "DELETE FROM report_outdated WHERE shop_id = %s RETURNING NULL", [shop_id]
+        "DELETE FROM report_recounts WHERE shop_id = %s AND definition <= %s RETURNING NULL",
+        [shop_id, COUNTED],
     ).fetchall()
     visitors = {visitor and visitor.hex for (visitor,) in [*marks, *outdated]}
     if None not in visitors and len(visitors) <= _MOST_VISITORS:

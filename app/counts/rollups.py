@@ -13,7 +13,7 @@
    announced in it is counted, then what is marked in it is counted anew. What is deleted meanwhile
    leaves the counts with a later mark (app.counts.recount).
 6. *Outdate.* What a release with another definition has counted or announced marks the shop
-   (`report_outdated`, app.batch.news): it is counted anew as a whole.
+   (`report_recounts`): it is counted anew as a whole, by a release that counts so or later.
 7. *Never wait within a snapshot.* It must be younger than the end of another's counting. So a
    recount that does not get the lock, or gets it between another's end and its own snapshot (a
    SerializationFailure), gives up and is tried again with a new one.
@@ -28,6 +28,7 @@ from psycopg.errors import SerializationFailure
 
 from app.counts import forgetting
 from app.counts.counting import count_announced
+from app.counts.measures import COUNTED
 from app.counts.planner import prefer_indexes
 from app.counts.recount import Progress, recount_marked
 
@@ -68,7 +69,9 @@ def count_next(connection: Connection, *, older_than: float = 0.0) -> bool:
 def recount_next(connection: Connection, progress: Progress = lambda _: None) -> bool:
     """Count anew what is marked of a shop; whether one was marked that nobody else counts."""
     shops = connection.execute(
-        "SELECT shop_id FROM report_marks UNION SELECT shop_id FROM report_outdated ORDER BY 1"
+        "SELECT shop_id FROM report_marks UNION"
+        " SELECT shop_id FROM report_recounts WHERE definition <= %s ORDER BY 1",
+        [COUNTED],
     )
     return any(_recount(connection, shop_id, progress) for (shop_id,) in shops.fetchall())
 
@@ -105,8 +108,9 @@ def is_dirty(connection: Connection, shop_id: int) -> bool:
     return (
         connection.execute(
             "SELECT 1 FROM report_marks WHERE shop_id = %(id)s"
-            " UNION SELECT 1 FROM report_outdated WHERE shop_id = %(id)s LIMIT 1",
-            {"id": shop_id},
+            " UNION SELECT 1 FROM report_recounts"
+            " WHERE shop_id = %(id)s AND definition <= %(counted)s LIMIT 1",
+            {"id": shop_id, "counted": COUNTED},
         ).fetchone()
         is not None
     )

@@ -19,7 +19,7 @@ from app.counts.measures import (
     Event,
     Measure,
 )
-from app.counts.times import bucket_of, part, rounded
+from app.counts.times import SPANS, bucket_of, part, rounded
 from app.counts.visitor import MOST_SHORT, Days, Measures, Times, days_and_times, of_order, which
 
 # All that a breakdown shows.
@@ -54,7 +54,7 @@ class Tally:
         self._products: Counter[tuple[int, Measures, _Same]] = Counter()  # of them
         # Shop, dimension, value, day, previous day.
         self._days: Counter[tuple[int, Dimension, int, int, int, Measures]] = Counter()
-        # Shop, day, previous day, step, seconds.
+        # Shop, day, previous day, step or span, seconds.
         self._times: Counter[tuple[int, int, int, int, int]] = Counter()
         self._cells: Cells = new_cells()
         self._size = 0  # so many numbers are in the cells
@@ -166,8 +166,9 @@ class Tally:
                 for measure in measures:
                     numbers[place, measure, previous] += number
         for (shop_id, day, previous, step, seconds), number in self._times.items():
-            bucket = bucket_of(seconds)
-            coarse = cells[Row(shop_id, Dimension.COARSE, day, ALL)]
+            bucket = bucket_of(step, seconds)
+            scale = Dimension.SPAN if step in SPANS else Dimension.COARSE
+            coarse = cells[Row(shop_id, scale, day, ALL)]
             fine = cells[Row(shop_id, Dimension.FINE, day, part(step, bucket))]
             coarse[step, bucket, previous] += number
             fine[rounded(seconds), 0, previous] += number

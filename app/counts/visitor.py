@@ -9,7 +9,9 @@ A photo that the widget has kept is not uploaded again: a generation that follow
 an upload stands for the photo as well, or the visitor would be lost at that step.
 
 The time to a step is from the step before it, in the attempt that was the first to get there, on
-the first day of the range with one. A kept photo has no time, to it or from it.
+the first day of the range with one. A kept photo has no time, to it or from it. So are the times of
+spans: to the last step from that attempt's view of the product page, and to the result from its
+first click of the button.
 
 **The comparison.** On each day the first that a visitor did of three things decides: they saw a
 result ("tried"); or, having seen the product page on that day and no result since, they added to
@@ -38,6 +40,7 @@ from app.counts.measures import (
     Event,
     Measure,
 )
+from app.counts.times import CLICK_TO_RESULT, PAGE_TO_CART
 
 _FOLD = 2 * 60 * 60 * 1_000_000  # µs; where clocks go back at midnight, so does the date
 EVER = 2**62  # µs
@@ -48,7 +51,7 @@ _DECIDING = frozenset({_PAGE, _RESULT}) | _CART
 
 # The stage that an event's kind is in an attempt, from 0.
 _FUNNEL = {KINDS[name]: stage for stage, name in enumerate(STEPS)}
-_PHOTO, _GENERATION = 2, 3
+_CLICK, _PHOTO, _GENERATION, _VIEW, _CART_ADDED = 1, 2, 3, 4, 6
 
 # What an event of a kind counts for on its day, whatever else the visitor did.
 _ANY = frozenset({Measure.VISITORS})
@@ -73,15 +76,18 @@ MOST_SHORT = 16  # events of a visit whose order is remembered
 
 Measures = frozenset[int]
 Days = dict[int, Measures]  # a day's measures
-Times = dict[int, dict[int, int]]  # a day's steps (from 0), with seconds from the step before
+# A day's steps (from 0), with seconds from the step before, and spans (app.counts.times).
+Times = dict[int, dict[int, int]]
 
 
 class _Step(NamedTuple):
     """When a step was first reached, and when that attempt reached the one before; None where the
-    time between them tells nothing."""
+    time between them tells nothing. When the attempt began, and first came to the button."""
 
     since: int | None
     at: int
+    begun: int
+    clicked: int
 
 
 def days_and_times(
@@ -105,9 +111,7 @@ def days_and_times(
         for day, reached in _attempts(events, window, began_by):
             days[day].update(STEP_MEASURES[: len(reached)])
             times[day] = {
-                number: (step.at - step.since) // 1_000_000
-                for number, step in enumerate(reached)
-                if step.since is not None
+                number: (at - since) // 1_000_000 for number, since, at in _timed(reached)
             }
     if _PAGE in kinds or _RESULT in kinds:
         for day, measures in _decisions(events, window, began_by):
@@ -166,8 +170,8 @@ def which(kinds: bytes, products: Sequence[object]) -> bytes:
 @lru_cache(20_000)
 def of_order(kinds: bytes, products: bytes = b"") -> tuple[Measures, list[tuple[int, int, int]]]:
     """What is reached within one day and one window, where only the order of what was done matters,
-    and with which of the products: the measures; and the steps that have a time, each with the
-    places in `kinds` of the step before it and of itself."""
+    and with which of the products: the measures; and the steps and spans that have a time, each
+    with the places in `kinds` from which and to which it is."""
     measures: set[int] = set()
     for kind in kinds:
         measures |= _BY_ITSELF.get(kind, _ANY)
@@ -182,12 +186,21 @@ def of_order(kinds: bytes, products: bytes = b"") -> tuple[Measures, list[tuple[
     ]
     for _, decided in _decisions(events, EVER, EVER):
         measures |= decided
-    steps = [
+    return frozenset(map(int, measures)), _timed(reached)
+
+
+def _timed(reached: Sequence[_Step]) -> list[tuple[int, int, int]]:
+    """Steps and spans that have a time, each with its beginning and end."""
+    timed = [
         (number, step.since, step.at)
         for number, step in enumerate(reached)
         if step.since is not None
     ]
-    return frozenset(map(int, measures)), steps
+    if len(reached) > _VIEW:
+        timed.append((CLICK_TO_RESULT, reached[_VIEW].clicked, reached[_VIEW].at))
+    if len(reached) > _CART_ADDED:
+        timed.append((PAGE_TO_CART, reached[_CART_ADDED].begun, reached[_CART_ADDED].at))
+    return timed
 
 
 def in_range(days: Mapping[int, Measures], first: int, end: int) -> set[int]:
@@ -218,20 +231,25 @@ def _reached(
     ordered: Sequence[tuple[int, int, int]], start: int, day: int, window: int, began_by: int
 ) -> list[_Step]:
     """Of times, steps and days."""
-    # For each step, the latest beginning of an attempt that has come so far, and when it did.
+    # For each step, the latest beginning of an attempt that has come so far, and when it did; and
+    # when it first came to the button.
     begun: list[int | None] = [None] * len(STEPS)
     came: list[int | None] = [None] * len(STEPS)
+    clicked = [0] * len(STEPS)
     reached: list[_Step] = []
 
     def arrive(stage: int, at: int, *, is_timed: bool = True) -> None:
         beginning = at if stage == 0 else begun[stage - 1]
         if beginning is None or at - beginning > window:
             return
+        click = clicked[stage - 1] if stage > _CLICK else at
         latest = begun[stage]
         if latest is None or beginning > latest:
             begun[stage], came[stage] = beginning, at if is_timed else None
+            clicked[stage] = click
         if len(reached) == stage:
-            reached.append(_Step(came[stage - 1] if stage and is_timed else None, at))
+            since = came[stage - 1] if stage and is_timed else None
+            reached.append(_Step(since, at, beginning, click))
 
     for place in range(start, len(ordered)):
         at, stage, event_day = ordered[place]

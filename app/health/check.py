@@ -22,7 +22,7 @@ from app.intake.redis_client import worker_client
 from app.intake.roles import NotPrimary
 from app.intake.spool import Spool
 from app.store import connections, migrate
-from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE, connect
+from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE, WORKER_CONNECTIONS, connect
 from app.store.figures import connections_allowed, seconds_behind_primary
 from config.causes import cause
 from config.redis_url import read_redis_url
@@ -35,7 +35,6 @@ _LEAST_REDIS = (7, 0)
 _MOST_CLOCK_SKEW = 5.0  # s
 _MOST_REPLICA_LAG = 30.0  # s
 _WORKER_SILENCE = 60.0  # s
-_WORKER_CONNECTIONS = 5  # three for storing, housekeeping, reporting
 _COMMAND_CONNECTIONS = 2  # a release, and one that an operator runs
 _FAILED_REQUESTS = (
     "SELECT string_agg(id::text, ', ' ORDER BY id) FROM privacy_requests WHERE state = 'failed'"
@@ -53,10 +52,19 @@ class Finding:
 def check(settings: Settings) -> Iterator[Finding]:
     """In the order in which to go through them. Nothing is changed."""
     yield from _settings(settings)
+    with closing(Nodes(worker_client(settings))) as nodes:
+        with suppress(RedisError):  # told below
+            nodes.refresh()
+        yield from _of_postgres(settings, len(nodes.all()))
+        yield from _of_redis(nodes, settings)
+    yield from _spool(settings)
+
+
+def _of_postgres(settings: Settings, nodes: int) -> Iterator[Finding]:
     yield from _roles("postgres", connections.roles(settings.database_url))
     try:
         with connect(settings.database_url, "check") as connection:
-            yield from _postgres(connection, settings)
+            yield from _postgres(connection, settings, nodes)
     except psycopg.OperationalError as error:
         reason = cause(error)
         yield Finding(FIX, "postgres", f"does not answer at DATABASE_URL: {reason}: {_AWAY}")
@@ -65,27 +73,28 @@ def check(settings: Settings) -> Iterator[Finding]:
         yield Finding(FIX, "postgres", f"refuses: {reason}: give the role a schema of its own")
     if settings.reports_database_url:
         yield from _replica(settings.reports_database_url)
-    with closing(Nodes(worker_client(settings))) as nodes:
-        try:
-            nodes.refresh()
-            yield from _roles("redis", redis_client.roles(nodes.first))
-            for node in nodes.all():
-                of_one = f"{address_of(node)[0]}:{address_of(node)[1]} "
-                for found in _redis(node, settings):
-                    text = of_one + found.text if nodes.is_cluster else found.text
-                    yield replace(found, text=text)
-            yield from _partitions(nodes, settings)
-            status = _status(nodes, settings)
-            yield from _worker(status)
-            yield from _bounds(nodes, settings, status)
-        except ClusterDownError:
-            yield Finding(FIX, "redis", "its cluster is not whole: see CLUSTER INFO on its nodes")
-        except NotPrimary as error:
-            yield Finding(FIX, "redis", f"{error}: name the server that takes writes")
-        except RedisError as error:
-            reason = cause(error).rstrip(".")
-            yield Finding(FIX, "redis", f"does not answer at REDIS_URL: {reason}: {_AWAY}")
-    yield from _spool(settings)
+
+
+def _of_redis(nodes: Nodes, settings: Settings) -> Iterator[Finding]:
+    try:
+        nodes.refresh()
+        yield from _roles("redis", redis_client.roles(nodes.first))
+        for node in nodes.all():
+            of_one = f"{address_of(node)[0]}:{address_of(node)[1]} "
+            for found in _redis(node, settings):
+                text = of_one + found.text if nodes.is_cluster else found.text
+                yield replace(found, text=text)
+        yield from _partitions(nodes, settings)
+        status = _status(nodes, settings)
+        yield from _worker(status)
+        yield from _bounds(nodes, settings, status)
+    except ClusterDownError:
+        yield Finding(FIX, "redis", "its cluster is not whole: see CLUSTER INFO on its nodes")
+    except NotPrimary as error:
+        yield Finding(FIX, "redis", f"{error}: name the server that takes writes")
+    except RedisError as error:
+        reason = cause(error).rstrip(".")
+        yield Finding(FIX, "redis", f"does not answer at REDIS_URL: {reason}: {_AWAY}")
 
 
 def _roles(subject: str, servers: Iterable[tuple[str, str]]) -> Iterator[Finding]:
@@ -132,7 +141,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "settings", "EMAIL_HASH_KEY is short: take 32 random characters")
 
 
-def _postgres(connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _postgres(connection: Connection, settings: Settings, nodes: int) -> Iterator[Finding]:
     version = connection.info.server_version
     text = f"version {version // 10_000}.{version % 10_000}"
     is_old = version < _LEAST_POSTGRES
@@ -164,16 +173,17 @@ def _postgres(connection: Connection, settings: Settings) -> Iterator[Finding]:
         )
     if _value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
         yield Finding(WARN, "postgres", "this role is a superuser: its own schema is all it needs")
-    yield from _connections(connection, settings)
+    yield from _connections(connection, settings, nodes)
 
 
-def _connections(connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _connections(connection: Connection, settings: Settings, nodes: int) -> Iterator[Finding]:
     allowed = connections_allowed(connection)
     web = settings.web_concurrency * (REQUEST_POOL_SIZE + REPORT_POOL_SIZE)
-    needed = web + _WORKER_CONNECTIONS + _COMMAND_CONNECTIONS
+    worker = WORKER_CONNECTIONS + nodes - 1
+    needed = web + worker + _COMMAND_CONNECTIONS
     text = (
         f"{allowed} connections are allowed; one web machine needs {web}, a worker"
-        f" {_WORKER_CONNECTIONS}, commands {_COMMAND_CONNECTIONS}"
+        f" {worker}, commands {_COMMAND_CONNECTIONS}"
     )
     if needed > allowed:
         yield Finding(FIX, "postgres", f"{text}: lower WEB_CONCURRENCY or take a larger plan")

@@ -28,7 +28,8 @@
 --       11 most ids in a set of seen ids
 --       12 to 16  the entry: version, shop, batch line, the n event lines joined by newlines, and
 --          the rejected events
---       17 the request's trace, empty where it is not traced
+--       17 what the reports need of them (app/batch/news.py), which tells the reader of how many events
+--       18 the request's trace, empty where it is not traced
 --       then for each limit what to add and the most (limits.py), n insert keys, pairs of an
 --       outcome's name and its number
 --
@@ -36,8 +37,8 @@
 
 local l, r, n = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local batch_line, lines, rejected = ARGV[14], ARGV[15], ARGV[16]
-local trace = ARGV[17]
-local FIXED_KEYS, FIXED_ARGS = 4, 17
+local announced, trace = ARGV[17], ARGV[18]
+local FIXED_KEYS, FIXED_ARGS = 4, 18
 local SIZES = 2 ^ 40  -- the size of the stream: bytes + SIZES * large entries
 local LARGEST = 4 * 1024 * 1024  -- bytes, of an entry
 
@@ -95,12 +96,12 @@ end
 if #news > 0 or rejected ~= '' then
     local batch = #news > 0 and batch_line or ''
     local entry = {'v', ARGV[12], 'shop', ARGV[13], 'batch', batch,
-        'events', lines, 'rejected', rejected}
+        'events', lines, 'rejected', rejected, 'news', announced}
     if trace ~= '' then
         entry[#entry + 1], entry[#entry + 2] = 'trace', trace
     end
     redis.call('XADD', KEYS[1], '*', unpack(entry))
-    local size = #ARGV[12] + #ARGV[13] + #batch + #lines + #rejected + #trace
+    local size = #ARGV[12] + #ARGV[13] + #batch + #lines + #rejected + #announced + #trace
     if size >= tonumber(ARGV[10]) then
         size = size + SIZES
     end

@@ -101,6 +101,7 @@ class Stream:
                     LARGE,
                     self.bounds.seen_ids,
                     *batch.to_entry().values(),
+                    batch.news,
                     batch.trace,
                     *charges.args,
                     *batch.keys,

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from app.batch.batch import Batch, Context, Event, Rejected, digest
+from app.batch.news import announce
 from app.batch.visitor import visitor_of
 
 
@@ -49,6 +50,7 @@ class Submission:
             events=events,
             rejected=rejected,
         )
+        batch.news = announce(batch, context, events, received_at)
         columns = context.columns
         visitor = visitor_of(columns.get("client_id"), columns.get("session_id"))
         return cls(

@@ -1,4 +1,4 @@
-"""Lines as inline SVG. Each chart stands beside a table with the same numbers."""
+"""Lines and bars as inline SVG. Each chart stands beside a table with the same numbers."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -8,22 +8,32 @@ WIDTH, HEIGHT = 600, 150  # of the drawing; it is stretched to the page's width
 
 Numbers = Sequence[int | None]  # None: nothing is known there
 _Run = list[tuple[float, float]]
+_GRID = "".join(
+    f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>' for y in (0, HEIGHT / 2, HEIGHT)
+)
 
 
 def line(numbers: Numbers, title: str, others: Numbers = ()) -> str:
     """An area with a line on top, and `others` as a second line, from left to right."""
     top = highest(numbers, others)
-    grid = "".join(
-        f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>'
-        for y in (0, HEIGHT / 2, HEIGHT)
-    )
     runs = list(_runs(numbers, top))
     areas = "".join(_area(run) for run in runs)
-    return (
-        f'<svg class="line" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'
-        f' aria-label="{escape(title, quote=True)}">{areas}{grid}'
-        f"{_lines(list(_runs(others, top)), 'before')}{_lines(runs, 'stroke')}</svg>"
+    before = _lines(list(_runs(others, top)), "before")
+    return _drawing(title, f"{areas}{_GRID}{before}{_lines(runs, 'stroke')}")
+
+
+def bars(numbers: Sequence[int], title: str) -> str:
+    """A bar for each number. The middle of the first and of the last is at the drawing's edge, as a
+    line's first and last points are."""
+    top = highest(numbers)
+    step = WIDTH / max(1, len(numbers) - 1)
+    shapes = "".join(
+        f'<rect class="column" x="{round((place - 0.35) * step, 1)}" width="{round(0.7 * step, 1)}"'
+        f' y="{round(HEIGHT - height, 1)}" height="{round(height, 1)}"/>'
+        for place, number in enumerate(numbers)
+        for height in [number / top * HEIGHT]
     )
+    return _drawing(title, f"{_GRID}{shapes}")
 
 
 def highest(numbers: Numbers, others: Numbers = ()) -> int:
@@ -37,6 +47,13 @@ def ceiling(number: int) -> int:
         return 4
     power: int = 10 ** int(log10(number))
     return ceil(number / (power / 2)) * power // 2
+
+
+def _drawing(title: str, shapes: str) -> str:
+    return (
+        f'<svg class="line" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'
+        f' aria-label="{escape(title, quote=True)}">{shapes}</svg>'
+    )
 
 
 def _runs(numbers: Numbers, top: int) -> Iterator[_Run]:

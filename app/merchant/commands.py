@@ -26,9 +26,9 @@ from app.merchant.database import Database
 from app.merchant.groups import BREAKDOWNS
 from app.merchant.language import ENGLISH, NOTHING
 from app.merchant.ranges import DEFAULT, PRESETS, read_period
-from app.merchant.reports import freshness
+from app.merchant.reports import SOON, freshness
 from app.merchant.reports import report as read_report
-from app.merchant.words import points, waiting
+from app.merchant.words import points, time_class, took, waiting
 from app.replies import Refusal
 from app.store.commands import database
 from config.causes import cause
@@ -93,6 +93,7 @@ def funnel(
     _echo_funnel(shown["funnel"])
     if shown["waiting"]:
         click.echo(waiting(ENGLISH, shown["waiting"], shop.window_hours))
+    _echo_times(shown["times"])
     _echo_uplift(shown["uplift"], shop.window_hours)
     for step in shown["side_steps"]:
         click.echo(f"{step['name']:<22}{step['visitors']:>10,}")
@@ -202,6 +203,10 @@ def numbers_of(shown: Mapping[str, Any]) -> dict[str, object]:
         "funnel": [
             (step["visitors"], median) for step, median in zip(funnel, medians, strict=True)
         ],
+        "times": [
+            ([one["visitors"] for one in each["classes"]], each["median_seconds"])
+            for each in shown["times"]
+        ],
         "over": [step["over"] for step in funnel],
         "uplift": (
             *(tried[number] for number in ("visitors", "added", "added_same")),
@@ -240,8 +245,10 @@ def plain_numbers(
     moments = reading.moments(connection, shop, period)
     until = moments.until.isoformat() if moments.until else "infinity"
     before = plain(moments.before, f"({where}) AND at <= '{until}'")
+    funnel, times = now.funnel_and_spans()
     return {
-        "funnel": now.funnel(),
+        "funnel": funnel,
+        "times": times,
         "over": [visitors for visitors, _ in over.funnel()],
         "uplift": over.uplift(),
         "side_steps": [now.visitors(event) for event in SIDE_STEPS],
@@ -293,6 +300,14 @@ def _echo_funnel(steps: list[dict[str, Any]]) -> None:
             f"{ENGLISH.percent(step['of_previous']):>10}{dropped:>10}"
             f"  {ENGLISH.duration(step['median_seconds_to_next'])}"
         )
+
+
+def _echo_times(times: list[dict[str, Any]]) -> None:
+    for time_ in times:
+        click.echo(f"\n{time_['name']}\n{took(ENGLISH, time_, SOON)}")
+        for one in time_["classes"] if time_["visitors"] else ():
+            name = time_class(ENGLISH, one["from_seconds"], one["to_seconds"])
+            click.echo(f"{name:<22}{one['visitors']:>10,}{ENGLISH.percent(one['share']):>10}")
 
 
 def _echo_uplift(uplift: dict[str, Any], hours: int) -> None:

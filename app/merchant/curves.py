@@ -1,11 +1,12 @@
-"""What the page draws over time, with each point in words."""
+"""What the page draws, with each point in words."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.merchant import charts
+from app.merchant import charts, words
 from app.merchant.language import NOTHING, Language
+from app.merchant.reports import SOON
 
 _PER_MILLE = 1_000  # of shares, which charts have as whole numbers
 
@@ -13,11 +14,13 @@ _PER_MILLE = 1_000  # of shares, which charts have as whole numbers
 @dataclass(frozen=True)
 class Curve:
     name: str
-    lines: tuple[str, str]  # what the first line is, and the second
+    lines: tuple[str, ...]  # what the first line is, and the second; of bars nothing
     svg: str
     top: str  # where the axis ends
     ticks: list[str]
     points: list[str]  # each in words, from left to right
+    start: int  # the point that is shown in words at first
+    note: str = ""
 
 
 def of_report(language: Language, report: dict[str, Any]) -> list[Curve]:
@@ -90,6 +93,39 @@ def of_experiment(language: Language, trial: dict[str, Any]) -> Curve | None:
     )
 
 
+def of_times(language: Language, report: dict[str, Any]) -> list[Curve]:
+    """How many visitors took how long, of each span."""
+    return [_bars(language, time) for time in report["times"]]
+
+
+def _bars(language: Language, time: dict[str, Any]) -> Curve:
+    numbers = [one["visitors"] for one in time["classes"]]
+    places = [
+        words.time_class(language, one["from_seconds"], one["to_seconds"])
+        for one in time["classes"]
+    ]
+    title = language.gettext("%(name)s. The table has the numbers.", name=time["name"])
+    return Curve(
+        time["name"],
+        (),
+        charts.bars(numbers, title),
+        language.number(charts.highest(numbers)),
+        [places[0], places[len(places) // 2], places[-1]],
+        [
+            language.ngettext(
+                "%(place)s: %(number)s visitor (%(share)s)",
+                "%(place)s: %(number)s visitors (%(share)s)",
+                one["visitors"],
+                place=place,
+                share=language.percent(one["share"]),
+            )
+            for place, one in zip(places, time["classes"], strict=True)
+        ],
+        numbers.index(max(numbers)),
+        words.took(language, time, SOON),
+    )
+
+
 def _curve(
     language: Language,
     name: str,
@@ -129,6 +165,7 @@ def _curve(
             )
             for place, number, other in zip(places, numbers, others, strict=True)
         ],
+        len(places) - 1,
     )
 
 

@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 
 from app.counts import reading
 from app.counts.measures import (
+    COUNTED,
     SIDE_MEASURES,
     SIDE_STEPS,
     STEP_MEASURES,
@@ -17,6 +18,7 @@ from app.counts.measures import (
     Measure,
 )
 from app.counts.period import Period, Shop
+from app.counts.times import CLASSES, CLICK_TO_RESULT, PAGE_TO_CART
 from app.merchant import words
 from app.merchant.groups import View, breakdown
 from app.merchant.language import ENGLISH, Language
@@ -24,6 +26,11 @@ from app.merchant.uplift import Group, Uplift, caveat
 from app.store.figures import seconds_behind_primary
 
 _BEHIND = timedelta(seconds=30)
+SOON = 5 * 60  # s; who takes less is told apart
+_SPANS = {
+    PAGE_TO_CART: ("page_to_cart", STEPS[0], STEPS[6]),
+    CLICK_TO_RESULT: ("click_to_result", STEPS[1], STEPS[4]),
+}
 
 
 def report(
@@ -39,6 +46,7 @@ def report(
     moments = reading.moments(connection, shop, period)
     visitors = reading.visitors(connection, shop, period, moments)
     now, before, over = visitors.now, visitors.before, visitors.over
+    times = reading.times(connection, shop, period)
     days = reading.days(connection, shop, period, moments, visitors)
     return {
         "shop": shop.domain,
@@ -58,7 +66,8 @@ def report(
         },
         "saw_result": {"now": now[Measure.SAW_RESULT], "before": before[Measure.SAW_RESULT]},
         "waiting": now[Measure.PAGE_VIEWED] - over[Measure.PAGE_VIEWED],
-        "funnel": _funnel(now, before, over, reading.medians(connection, shop, period), names),
+        "funnel": _funnel(now, before, over, times.medians, names),
+        "times": _times(times, language),
         "uplift": comparison(now, over, language),
         "side_steps": [
             {
@@ -90,9 +99,10 @@ def freshness(
     row = connection.execute(
         "SELECT coalesce(sum(batches), 0), min(written_at),"
         " EXISTS (SELECT FROM report_marks WHERE shop_id = %(id)s AND visitor IS NULL)"
-        " OR EXISTS (SELECT FROM report_outdated WHERE shop_id = %(id)s)"
+        " OR EXISTS (SELECT FROM report_recounts"
+        "  WHERE shop_id = %(id)s AND definition <= %(counted)s)"
         " FROM report_news WHERE shop_id = %(id)s",
-        {"id": shop.id},
+        {"id": shop.id, "counted": COUNTED},
     ).fetchone()
     waiting, since, is_recounting = row or (0, None, False)
     now = datetime.now(UTC)
@@ -164,6 +174,39 @@ def _funnel(
         }
         for number, event in enumerate(STEPS)
     ]
+
+
+def _times(times: reading.Times, language: Language) -> list[dict[str, Any]]:
+    """Of all who got there so far, as the medians are; shares are of these."""
+    names = words.spans(language)
+    shown = []
+    for span, (key, from_event, to_event) in _SPANS.items():
+        classes = times.classes[span]
+        visitors = sum(classes)
+        soon = sum(classes[: CLASSES.index(SOON) + 1])
+        shown.append(
+            {
+                "span": key,
+                "name": names[key],
+                "from": from_event,
+                "to": to_event,
+                "visitors": visitors,
+                "median_seconds": times.spans.get(span),
+                "within_5_minutes": _share(soon, visitors),
+                "classes": [
+                    {
+                        "from_seconds": low,
+                        "to_seconds": high,
+                        "visitors": number,
+                        "share": _share(number, visitors),
+                    }
+                    for low, high, number in zip(
+                        (0, *CLASSES), (*CLASSES, None), classes, strict=True
+                    )
+                ],
+            }
+        )
+    return shown
 
 
 def comparison(

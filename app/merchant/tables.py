@@ -37,6 +37,13 @@ def _funnel(report: dict[str, Any]) -> Iterator[Row]:
         yield [step[column] for column in columns]
 
 
+def _times(report: dict[str, Any]) -> Iterator[Row]:
+    yield "span", "name", "from_seconds", "to_seconds", "visitors", "share", "median_seconds"
+    for time in report["times"]:
+        for one in time["classes"]:
+            yield time["span"], time["name"], *one.values(), time["median_seconds"]
+
+
 def _uplift(report: dict[str, Any]) -> Iterator[Row]:
     uplift = report["uplift"]
     yield "group", "visitors", "added", "added_same", "rate"
@@ -84,6 +91,7 @@ def _breakdown(report: dict[str, Any]) -> Iterator[Row]:
 
 TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "funnel": _funnel,
+    "times": _times,
     "uplift": _uplift,
     "side_steps": _side_steps,
     "days": _days,

@@ -1,5 +1,7 @@
 """Phrases with numbers in them, on the page and in the terminal."""
 
+from typing import Any
+
 from app.merchant.language import NOTHING, Language
 
 
@@ -51,6 +53,39 @@ def events(language: Language) -> dict[str, str]:
         "widget:download_clicked": _("Result downloaded"),
         "widget:email_collected": _("Email collected"),
     }
+
+
+def spans(language: Language) -> dict[str, str]:
+    """What each time of the report is from and to."""
+    _ = language.gettext
+    return {
+        "page_to_cart": _("From product page to added in the widget"),
+        "click_to_result": _("From button to result"),
+    }
+
+
+def time_class(language: Language, low: int, high: int | None) -> str:
+    """Times from some seconds to below others; None: of any length."""
+    _ = language.gettext
+    if high is None:
+        return _("%(time)s or longer", time=language.duration(low))
+    if not low:
+        return _("under %(time)s", time=language.duration(high))
+    return _("%(low)s to %(high)s", low=language.duration(low), high=language.duration(high))
+
+
+def took(language: Language, time: dict[str, Any], limit: int) -> str:
+    """How long it took, in a sentence; one of the report's times."""
+    if not time["visitors"]:
+        return language.gettext("Nobody got there in this period.")
+    return language.ngettext(
+        "The median of %(number)s visitor is %(median)s; %(share)s took less than %(limit)s.",
+        "The median of %(number)s visitors is %(median)s; %(share)s took less than %(limit)s.",
+        time["visitors"],
+        median=language.duration(time["median_seconds"]),
+        share=language.percent(time["within_5_minutes"]),
+        limit=language.duration(limit),
+    )
 
 
 def groups(language: Language) -> dict[str, dict[str, str]]:

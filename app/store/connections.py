@@ -18,6 +18,8 @@ set_json_loads(orjson.loads)
 
 REQUEST_POOL_SIZE = 3  # connections of each web process
 REPORT_POOL_SIZE = 2
+# Three for storing, reporting, recounting, housekeeping. Each further node of a cluster takes one.
+WORKER_CONNECTIONS = 6
 REQUEST_POOL_TIMEOUT = 0.25  # s a request waits for a connection
 REQUEST_TIME = 0.6  # s a request may use the connection, in all
 REQUEST_STATEMENT_TIMEOUT = 2_000  # ms; ends on the server what no request waits for

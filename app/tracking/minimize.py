@@ -35,9 +35,8 @@ def _hash_emails(validated: Validated, key: bytes) -> None:
 
 def _leave_out_user_agent(context: Context) -> None:
     context.rest = _without_user_agent(context.rest)
-    if context.whole:
-        render = context.whole
-        context.whole = lambda: _without_user_agent(render())
+    if context.fields:
+        context.fields = {k: v for k, v in context.fields.items() if k != _USER_AGENT}
 
 
 def _without_user_agent(text: bytes) -> bytes:

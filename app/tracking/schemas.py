@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
@@ -126,7 +125,7 @@ class ContextField(fields.Field[Context]):
         most = len(rest) + 6 * sum(map(len, columns.values())) + _MAX_NAMES
         if most > MAX_JSON and len(dump_json(value)) > MAX_JSON:
             raise ValidationError(f"is larger than {MAX_JSON} bytes as JSON")
-        return Context(columns, rest, partial(dump_json, value))
+        return Context(columns, rest, value)
 
 
 class BatchSchema(Schema):

@@ -70,7 +70,7 @@ def seen_id_bytes(servers):
 def _waiting_batch_bytes(servers, batches):
     with servers.redis.pipeline(transaction=False) as pipeline:
         for batch in batches:
-            pipeline.xadd("waiting", batch.to_entry())
+            pipeline.xadd("waiting", batch.to_entry() | {b"news": batch.news})
         pipeline.execute()
     size = servers.redis.memory_usage("waiting", samples=0) / len(batches)
     click.echo(f"a batch that waits: {size:.0f} bytes in Redis")

@@ -303,7 +303,7 @@ def _send(servers, batches):
     for some in _chunks(batches, _AT_ONCE):
         with servers.redis.pipeline(transaction=False) as pipeline:
             for batch in some:
-                pipeline.xadd(_STREAM, batch.to_entry())
+                pipeline.xadd(_STREAM, batch.to_entry() | {b"news": batch.news})
             pipeline.execute()
 
 

@@ -5,7 +5,7 @@ from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
-from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE
+from app.store.connections import REPORT_POOL_SIZE, REQUEST_POOL_SIZE, WORKER_CONNECTIONS
 
 MEASURED = json.loads(Path(__file__).with_name("measured.json").read_text())
 RATES = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)  # events/s
@@ -14,7 +14,6 @@ _BATCH = 1.6  # events
 _BUSY = 0.6  # of a core, at the peak
 _CORES = 4  # of a machine for web and workers
 _PROCESSES = 4  # WEB_CONCURRENCY of such a machine
-_WORKER_CONNECTIONS = 5
 _COMMANDS = 2
 _BACKLOG = 60 * 60  # s that a worker may be away
 _REDIS_USED = 0.7  # of its memory; from 0.8 on seen ids are forgotten
@@ -69,7 +68,7 @@ def plan(load: Load) -> Plan:
         backlog,
         (seen_ids + backlog) / _REDIS_USED,
         machines * _PROCESSES * (REQUEST_POOL_SIZE + REPORT_POOL_SIZE)
-        + processes * _WORKER_CONNECTIONS
+        + processes * WORKER_CONNECTIONS
         + _COMMANDS,
     )
 
@@ -91,7 +90,7 @@ def lines(load: Load):
                 f" {_size(found.backlog)} for an hour without a worker",
                 "seen_id_bytes", "waiting_batch_bytes")  # fmt: skip
     yield (f"connections: {found.connections}, of web {REQUEST_POOL_SIZE + REPORT_POOL_SIZE} a"
-           f" process, of a worker {_WORKER_CONNECTIONS} (app/store/connections.py)")  # fmt: skip
+           f" process, of a worker {WORKER_CONNECTIONS} (app/store/connections.py)")  # fmt: skip
     for setting in _settings(load, found):
         yield f"set {setting}"
 

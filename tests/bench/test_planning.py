@@ -44,7 +44,7 @@ def test_machines_are_for_the_peak_and_never_one_alone(measured):
     assert (small.web_machines, small.workers) == (2, 2)
     assert large.workers == 20  # 400,000 events/s of 30 µs on cores that are 60 % busy
     assert large.web_machines == 10  # 250,000 batches/s of 96 µs
-    assert large.connections == 10 * 4 * 5 + 20 * 5 + 2
+    assert large.connections == 10 * 4 * 5 + 20 * 6 + 2
 
 
 def test_each_figure_says_which_command_measures_it_again():

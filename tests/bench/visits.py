@@ -4,7 +4,10 @@ import random
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from app.batch.batch import Batch, Context, Event
+import orjson
+
+from app.batch.batch import Context, Event
+from app.intake.submission import Submission
 
 STEPS = (
     "product_page:page_view",
@@ -96,8 +99,9 @@ def traveller(number, *, days, shop="shop-0.myshopify.com", client="traveller", 
 
 
 def batch(shop, context, events):
-    return Batch.build(shop=shop, customer_id=None, received_at=datetime.now(UTC),
-                       context=context, events=events, rejected=[])  # fmt: skip
+    context.fields = orjson.loads(context.rest)
+    return Submission.build(shop=shop, customer_id=None, received_at=datetime.now(UTC), size=1_000,
+                            context=context, events=events, rejected=[]).batch  # fmt: skip
 
 
 def _in_batches(shop, events, columns, rest=b"{}"):

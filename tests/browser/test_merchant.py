@@ -1,5 +1,6 @@
 """The merchant's page as merchants see, hear and type it."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -264,6 +265,32 @@ def test_each_day_of_a_curve_is_read_by_keyboard_and_by_mouse(year, visitor):
     page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 20)
     assert value.inner_text() == last
     assert curve.locator(".cursor").is_visible()
+
+
+def test_each_time_is_read_by_keyboard_and_by_mouse_and_as_a_table(year, visitor):
+    tab = visitor(viewport={"width": 390, "height": 900})
+    page = tab.open("/admin?range=90")
+    bars = page.locator("figure", has_text="From button to result")
+    value, slider, columns = bars.locator(".value"), bars.locator("input"), bars.locator("rect")
+    slider.focus()
+    page.keyboard.press("Home")
+    first = value.inner_text()
+    assert first.startswith("under 10 sec: ")
+    assert slider.get_attribute("aria-valuetext") == first
+    page.keyboard.press("ArrowRight")
+    assert value.inner_text().startswith("10 sec to 30 sec: ")
+    box = columns.last.bounding_box()
+    assert box["x"] + box["width"] < 390
+    page.mouse.move(slider.bounding_box()["x"] + slider.bounding_box()["width"] - 1, box["y"] - 9)
+    assert value.inner_text().startswith("6 hr or longer: ")
+    cursor = bars.locator(".cursor").bounding_box()
+    assert box["x"] < cursor["x"] < box["x"] + box["width"]
+    page.click("text=Times as a table")
+    row = page.locator("tr", has_text="under 10 sec")
+    number, share = row.locator("td").all_inner_texts()[2:]
+    assert re.match(rf"under 10 sec: {number} visitors? \({share}\)$", first)
+    assert findings(page) == []
+    assert tab.complaints == []
 
 
 def test_the_numbers_renew_themselves_and_leave_all_in_its_place(year, visitor, database):

@@ -20,6 +20,8 @@ from app.counts.journeys import MOST_EVENTS
 from app.counts.measures import Dimension
 from app.counts.period import Period, find_shop
 from app.counts.rollups import count_next, forget_deleted, mark_dirty, rebuild
+from app.counts.times import PAGE_TO_CART
+from app.counts.times import part as part_of
 from app.merchant.commands import numbers_of, plain_numbers
 from app.merchant.reports import report
 from app.store import migrate
@@ -264,6 +266,11 @@ def test_an_upgrade_brings_the_numbers_of_the_form_before(database):
         for steps in range(1, 8):
             store(database, visit(f"v{steps}", steps, minutes=minutes, product_id=f"p{steps % 3}"))
     count_all(database)
+    # It had no times of spans.
+    database.execute(
+        "DELETE FROM report_counts WHERE dimension = %s OR dimension = %s AND part >= %s",
+        [Dimension.SPAN, Dimension.FINE, part_of(PAGE_TO_CART, 0)],
+    )
     shop = find_shop(database, SHOP)
     counted = cells(database, shop)
     for dimension, day, part, packed in database.execute(

@@ -182,12 +182,12 @@ def test_a_day_that_was_deleted_in_part_is_kept_in_the_shops_zone(database):
     assert kept_before(database, find_shop(database, SHOP)) == "2026-03-11"
 
 
-@pytest.mark.parametrize("module", [cells, news])
+@pytest.mark.parametrize(("module", "name"), [(cells, "COUNTED"), (news, "DEFINITION")])
 def test_what_a_release_counts_or_announces_otherwise_is_counted_again(
-    database, monkeypatch, module
+    database, monkeypatch, module, name
 ):
     with monkeypatch.context() as older:
-        older.setattr(module, "DEFINITION", 1)
+        older.setattr(module, name, 1)
         store(database, visit("a", 2))
         while rollups.count_next(database):
             pass

@@ -70,6 +70,7 @@ def test_of_a_cluster_every_primary_is_asked(findings, three, calling):
         assert (OK, f"127.0.0.1:{port_of(server)} is a primary") in told
     [text] = [text for level, text in told if level == FIX]
     assert text.startswith(f"127.0.0.1:{port_of(risky)} may evict what it holds")
+    assert any(" a worker 8," in text for _, text in findings("postgres", redis_url=three.url))
     assert (WARN, "2 of its primaries have no partition: raise STREAM_PARTITIONS") in told
     assert state["redis_risk"] == "may evict keys (maxmemory-policy allkeys-lru)"
 

@@ -21,6 +21,7 @@ LIFETIMES = {
     "spool": (30 * 60, HOUR),
     "paused": (2, 60),
 }
+SLOW = 10  # s that a busy machine may take from the batch to the look at it
 
 
 def lifetimes(client):
@@ -33,7 +34,7 @@ def lifetimes(client):
 def check(found):
     for key, seconds in found.items():
         lowest, highest = LIFETIMES[key.split(":")[1]]
-        assert lowest <= seconds <= highest, key
+        assert lowest - SLOW <= seconds <= highest, key
 
 
 @pytest.mark.parametrize("intake", ["stream", "store"])

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from app.batch.news import DEFINITION
 from app.counts import counting, rollups
-from app.counts.measures import ALL, Measure
+from app.counts.measures import ALL, COUNTED, Measure
 from app.counts.period import EPOCH, find_shop
 from app.counts.rollups import mark_dirty
 from app.merchant.commands import report
@@ -38,6 +37,8 @@ def test_the_terminal_shows_what_the_page_shows(flask, database):
     assert "Product page viewed 3 100.0% – 1 1 min" in lines
     assert "Button clicked 2 66.7% 66.7% 1 1 min" in lines
     assert "Added in the widget 1 33.3% 100.0% – –" in lines
+    assert "The median of 1 visitor is 6 min; 0.0% took less than 5 min." in lines
+    assert "2 min to 5 min 1 100.0%" in lines
 
 
 def test_the_terminal_tells_what_is_not_in_the_numbers(flask, caller, database):
@@ -58,7 +59,7 @@ def test_the_check_finds_a_number_that_is_wrong_and_a_rebuild_mends_it(flask, da
     check = ("check", "--shop", SHOP, "--from", DAY, "--to", DAY)
     assert flask(*check).exit_code == 0
     count_all(database)
-    database.execute(f"SET genlook.definition = {DEFINITION}")  # or it would be counted again
+    database.execute(f"SET genlook.definition = {COUNTED}")  # or it would be counted again
     database.execute(
         "UPDATE report_counts SET cells = cells || %s WHERE dimension = 0", [packed_page_view()]
     )
@@ -86,7 +87,7 @@ def test_the_check_is_right_beside_a_worker_that_counts(flask, database, databas
     counts_now.wait()
     checked = flask("check", "--shop", SHOP, "--from", DAY, "--to", DAY)
     working.join()
-    assert checked.output == "7 groups of numbers are equal.\n"
+    assert checked.output == "8 groups of numbers are equal.\n"
     assert has_counted.is_set()
 
 

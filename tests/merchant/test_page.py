@@ -70,11 +70,27 @@ def test_page_api_and_csv_have_the_same_numbers(merchant, history):
     assert "1 min 30 sec" in page
 
 
-@pytest.mark.parametrize("table", ["uplift", "side_steps", "days", "hours", "breakdown"])
+@pytest.mark.parametrize("table", ["times", "uplift", "side_steps", "days", "hours", "breakdown"])
 def test_each_table_has_a_csv(merchant, history, table):
     head, *lines = rows(merchant("/app/api/table.csv", table=table, range="today"))
     assert lines
     assert {len(line) for line in lines} == {len(head)}
+
+
+def test_page_api_csv_and_words_have_the_same_times(merchant, history):
+    times = merchant("/app/api/report", range="7").get_json()["report"]["times"]
+    assert [time["median_seconds"] for time in times] == [540, 270]
+    head, *lines = rows(merchant("/app/api/table.csv", range="7", table="times"))
+    assert head[2:] == ["from_seconds", "to_seconds", "visitors", "share", "median_seconds"]
+    assert [line[0] for line in lines] == ["page_to_cart"] * 9 + ["click_to_result"] * 9
+    found = [[int(line[4]) for line in lines[start : start + 9]] for start in (0, 9)]
+    assert found == [[one["visitors"] for one in time["classes"]] for time in times]
+    assert [line[2:4] for line in lines if line[4] == "1"] == [["300", "900"], ["120", "300"]]
+    page = merchant("/app", range="7").text
+    assert "The median of 1 visitor is 9 min; 0.0% took less than 5 min." in page
+    assert "2 min to 5 min: 1 visitor (100.0%)" in page
+    german = merchant("/app", range="7", locale="de").text
+    assert "2 Min. bis 5 Min.: 1 Besucher (100,0\xa0%)" in german
 
 
 def test_a_download_is_named_after_the_shop_the_day_and_what_is_in_it(merchant, history):

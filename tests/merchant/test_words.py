@@ -135,6 +135,14 @@ def test_a_line_goes_from_side_to_side_and_from_the_ground_up():
     assert 'aria-label="A &quot;title&quot;"' in drawing
 
 
+def test_bars_stand_on_the_ground_and_on_the_points_of_a_line():
+    drawn = charts.bars([0, 4, 2], "Times")
+    found = re.findall(r'<rect .*?x="(.*?)" width="(.*?)" y="(.*?)" height="(.*?)"', drawn)
+    shapes = [tuple(map(float, shape)) for shape in found]
+    assert [x + width / 2 for x, width, *_ in shapes] == [0, 300, 600]
+    assert [(y, height) for *_, y, height in shapes] == [(150, 0), (0, 150), (75, 75)]
+
+
 def test_a_second_line_has_the_same_axis():
     drawing = charts.line([1, 2], "", [8, 4])
     assert points(drawing) == "0.0,131.2 600.0,112.5"

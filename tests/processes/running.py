@@ -1,6 +1,7 @@
 """The processes of the Procfile, started from environment variables alone."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -82,6 +83,11 @@ class Running:
 
     def output(self):
         return self.log.read_text()
+
+    def peak(self):
+        """The most memory it has had so far, in bytes."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) * 1024
 
     def terminate(self):
         """SIGTERM to every process of the group, as Heroku does; seconds until it was over."""

@@ -2,10 +2,8 @@
 
 import os
 import random
-import re
 import socket
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -64,12 +62,6 @@ def put(redis_url):
     return put
 
 
-def peak(process):
-    """The most memory it has had so far, in bytes."""
-    text = Path(f"/proc/{process.process.pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) * 1024
-
-
 @pytest.mark.parametrize("kind", ["large", "large after small", "rejected", "read by another"])
 def test_a_worker_stays_small_whatever_waits(start_worker, put, redis_client, kind):
     if kind == "large after small":
@@ -86,5 +78,5 @@ def test_a_worker_stays_small_whatever_waits(start_worker, put, redis_client, ki
         redis_client.xreadgroup(keys.GROUP, gone, {STREAM: ">"}, count=10_000)
     worker = start_worker()
     wait_until(lambda: redis_client.xlen(STREAM) == 0, 120)
-    assert peak(worker) < 256 * MIB, f"{peak(worker) / MIB:.0f} MiB"
+    assert worker.peak() < 256 * MIB, f"{worker.peak() / MIB:.0f} MiB"
     assert redis_client.exists(keys.size(STREAM)) == 0

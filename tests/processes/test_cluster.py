@@ -15,7 +15,7 @@ from app.intake import keys
 from tests.calls import CONTEXT, EVENT, PATH, query
 from tests.campaigns.ledger import SHOPS, Ledger
 from tests.processes.running import wait_until
-from tests.redis_clusters import cluster
+from tests.redis_clusters import Cluster, cluster
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +33,9 @@ def three(module_cluster):
     return module_cluster
 
 
-def post(web, shop, *ids):
-    document = {"events": [EVENT | {"$insert_id": id_} for id_ in ids], "context": CONTEXT}
+def post(web, shop, *ids, **fields):
+    events = [EVENT | {"$insert_id": id_} | fields for id_ in ids]
+    document = {"events": events, "context": CONTEXT}
     request = urllib.request.Request(
         f"{web.url}{PATH}?{query(shop=shop)}", json.dumps(document).encode()
     )
@@ -63,6 +64,7 @@ def test_partitions_are_raised_with_web_and_worker_running(
 
 BACK_WITHIN = 3.0  # s after the promotion
 P99_MS = 300
+MIB = 1024 * 1024
 PARTITIONS = 16
 OF_LEDGER = sorted({keys.partition(shop, PARTITIONS) for shop in SHOPS})
 
@@ -92,10 +94,33 @@ def load(of, start_web, start_worker, database, record_property):
     assert report["p99_ms"] < P99_MS, report
 
 
-def test_slots_move_under_load(three, start_web, start_worker, database, record_property):
+def test_a_worker_of_three_servers_stays_small_whatever_waits(
+    three, start_web, start_worker, database
+):
+    variables = {"REDIS_URL": three.url, "STREAM_PARTITIONS": str(PARTITIONS)}
+    no_limit = {f"RATE_LIMIT_VISITOR_{of}PER_MINUTE": "0" for of in ("", "BYTES_")}
+    web = start_web(**variables, **no_limit)
+    shops = [f"shop-{number}.myshopify.com" for number in range(12)]
+    for number in range(30):
+        for shop in shops:
+            post(web, shop, *(f"{number}-{n}" for n in range(14)), properties={"a": "x" * 32_000})
+    assert all(server.dbsize() for server in three.primaries)
+    worker = start_worker(**variables)
+    wait_until(lambda: three.waiting() == 0, 120)
+    print(f"{worker.peak() / MIB:.0f} MiB")  # noqa: T201
+    assert len(rows(database)) == 30 * 14 * len(shops)
+    assert worker.peak() < 256 * MIB
+
+
+def key_by_key(of, partition):
+    of.move(partition, between=lambda: time.sleep(0.1))
+
+
+@pytest.mark.parametrize("move", [key_by_key, Cluster.move_whole])
+def test_slots_move_under_load(move, three, start_web, start_worker, database, record_property):
     with load(three, start_web, start_worker, database, record_property):
         for partition in OF_LEDGER * 2:
-            three.move(partition, between=lambda: time.sleep(0.1))
+            move(three, partition)
             time.sleep(0.2)
 
 

@@ -84,6 +84,10 @@ class Fleet:
         """The primary holds writes up until the replica has all there is."""
         self.primary.execute_command("FAILOVER", "TO", "127.0.0.1", port_of(self.replicas[0]))
 
+    def failovers(self):
+        """How many Sentinel has done."""
+        return (self._folder / "sentinel.log").read_text().count("+switch-master")
+
     def promoted(self):
         """The replica that is one no more."""
         roles = {replica.info("replication")["role"]: replica for replica in self.replicas}
@@ -142,26 +146,21 @@ def fail_over(fleet, web, database, harm, record_property):
 
 
 @pytest.mark.parametrize(
-    ("harm", "replicas", "lost_at_most"),
-    [
-        ("kill", 0, 2_000),
-        ("kill", 1, 2_000),
-        ("freeze", 0, 50),
-        ("freeze", 1, 50),
-        ("demote", 0, 2_000),
-    ],
+    ("harm", "replicas"),
+    [("kill", 0), ("kill", 1), ("freeze", 0), ("freeze", 1), ("demote", 0)],
 )
 def test_after_a_failover_by_sentinel_web_and_worker_go_on_at_the_new_primary(
-    fleet, start_web, start_worker, database, harm, replicas, lost_at_most, record_property
+    fleet, start_web, start_worker, database, harm, replicas, record_property
 ):
     fleet = fleet(**{"min-replicas-to-write": replicas})
     fleet.watch()
     web = start_web(REDIS_URL=fleet.sentinels)
     start_worker(REDIS_URL=fleet.sentinels)
     report = fail_over(fleet, web, database, getattr(fleet, harm), record_property)
-    # What a killed one had acknowledged and not passed on: on a busy machine of a second.
-    # A healthy primary takes writes until Sentinel has noticed that its replica was promoted.
-    assert report["lost"] <= lost_at_most, report
+    # A healthy primary takes batches until Sentinel has noticed that its replica was promoted. On a
+    # machine this busy, Sentinel gives up the new primary as well now and then: it is healthy.
+    loses_a_healthy_one = harm == "demote" or fleet.failovers() > 1
+    assert report["lost"] <= (2_000 if loses_a_healthy_one else 50), report
 
 
 def test_a_primary_that_hands_over_by_itself_loses_nothing(
