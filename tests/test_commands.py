@@ -178,7 +178,7 @@ def test_a_difference_is_named_and_a_rebuild_says_what_it_does(run, database):
     store(database, visit("a", 7), visit("b", 2, shop="other.myshopify.com"))
     count_all(database)
     words = ("check", "--shop", SHOP, "--from", DAY, "--to", DAY)
-    assert run(report, *words).stdout == "7 groups of numbers are equal.\n"
+    assert run(report, *words).stdout == "8 groups of numbers are equal.\n"
     database.execute("DELETE FROM report_counts WHERE dimension = 0")
     wrong = run(report, *words)
     assert wrong.exit_code == 1

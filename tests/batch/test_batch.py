@@ -98,7 +98,7 @@ def test_a_clock_is_believed_up_to_an_hour(ahead, is_believed):
 
 
 def test_what_was_rejected_is_carried_with_its_context():
-    context = Context({}, b"{}", lambda: b'{"as":"sent"}')
+    context = Context({}, b"{}", {"as": "sent"})
     rejected = [Rejected(None, "CODE", [{"path": "p", "message": "m"}], "payload")]
     batch = build(customer="7", context=context, rejected=rejected)
     assert (batch.line, batch.events) == (b"", [])

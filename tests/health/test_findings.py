@@ -133,7 +133,7 @@ def test_what_redis_may_lose_depends_on_the_intake(settings):
 def of_postgres(connection, settings):
     of_the_tests = ("fsync is off", "this role is a superuser")
     return [
-        one for one in found(checking._postgres(connection, settings))
+        one for one in found(checking._postgres(connection, settings, 1))
         if not one[1].startswith(of_the_tests)
     ]  # fmt: skip
 
@@ -148,14 +148,14 @@ def test_a_postgres_that_is_well_has_its_version_and_its_connections(database, s
     [first, second] = of_postgres(database, replace(settings, web_concurrency=2))
     assert first == (OK, f"version {number}")
     assert second[0] == OK
-    assert second[1].endswith("one web machine needs 10, a worker 5, commands 2")
+    assert second[1].endswith("one web machine needs 10, a worker 6, commands 2")
     assert 0 < int(second[1].split()[0]) <= allowed + 3
 
 
 def test_connections_that_do_not_suffice_are_told(database, settings):
     [_, (_, text)] = of_postgres(database, settings)
     allowed = int(text.split()[0])
-    web = (allowed - 5 - 2) // 5
+    web = (allowed - 6 - 2) // 5
     enough = of_postgres(database, replace(settings, web_concurrency=web))[-1]
     assert (enough[0], f"needs {5 * web}," in enough[1]) == (OK, True)
     short = of_postgres(database, replace(settings, web_concurrency=web + 1))[-1]
@@ -178,7 +178,7 @@ def test_a_role_that_may_make_no_partitions_is_told(database, settings):
     database.execute("CREATE ROLE a_reader; GRANT pg_read_all_data TO a_reader")
     database.execute("SET ROLE a_reader")
     try:
-        findings = found(checking._postgres(database, settings))
+        findings = found(checking._postgres(database, settings, 1))
     finally:
         database.execute("RESET ROLE; DROP OWNED BY a_reader; DROP ROLE a_reader")
     told = [text for level, text in findings if level == FIX and "partitions" in text]
