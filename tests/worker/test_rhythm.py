@@ -161,6 +161,7 @@ def test_a_transaction_is_of_a_thousand_entries_or_four_megabytes(sizes, is_enou
         (f"{HOST}-x", False),
         (HOST, False),
     ],
+    ids=["itself", "the first", "ended", "elsewhere", "no number", "no process"],
 )
 def test_only_a_process_of_this_machine_is_known_to_have_ended(name, is_dead):
     assert is_dead_predecessor(name) is is_dead
