@@ -63,7 +63,12 @@ def test_what_the_visitors_of_the_rest_of_a_day_add(database, monkeypatch):
         day = NOON.date()
         return dict(
             cut.of_visitors_until(
-                database, shop, day - timedelta(days=days), day, NOON + timedelta(minutes=minutes)
+                database,
+                shop,
+                day - timedelta(days=days),
+                day,
+                NOON + timedelta(minutes=minutes),
+                None,
             )
         )
 
@@ -85,7 +90,9 @@ def test_few_visitors_are_not_remembered_at_all(database, monkeypatch):
     count_all(database)
     shop = find_shop(database, SHOP)
     for more in (0, 1):
-        cut.of_visitors_until(database, shop, NOON.date(), NOON.date(), NOON - timedelta(hours=1))
+        cut.of_visitors_until(
+            database, shop, NOON.date(), NOON.date(), NOON - timedelta(hours=1), None
+        )
         assert len(cut._known) == more
         store(database, visit("another", 2))
 

@@ -41,7 +41,8 @@ COMMANDS = dict(all_commands())
 
 def test_these_are_the_commands():
     assert sorted(COMMANDS) == [
-        "check", "db", "db backup", "db maintain", "db restore", "db status", "db upgrade", "dev",
+        "check", "db", "db backup", "db distribute", "db maintain", "db restore", "db status",
+        "db upgrade", "dev",
         "experiment", "experiment show", "experiment start", "experiment stop", "privacy",
         "privacy erase", "privacy export", "privacy list", "privacy retry", "rejected",
         "rejected list", "rejected replay", "rejected show", "report", "report check",
@@ -178,7 +179,7 @@ def test_a_difference_is_named_and_a_rebuild_says_what_it_does(run, database):
     store(database, visit("a", 7), visit("b", 2, shop="other.myshopify.com"))
     count_all(database)
     words = ("check", "--shop", SHOP, "--from", DAY, "--to", DAY)
-    assert run(report, *words).stdout == "8 groups of numbers are equal.\n"
+    assert run(report, *words).stdout == "40 groups of numbers are equal.\n"
     database.execute("DELETE FROM report_counts WHERE dimension = 0")
     wrong = run(report, *words)
     assert wrong.exit_code == 1
