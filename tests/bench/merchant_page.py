@@ -77,8 +77,8 @@ def go_on(url, rate):
             time.sleep(max(0, 1 - (time.monotonic() - started)))
 
 
-def ask(app, views):
-    """Milliseconds of each view of the page, by its range."""
+def ask(app, views, only):
+    """Milliseconds of each view of the page, by its range; of some of the filters, or of none."""
     client = app.test_client()
     taken = defaultdict(list)
     for _ in range(views):
@@ -87,7 +87,7 @@ def ask(app, views):
         started = time.perf_counter()
         reply = client.get(
             "/app",
-            query_string={"range": range_, "by": by},
+            query_string={"range": range_, "by": by} | random.choice(only),
             headers={"Authorization": f"Bearer {token}"},
         )
         taken[range_].append(1000 * (time.perf_counter() - started))
@@ -111,8 +111,9 @@ def plainly(connection, shop, period):
 @click.option("--views", default=400, show_default=True)
 @click.option("--rate", default=300, show_default=True, help="Events a second beside it.")
 @click.option("--data", default=".dev/bench-reports", type=click.Path(path_type=Path))
+@click.option("--only", multiple=True, help="Views with filters alone, such as device:mobile.")
 @click.option("--skip-plain", is_flag=True, help="Leave out the plain count.")
-def main(events, views, rate, data, skip_plain):
+def main(events, views, rate, data, only, skip_plain):
     data = data.resolve()
     with (
         postgres(data / "postgres") as url,
@@ -129,21 +130,21 @@ def main(events, views, rate, data, skip_plain):
                 spool_dir=str(data / "spool"),
             )
         )
-        taken = measure(app, url, views, rate)
+        taken = measure(app, url, views, rate, [{"only": one} for one in only] or [{}])
         app.extensions["intake"].close()
         app.extensions["reports"].close()
         if not skip_plain:
             compare(connection, statistics.median(taken["90"]) / 1000)
 
 
-def measure(app, url, views, rate):
-    ask(app, 20)  # the first ones find cold caches
+def measure(app, url, views, rate, only):
+    ask(app, 20, only)  # the first ones find cold caches
     beside = multiprocessing.get_context("spawn").Process(
         target=go_on, args=(url, rate), daemon=True
     )
     beside.start()
     time.sleep(3)
-    taken = ask(app, views)
+    taken = ask(app, views, only)
     beside.terminate()
     beside.join()
     everything = [one for views in taken.values() for one in views]
