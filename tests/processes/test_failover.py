@@ -147,7 +147,13 @@ def fail_over(fleet, web, database, harm, record_property):
 
 @pytest.mark.parametrize(
     ("harm", "replicas"),
-    [("kill", 0), ("kill", 1), ("freeze", 0), ("freeze", 1), ("demote", 0)],
+    [
+        ("kill", 0),
+        pytest.param("kill", 1, marks=pytest.mark.campaign),
+        pytest.param("freeze", 0, marks=pytest.mark.campaign),
+        ("freeze", 1),
+        ("demote", 0),
+    ],
 )
 def test_after_a_failover_by_sentinel_web_and_worker_go_on_at_the_new_primary(
     fleet, start_web, start_worker, database, harm, replicas, record_property
