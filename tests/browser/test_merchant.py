@@ -244,7 +244,7 @@ def test_a_product_leads_to_the_shops_admin_and_what_is_none_nowhere(year, visit
     store(database, *visits)
     count_all(database)
     page = visitor().open("/admin")
-    link = page.locator("text=Linen shirt")
+    link = page.get_by_role("link", name="Linen shirt", exact=True)
     assert link.get_attribute("href") == f"https://{SHOP}/admin/products/1001"
     assert page.locator(f"th:has-text('{other}')").is_visible()
     assert page.locator("a[href*='settings']").count() == 0
