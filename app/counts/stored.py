@@ -5,12 +5,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import orjson
 from psycopg import Connection
 
-from app.batch.news import WITHOUT_WIDGET, language_of, product_of, version_of
+from app.batch.news import WITHOUT_WIDGET, product_of
 from app.batch.visitor import IS_BATCH_NOBODYS, IS_WITHOUT_WIDGET
 from app.counts import dimensions, journeys
 from app.counts.arrays import uuids
 from app.counts.journeys import pack_values
 from app.counts.measures import KIND_OF, Dimension
+from app.counts.only import text_of
 from app.counts.values import Key, numbers
 
 _ROWS = 5_000  # of values at once
@@ -177,13 +178,6 @@ def _number_values(connection: Connection, shop_id: int, wanted: _Wanted) -> Non
 
 
 def _text(dimension: int, raw: str) -> str:
-    match dimension:
-        case Dimension.PRODUCT:
-            return product_of(raw)
-        case Dimension.VERSION:
-            return version_of(raw)
-        case Dimension.LANGUAGE:
-            return language_of(raw)
-        case Dimension.DEVICE:
-            return raw
-    return product_of(orjson.loads(raw))
+    if dimension == _OWN_PRODUCT:
+        return product_of(orjson.loads(raw))
+    return text_of(Dimension(dimension), raw)
