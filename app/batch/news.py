@@ -101,8 +101,8 @@ def announce(
         columns.get("device_class", ""),
         columns.get("product_id", ""),
         fields,
-        _since_epoch(received_at),
-        [_since_epoch(event.timestamp) for event in events],
+        since_epoch(received_at),
+        [since_epoch(event.timestamp) for event in events],
         [event.name for event in events],
         [event.properties for event in events],
     )
@@ -128,7 +128,8 @@ def _is_clock_corrected(line: bytes) -> bool:
     return line.split(b"\t", _SENT + 1)[_SENT] != _NULL
 
 
-def _since_epoch(at: datetime) -> int:
+def since_epoch(at: datetime) -> int:
+    """Microseconds of Unix time."""
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 

@@ -4,11 +4,12 @@ the rest of that day add is worked out from their journeys, and taken away."""
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from threading import Lock
 
 from psycopg import Connection
 
+from app.batch.news import since_epoch
 from app.counts import dimensions, journeys
 from app.counts.measures import NOT_SHOWN, Event, Measure
 from app.counts.only import Only
@@ -100,7 +101,7 @@ def _difference(
     begin, end = (first - EPOCH).days, (day - EPOCH).days + 1
     window = shop.window_hours * _HOUR
     # Without a remembered moment it is the difference to all that they did.
-    before, now = _microseconds(since) if known else EVER, _microseconds(moment)
+    before, now = since_epoch(since) if known else EVER, since_epoch(moment)
     for some in journeys.read(connection, visitors):
         for _, journey in some:
             everything = journeys.unpack(journey or b"")
@@ -142,7 +143,3 @@ def _values(shop: Shop, day: date, after: datetime) -> dict[str, object]:
         "after": after,
         "window": timedelta(hours=shop.window_hours),
     }
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
