@@ -11,7 +11,6 @@ from app.worker.upkeep import Retention, maintain
 from tests.calls import CONTEXT, body, event
 from tests.processes.running import flask
 
-NOW = datetime.now(UTC)
 DAYS = Retention(events=395, rejected=30, user_agents=30)
 
 
@@ -19,14 +18,18 @@ def silent(*_):
     pass
 
 
+def ago(days, **more):
+    return datetime.now(UTC) - timedelta(days=days, **more)
+
+
 @pytest.fixture
 def three_years(database, caller):
     """A shop's event for each 10 days of three years, received when it happened; the partitions
     of two of these years are there."""
     for days in range(0, 2 * 365, 28):
-        create_partitions(database, (NOW - timedelta(days=days)).date())
+        create_partitions(database, ago(days).date())
     for days in range(0, 3 * 365, 10):
-        at = (NOW - timedelta(days=days)).isoformat()
+        at = ago(days).isoformat()
         user_agent = {"$raw_user_agent": f"Mozilla/5.0 ({days})"}
         caller.post(body(event(timestamp=at), context=CONTEXT | user_agent))
     caller.rows()
@@ -38,7 +41,7 @@ def three_years(database, caller):
     for (name,) in database.execute(
         "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
         " WHERE inhparent = 'events'::regclass AND relname < %s AND relname <> 'events_default'",
-        [f"events_{NOW - timedelta(days=40):%Y_%m}"],
+        [f"events_{ago(40):%Y_%m}"],
     ).fetchall():
         database.execute(f"DROP TABLE {name}")
 
@@ -52,9 +55,9 @@ def test_of_three_years_thirteen_months_stay(three_years, database, caller, monk
     monkeypatch.setattr(walks, "STEP_ROWS", 7)
     done = maintain(database, DAYS, silent)
     kept = [row["occurred_at"] for row in caller.rows()]
-    first_of_month = (NOW - timedelta(days=395)).replace(day=1, hour=0, minute=0, second=0)
+    first_of_month = ago(395).replace(day=1, hour=0, minute=0, second=0)
     assert min(kept) > first_of_month - timedelta(days=1)
-    assert sum(at > NOW - timedelta(days=395) for at in kept) == 40
+    assert sum(at > ago(395) for at in kept) == 40
     assert done["partitions dropped"] >= 10
     assert done["events deleted"] > 20
     orphans = "(SELECT 1 FROM batches WHERE id NOT IN (SELECT batch_id FROM events)) AS o"
@@ -67,7 +70,7 @@ def test_no_batch_stays_without_its_events_and_no_event_without_its_batch(
     three_years, database, caller
 ):
     """Old-dated events that were received in a month of which others are still kept."""
-    received_at = NOW - timedelta(days=395, seconds=1)
+    received_at = ago(395, seconds=1)
     create_partitions(database, received_at.date())
     old = event(timestamp="2015-01-01T00:00:00Z")
     caller.post(body(old, context={"$session_id": "orphan"}))
@@ -107,7 +110,7 @@ def test_raw_user_agents_go_earlier_than_the_rest(three_years, database, caller,
     for _ in range(2):
         maintain(database, Retention(events=10_000, rejected=30, user_agents=30), silent)
     young = [row["received_at"] for row in caller.rows() if "$raw_user_agent" in row["context"]]
-    assert min(young) > NOW - timedelta(days=41)
+    assert min(young) > ago(41)
     assert len(young) == 4  # of today, 10 and 20 days ago, and the new one
     assert all(row["context"]["$host"] == "yourstore.com" for row in caller.rows())
 
@@ -119,8 +122,8 @@ def test_a_partition_in_use_is_left_for_the_next_time(
     monkeypatch.setattr(retention, "_LOCK_TIMEOUT", "20ms")
     with connect(database_url, "tests") as reader, reader.transaction():
         reader.execute("SELECT count(*) FROM events")
-        assert retention.drop_old_partitions(database, NOW - timedelta(days=395)) == []
-    assert len(retention.drop_old_partitions(database, NOW - timedelta(days=395))) >= 10
+        assert retention.drop_old_partitions(database, ago(395)) == []
+    assert len(retention.drop_old_partitions(database, ago(395))) >= 10
 
 
 @pytest.mark.slow
