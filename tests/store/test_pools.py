@@ -88,6 +88,7 @@ def test_a_deadline_ends_a_statement_and_its_connection(database_url):
         ("host=127.0.0.1 dbname=x", ["127.0.0.1:5432"]),
         ("host=127.0.0.1,::1 port=1 dbname=x", ["127.0.0.1:1", "::1:1"]),
         ("host=127.0.0.1,127.0.0.1 port=1,2 dbname=x", ["127.0.0.1:1", "127.0.0.1:2"]),
+        ("host=127.0.0.1,127.0.0.1 port=,2 dbname=x", ["127.0.0.1:5432", "127.0.0.1:2"]),
     ],
 )
 def test_of_each_server_of_an_address_it_is_told_what_it_is(address, names):
