@@ -4,6 +4,8 @@ A row of a group keeps what a breakdown shows in `cells`, which is read of all v
 all else in `more` and `times`, which are read of one value; cells are in the order of values.
 """
 
+import sys
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -98,23 +100,40 @@ def add_cells(connection: Connection, cells: Cells) -> None:
 
 def unpack(packed: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Value, measure, previous, number."""
-    return _CELL.iter_unpack(packed)
+    fields = (("i", 0), ("B", 4), ("H", 5), ("i", 7))
+    return zip(*(_field(packed, _CELL, kind, at) for kind, at in fields), strict=True)
 
 
-def unpack_times(packed: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Value, code, previous, number."""
-    return _TIME.iter_unpack(packed)
+def unpack_times(packed: bytes) -> Iterator[tuple[int, int, int]]:
+    """Code, previous, number."""
+    fields = (("H", 4), ("H", 6), ("i", 8))
+    return zip(*(_field(packed, _TIME, kind, at) for kind, at in fields), strict=True)
 
 
-def of_value(
-    value: int, cells: bytes, more: bytes | None, times: bytes | None
-) -> tuple[bytes, bytes | None, bytes | None]:
-    """What is packed of one value, in each of the columns."""
-    if more is None or times is None:  # counted by the release before, in any order
+def _field(packed: bytes, struct: Struct, kind: str, at: int) -> "array[int]":
+    """One field of all cells: of many, sooner than the struct makes a tuple of each."""
+    field = array(kind)
+    size = field.itemsize
+    raw = bytearray(len(packed) // struct.size * size)
+    for place in range(size):
+        raw[place::size] = packed[at + place :: struct.size]
+    field.frombytes(raw)
+    if sys.byteorder == "little":
+        field.byteswap()
+    return field
+
+
+def of_value(value: int, cells: bytes, more: bytes | None) -> tuple[bytes, bytes | None]:
+    """What is packed of one value, in both columns."""
+    if more is None:  # counted by the release before, in any order
         wanted = value.to_bytes(4, signed=True)
         each = (cells[at : at + _CELL.size] for at in range(0, len(cells), _CELL.size))
-        return b"".join([cell for cell in each if cell.startswith(wanted)]), None, None
-    return _found(value, cells, _CELL), _found(value, more, _CELL), _found(value, times, _TIME)
+        return b"".join([cell for cell in each if cell.startswith(wanted)]), None
+    return _found(value, cells, _CELL), _found(value, more, _CELL)
+
+
+def times_of_value(value: int, times: bytes) -> bytes:
+    return _found(value, times, _TIME)
 
 
 def unlike(cells: bytes) -> bytes:
