@@ -104,6 +104,14 @@ def unpack(packed: bytes) -> Iterator[tuple[int, int, int, int]]:
     return zip(*(_field(packed, _CELL, kind, at) for kind, at in fields), strict=True)
 
 
+def unpack_alike(packed: bytes) -> Iterator[tuple[int, int, int]]:
+    """Measure, previous, number, where the values are all the same or do not matter."""
+    return zip(
+        packed[4 :: _CELL.size], _field(packed, _CELL, "H", 5), _field(packed, _CELL, "i", 7),
+        strict=True,
+    )  # fmt: skip
+
+
 def unpack_times(packed: bytes) -> Iterator[tuple[int, int, int]]:
     """Code, previous, number."""
     fields = (("H", 4), ("H", 6), ("i", 8))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from psycopg import Connection
 
-from app.counts.cells import unpack
+from app.counts.cells import unpack, unpack_alike
 from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
 from app.counts.period import Period, Shop
 from app.counts.reading import Moments, Numbers, by_name, complete
@@ -87,7 +87,7 @@ def _sums(
     for part, of_days in rows.fetchall():
         if is_product and part != ALL:  # which is all of them, as the release before has it
             numbers = sums[part]
-            for _, measure, previous, number in unpack(of_days or b""):
+            for measure, previous, number in unpack_alike(of_days or b""):
                 if previous >= first:
                     numbers[measure] += number
         elif not is_product:

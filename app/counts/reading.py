@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from psycopg import Connection
 
 from app.counts import cut
-from app.counts.cells import of_value, times_of_value, unlike, unpack, unpack_times
+from app.counts.cells import of_value, times_of_value, unlike, unpack, unpack_alike, unpack_times
 from app.counts.measures import ALL, LIKE, STEP_MEASURES, Dimension, Measure
 from app.counts.only import Only
 from app.counts.period import EPOCH, Period, Shop
@@ -90,7 +90,7 @@ def visitors(
             begin, sums = earlier, of_before
         else:
             begin, sums = first, of_over if day < end_of_over else later
-        for _, measure, previous, number in unpack(cells):
+        for measure, previous, number in unpack_alike(cells):
             if previous >= begin:
                 sums[measure] += number
                 if previous == day and measure in daily:
@@ -113,6 +113,18 @@ def visitors(
         {day: numbers for day, numbers in days.items() if day >= first},
         {day: numbers for day, numbers in days.items() if day < end_of_before},
     )
+
+
+def totals(connection: Connection, shop: Shop, period: Period) -> tuple[Numbers, int | None]:
+    """Different visitors of days that are over, by measure; and the first day with any."""
+    first, end = period.bounds
+    sums = _measures()
+    rows = _rows(connection, shop, Dimension.WHOLE, first, end)
+    for _, _, cells in rows:
+        for measure, previous, number in unpack_alike(cells):
+            if previous >= first:
+                sums[measure] += number
+    return by_name(_counter(sums)), min((day for day, *_ in rows), default=None)
 
 
 def _of_visitors(
