@@ -294,15 +294,11 @@ def days(
 def hours(connection: Connection, shop: Shop, day: date) -> list[dict[str, Any]]:
     """The events of each hour of a day, None where it has not begun, and of the day before."""
     rows = connection.execute(
-        "SELECT (occurred_at AT TIME ZONE %(zone)s)::date = %(day)s,"
-        " extract(hour FROM occurred_at AT TIME ZONE %(zone)s)::int, count(*) FROM events"
-        " WHERE shop_id = %(shop)s"
-        # The bounds are for the index: a midnight may come twice where clocks go back.
-        " AND occurred_at >= (%(day)s - 1)::timestamp AT TIME ZONE %(zone)s - interval '3 hours'"
-        " AND occurred_at < (%(day)s + 1)::timestamp AT TIME ZONE %(zone)s + interval '3 hours'"
-        " AND (occurred_at AT TIME ZONE %(zone)s)::date BETWEEN %(day)s - 1 AND %(day)s"
-        " GROUP BY 1, 2",
-        {"shop": shop.id, "zone": shop.time_zone, "day": day},
+        f"{cut.QUARTERS} SELECT (at AT TIME ZONE %(zone)s)::date = %(day)s,"
+        " extract(hour FROM at AT TIME ZONE %(zone)s)::int, sum(number)::int FROM quarters"
+        " WHERE (at AT TIME ZONE %(zone)s)::date BETWEEN %(day)s - 1 AND %(day)s"
+        " GROUP BY 1, 2".encode(),
+        {"shop": shop.id, "zone": shop.time_zone, "day": day, "after": None},
     )
     events: defaultdict[tuple[bool, int], int] = defaultdict(int)
     for is_day, hour, number in rows:
