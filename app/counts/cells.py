@@ -104,6 +104,10 @@ def unpack(packed: bytes) -> Iterator[tuple[int, int, int, int]]:
     return zip(*(_field(packed, _CELL, kind, at) for kind, at in fields), strict=True)
 
 
+def count(packed: bytes) -> int:
+    return len(packed) // _CELL.size
+
+
 def unpack_alike(packed: bytes) -> Iterator[tuple[int, int, int]]:
     """Measure, previous, number, where the values are all the same or do not matter."""
     return zip(

@@ -1,16 +1,18 @@
 """Each product, version, device or language of a range, read as sums over `report_counts`."""
 
 from collections import Counter, defaultdict
+from itertools import islice
 from operator import sub
 from typing import NamedTuple
 
 from psycopg import Connection
 
-from app.counts.cells import unpack, unpack_alike
+from app.counts.cells import count, unpack, unpack_alike
 from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
 from app.counts.period import Period, Shop
 from app.counts.reading import Moments, Numbers, by_name, complete
 
+_PARTS = 100  # unpacked at once
 _SHOWN = (Measure.VISITORS, *STEP_MEASURES)  # the first of all
 
 
@@ -75,7 +77,6 @@ def _sums(
     first: int,
 ) -> dict[int, list[int]]:
     """By value and measure, of what is `packed` on the days, in a range from `first`."""
-    is_product = dimension is Dimension.PRODUCT
     sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(Measure))
     # A product's days together: to have each row by itself takes longer than to add it up.
     rows = connection.execute(
@@ -84,14 +85,20 @@ def _sums(
         [shop.id, dimension, *days],
         binary=True,
     )
-    for part, of_days in rows.fetchall():
-        if is_product and part != ALL:  # which is all of them, as the release before has it
-            numbers = sums[part]
-            for measure, previous, number in unpack_alike(of_days or b""):
-                if previous >= first:
-                    numbers[measure] += number
-        elif not is_product:
-            for value, measure, previous, number in unpack(of_days or b""):
+    while some := rows.fetchmany(_PARTS):
+        packed_by_part = [(part, cells or b"") for part, cells in some]
+        together = b"".join([cells for _, cells in packed_by_part])
+        if dimension is Dimension.PRODUCT:
+            unpacked = unpack_alike(together)
+            for part, cells in packed_by_part:
+                numbers = sums[part]
+                for measure, previous, number in islice(unpacked, count(cells)):
+                    if previous >= first:
+                        numbers[measure] += number
+        else:
+            for value, measure, previous, number in unpack(together):
                 if previous >= first:
                     sums[value][measure] += number
+    if dimension is Dimension.PRODUCT:
+        sums.pop(ALL, None)  # all of them, as the release before has it
     return sums
