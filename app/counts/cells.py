@@ -8,7 +8,8 @@ import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import compress, islice
 from struct import Struct
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ Place = tuple[int, int, int]
 Numbers = defaultdict[Place, int]
 Cells = defaultdict[Row, Numbers]
 _Packed = list[bytes | None]  # by column
+_Alike = Iterator[tuple[int, int, int]]  # measure, previous, number
 
 _CELL = Struct(">iBHi")  # big-endian, so that SQL can read and write it too
 _TIME = Struct(">iHHi")  # a code instead of the measure
@@ -104,16 +106,34 @@ def unpack(packed: bytes) -> Iterator[tuple[int, int, int, int]]:
     return zip(*(_field(packed, _CELL, kind, at) for kind, at in fields), strict=True)
 
 
-def count(packed: bytes) -> int:
-    return len(packed) // _CELL.size
-
-
-def unpack_alike(packed: bytes) -> Iterator[tuple[int, int, int]]:
+def unpack_alike(packed: bytes) -> _Alike:
     """Measure, previous, number, where the values are all the same or do not matter."""
-    return zip(
-        packed[4 :: _CELL.size], _field(packed, _CELL, "H", 5), _field(packed, _CELL, "i", 7),
-        strict=True,
-    )  # fmt: skip
+    return zip(*_alike(packed), strict=True)
+
+
+def unpack_parts(parts: Sequence[bytes], wanted: Collection[int] | None = None) -> Iterator[_Alike]:
+    """The same of each part. Of all measures, or of the `wanted` ones: those are picked before
+    anything is done with each cell, and of all parts at once."""
+    fields: Iterable[Iterable[int]] = _alike(b"".join(parts))
+    sizes = [len(part) // _CELL.size for part in parts]
+    if wanted is not None:
+        is_wanted = bytes(measure in wanted for measure in range(256))
+        kept = [part[4 :: _CELL.size].translate(is_wanted) for part in parts]
+        fields = [compress(field, b"".join(kept)) for field in fields]
+        sizes = [of_part.count(1) for of_part in kept]
+    cells = zip(*fields, strict=True)
+    return (islice(cells, size) for size in sizes)
+
+
+def _alike(packed: bytes) -> tuple[bytes, "array[int]", "array[int]"]:
+    measures = packed[4 :: _CELL.size]
+    return measures, _field(packed, _CELL, "H", 5), _field(packed, _CELL, "i", 7)
+
+
+def unpack_scale(packed: bytes) -> Iterator[tuple[int, int, int]]:
+    """Value and measure as one number of 16 bits, previous, number; of values below 256."""
+    fields = (("H", 3), ("H", 5), ("i", 7))
+    return zip(*(_field(packed, _CELL, kind, at) for kind, at in fields), strict=True)
 
 
 def unpack_times(packed: bytes) -> Iterator[tuple[int, int, int]]:

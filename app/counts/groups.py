@@ -1,18 +1,21 @@
 """Each product, version, device or language of a range, read as sums over `report_counts`."""
 
-from collections import Counter, defaultdict
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Collection
 from operator import sub
 from typing import NamedTuple
 
 from psycopg import Connection
 
-from app.counts.cells import count, unpack, unpack_alike
-from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
+from app.counts.cells import unpack, unpack_parts
+from app.counts.measures import ALL, LIKE, OTHERS, STEP_MEASURES, Dimension, Measure
 from app.counts.period import Period, Shop
-from app.counts.reading import Moments, Numbers, by_name, complete
+from app.counts.reading import Moments, Numbers
 
 _PARTS = 100  # unpacked at once
+# What the comparison is made of.
+_COMPARED = (Measure.EXPOSED, Measure.TRIED, Measure.TRIED_ADDED, Measure.UNTRIED_ADDED)
+_STORED = {*_COMPARED, *(LIKE[measure] for measure in _COMPARED if measure in LIKE)}
 _SHOWN = (Measure.VISITORS, *STEP_MEASURES)  # the first of all
 
 
@@ -59,13 +62,14 @@ def comparable(
     their window. Without days that the release before has counted."""
     first, _ = period.bounds
     days = (first, of.end_of_all_over)
-    sums = _sums(connection, shop, dimension, "cells || more", days, first)
-    found = {}
-    for value, numbers in sums.items():
-        of_value = Counter(dict(enumerate(numbers)))
-        complete(of_value)
-        found[value] = by_name(of_value)
-    return found
+    sums = _sums(connection, shop, dimension, "cells || more", days, first, _STORED)
+    return {
+        value: {
+            measure: numbers[measure] + (numbers[LIKE[measure]] if measure in LIKE else 0)
+            for measure in _COMPARED
+        }
+        for value, numbers in sums.items()
+    }
 
 
 def _sums(
@@ -75,6 +79,7 @@ def _sums(
     packed: str,
     days: tuple[int, int],
     first: int,
+    wanted: Collection[int] | None = None,
 ) -> dict[int, list[int]]:
     """By value and measure, of what is `packed` on the days, in a range from `first`."""
     sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(Measure))
@@ -86,17 +91,16 @@ def _sums(
         binary=True,
     )
     while some := rows.fetchmany(_PARTS):
-        packed_by_part = [(part, cells or b"") for part, cells in some]
-        together = b"".join([cells for _, cells in packed_by_part])
+        parts = [part for part, _ in some]
+        packed_parts = [cells or b"" for _, cells in some]
         if dimension is Dimension.PRODUCT:
-            unpacked = unpack_alike(together)
-            for part, cells in packed_by_part:
+            for part, cells in zip(parts, unpack_parts(packed_parts, wanted), strict=True):
                 numbers = sums[part]
-                for measure, previous, number in islice(unpacked, count(cells)):
+                for measure, previous, number in cells:
                     if previous >= first:
                         numbers[measure] += number
         else:
-            for value, measure, previous, number in unpack(together):
+            for value, measure, previous, number in unpack(b"".join(packed_parts)):
                 if previous >= first:
                     sums[value][measure] += number
     if dimension is Dimension.PRODUCT:

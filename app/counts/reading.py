@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
-from itertools import chain, compress
+from itertools import compress
 from operator import add
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -11,7 +11,15 @@ from zoneinfo import ZoneInfo
 from psycopg import Connection
 
 from app.counts import cut
-from app.counts.cells import of_value, times_of_value, unlike, unpack, unpack_alike, unpack_times
+from app.counts.cells import (
+    of_value,
+    times_of_value,
+    unlike,
+    unpack,
+    unpack_alike,
+    unpack_scale,
+    unpack_times,
+)
 from app.counts.measures import ALL, LIKE, STEP_MEASURES, Dimension, Measure
 from app.counts.only import Only
 from app.counts.period import EPOCH, Period, Shop
@@ -159,13 +167,7 @@ def times(connection: Connection, shop: Shop, period: Period, only: Only | None 
     first, end = period.bounds
     if only:
         return _times_of(connection, shop, only, first, end)
-    by_bucket = _times(
-        chain.from_iterable(
-            _rows(connection, shop, scale, first, end)
-            for scale in (Dimension.COARSE, Dimension.SPAN)
-        ),
-        first,
-    )
+    by_bucket = _coarse_times(connection, shop, first, end)
     middles = _middles({step: sum(buckets.values()) for step, buckets in by_bucket.items()})
     looks: set[tuple[int, int, int]] = set()  # step, bucket, place within the bucket
     for step, place in middles:
@@ -237,14 +239,20 @@ def _middles(times: Mapping[int, int]) -> set[tuple[int, int]]:
     }
 
 
-def _times(rows: Iterable[tuple[int, int, bytes]], first: int) -> dict[int, dict[int, int]]:
+def _coarse_times(
+    connection: Connection, shop: Shop, first: int, end: int
+) -> dict[int, Mapping[int, int]]:
     """How many visitors, by step or span and bucket."""
-    times = [[0] * BUCKETS for _ in (*STEP_MEASURES, *SPANS)]
-    for _, _, cells in rows:
-        for step, bucket, previous, number in unpack(cells):
-            if previous >= first:
-                times[step][bucket] += number
-    return {step: dict(enumerate(numbers)) for step, numbers in enumerate(times)}
+    numbers = [0] * 2**16
+    for scale in (Dimension.COARSE, Dimension.SPAN):
+        for _, _, cells in _rows(connection, shop, scale, first, end):
+            for place, previous, number in unpack_scale(cells):
+                if previous >= first:
+                    numbers[place] += number
+    return {
+        step: dict(enumerate(numbers[step << 8 :][:BUCKETS]))
+        for step in range(len(STEP_MEASURES) + len(SPANS))
+    }
 
 
 def _value_at(place: int, numbers: Mapping[int, int]) -> tuple[int, int]:
