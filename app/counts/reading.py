@@ -245,10 +245,10 @@ def _coarse_times(
     """How many visitors, by step or span and bucket."""
     numbers = [0] * 2**16
     for scale in (Dimension.COARSE, Dimension.SPAN):
-        for _, _, cells in _rows(connection, shop, scale, first, end):
-            for place, previous, number in unpack_scale(cells):
-                if previous >= first:
-                    numbers[place] += number
+        rows = _rows(connection, shop, scale, first, end)
+        for place, previous, number in unpack_scale(b"".join([cells for _, _, cells in rows])):
+            if previous >= first:
+                numbers[place] += number
     return {
         step: dict(enumerate(numbers[step << 8 :][:BUCKETS]))
         for step in range(len(STEP_MEASURES) + len(SPANS))

@@ -100,7 +100,7 @@ class Language:
 
     def day(self, day: date | str) -> str:
         """A day as such or as ISO 8601 has it, and so below."""
-        return format_date(_day(day), "medium", locale=self.locale)
+        return _medium(_day(day), self.locale)
 
     def short_day(self, day: date | str) -> str:
         """Without its year, for an axis."""
@@ -170,6 +170,12 @@ def _pattern(digits: int) -> str:
 @lru_cache(100)
 def _parsed(pattern: str) -> NumberPattern:
     return parse_pattern(pattern)
+
+
+@lru_cache(4_000)
+def _medium(day: date, locale: Locale) -> str:
+    """A page names each of its days several times, and all pages name the same days."""
+    return format_date(day, "medium", locale=locale)
 
 
 def _day(day: date | str) -> date:
