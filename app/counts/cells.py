@@ -4,9 +4,12 @@ A row of a group keeps what a breakdown shows in `cells`, which is read of all v
 all else in `more` and `times`, which are read of one value; cells are in the order of values.
 """
 
+import sys
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import compress, islice
 from struct import Struct
 from typing import NamedTuple
 
@@ -31,6 +34,7 @@ Place = tuple[int, int, int]
 Numbers = defaultdict[Place, int]
 Cells = defaultdict[Row, Numbers]
 _Packed = list[bytes | None]  # by column
+_Alike = Iterator[tuple[int, int, int]]  # measure, previous, number
 
 _CELL = Struct(">iBHi")  # big-endian, so that SQL can read and write it too
 _TIME = Struct(">iHHi")  # a code instead of the measure
@@ -98,23 +102,70 @@ def add_cells(connection: Connection, cells: Cells) -> None:
 
 def unpack(packed: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Value, measure, previous, number."""
-    return _CELL.iter_unpack(packed)
+    fields = (("i", 0), ("B", 4), ("H", 5), ("i", 7))
+    return zip(*(_field(packed, _CELL, kind, at) for kind, at in fields), strict=True)
 
 
-def unpack_times(packed: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Value, code, previous, number."""
-    return _TIME.iter_unpack(packed)
+def unpack_alike(packed: bytes) -> _Alike:
+    """Measure, previous, number, where the values are all the same or do not matter."""
+    return zip(*_alike(packed), strict=True)
 
 
-def of_value(
-    value: int, cells: bytes, more: bytes | None, times: bytes | None
-) -> tuple[bytes, bytes | None, bytes | None]:
-    """What is packed of one value, in each of the columns."""
-    if more is None or times is None:  # counted by the release before, in any order
+def unpack_parts(parts: Sequence[bytes], wanted: Collection[int] | None = None) -> Iterator[_Alike]:
+    """The same of each part. Of all measures, or of the `wanted` ones: those are picked before
+    anything is done with each cell, and of all parts at once."""
+    fields: Iterable[Iterable[int]] = _alike(b"".join(parts))
+    sizes = [len(part) // _CELL.size for part in parts]
+    if wanted is not None:
+        is_wanted = bytes(measure in wanted for measure in range(256))
+        kept = [part[4 :: _CELL.size].translate(is_wanted) for part in parts]
+        fields = [compress(field, b"".join(kept)) for field in fields]
+        sizes = [of_part.count(1) for of_part in kept]
+    cells = zip(*fields, strict=True)
+    return (islice(cells, size) for size in sizes)
+
+
+def _alike(packed: bytes) -> tuple[bytes, "array[int]", "array[int]"]:
+    measures = packed[4 :: _CELL.size]
+    return measures, _field(packed, _CELL, "H", 5), _field(packed, _CELL, "i", 7)
+
+
+def unpack_scale(packed: bytes) -> Iterator[tuple[int, int, int]]:
+    """Value and measure as one number of 16 bits, previous, number; of values below 256."""
+    fields = (("H", 3), ("H", 5), ("i", 7))
+    return zip(*(_field(packed, _CELL, kind, at) for kind, at in fields), strict=True)
+
+
+def unpack_times(packed: bytes) -> Iterator[tuple[int, int, int]]:
+    """Code, previous, number."""
+    fields = (("H", 4), ("H", 6), ("i", 8))
+    return zip(*(_field(packed, _TIME, kind, at) for kind, at in fields), strict=True)
+
+
+def _field(packed: bytes, struct: Struct, kind: str, at: int) -> "array[int]":
+    """One field of all cells: of many, sooner than the struct makes a tuple of each."""
+    field = array(kind)
+    size = field.itemsize
+    raw = bytearray(len(packed) // struct.size * size)
+    for place in range(size):
+        raw[place::size] = packed[at + place :: struct.size]
+    field.frombytes(raw)
+    if sys.byteorder == "little":
+        field.byteswap()
+    return field
+
+
+def of_value(value: int, cells: bytes, more: bytes | None) -> tuple[bytes, bytes | None]:
+    """What is packed of one value, in both columns."""
+    if more is None:  # counted by the release before, in any order
         wanted = value.to_bytes(4, signed=True)
         each = (cells[at : at + _CELL.size] for at in range(0, len(cells), _CELL.size))
-        return b"".join([cell for cell in each if cell.startswith(wanted)]), None, None
-    return _found(value, cells, _CELL), _found(value, more, _CELL), _found(value, times, _TIME)
+        return b"".join([cell for cell in each if cell.startswith(wanted)]), None
+    return _found(value, cells, _CELL), _found(value, more, _CELL)
+
+
+def times_of_value(value: int, times: bytes) -> bytes:
+    return _found(value, times, _TIME)
 
 
 def unlike(cells: bytes) -> bytes:

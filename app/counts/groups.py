@@ -1,15 +1,22 @@
 """Each product, version, device or language of a range, read as sums over `report_counts`."""
 
-from collections import Counter, defaultdict
-from operator import add
+from collections import defaultdict
+from collections.abc import Collection
+from operator import sub
 from typing import NamedTuple
 
 from psycopg import Connection
 
-from app.counts.cells import unpack
-from app.counts.measures import ALL, OTHERS, STEP_MEASURES, Dimension, Measure
+from app.counts.cells import unpack, unpack_parts
+from app.counts.measures import ALL, LIKE, OTHERS, STEP_MEASURES, Dimension, Measure
 from app.counts.period import Period, Shop
-from app.counts.reading import Moments, Numbers, by_name, complete
+from app.counts.reading import Moments, Numbers
+
+_PARTS = 100  # unpacked at once
+# What the comparison is made of.
+_COMPARED = (Measure.EXPOSED, Measure.TRIED, Measure.TRIED_ADDED, Measure.UNTRIED_ADDED)
+_STORED = {*_COMPARED, *(LIKE[measure] for measure in _COMPARED if measure in LIKE)}
+_SHOWN = (Measure.VISITORS, *STEP_MEASURES)  # the first of all
 
 
 class Group(NamedTuple):
@@ -31,38 +38,21 @@ def groups(
 ) -> dict[int, Group]:
     """By value, the largest first; after ALL, and with OTHERS as the last."""
     first, end = period.bounds
-    end_of_over = of.end_of_all_over
-    is_product = dimension is Dimension.PRODUCT
-    both: tuple[dict[int, list[int]], dict[int, list[int]]] = ({}, {})  # over, and later
-    # A product's days together: to have each row by itself takes longer than to add it up.
-    rows = connection.execute(
-        "SELECT part, string_agg(cells, '') FILTER (WHERE day < %(over)s),"
-        " string_agg(cells, '') FILTER (WHERE day >= %(over)s) FROM report_counts"
-        " WHERE shop_id = %(shop)s AND dimension = %(dimension)s AND day >= %(first)s"
-        " AND day < %(end)s GROUP BY part",
-        {"shop": shop.id, "dimension": dimension, "first": first, "end": end, "over": end_of_over},
-        binary=True,
-    )
-    for of_part, *cells in rows.fetchall():
-        if is_product and of_part == ALL:  # all of them, as the release before has it
-            continue
-        for sums, packed in zip(both, cells, strict=True):
-            _add_up(sums, packed or b"", first, of_part if is_product else None)
-    over, later = both
-    for sums in both:
-        sums[ALL] = [sum(numbers) for numbers in zip(*sums.values(), _none(), strict=True)]
-    now = {
-        value: list(map(add, over.get(value, _none()), later.get(value, _none())))
-        for value in over.keys() | later.keys()
+    all_days = _sums(connection, shop, dimension, "cells", (first, end), first)
+    # A few days of many.
+    later_days = (max(first, of.end_of_all_over), end)
+    later = _sums(connection, shop, dimension, "cells", later_days, first)
+    now = {value: numbers[: len(_SHOWN)] for value, numbers in all_days.items()}
+    over = {
+        value: list(map(sub, numbers, later[value])) if value in later else numbers
+        for value, numbers in now.items()
     }
+    for sums in (now, over):
+        sums[ALL] = list(map(sum, zip(*sums.values(), strict=True))) or [0] * len(_SHOWN)
     ordered = sorted(
         now.items(), key=lambda one: (one[0] != ALL, one[0] == OTHERS, -one[1][0], one[0])
     )
-    return {
-        value: Group(all_, steps, over.get(value, _none())[1:])
-        for value, (all_, *steps) in ordered
-        if all_
-    }
+    return {value: Group(all_, steps, over[value][1:]) for value, (all_, *steps) in ordered if all_}
 
 
 def comparable(
@@ -71,42 +61,48 @@ def comparable(
     """What the comparison takes from each group, by value; of days of which each visitor has had
     their window. Without days that the release before has counted."""
     first, _ = period.bounds
-    is_product = dimension is Dimension.PRODUCT
+    days = (first, of.end_of_all_over)
+    sums = _sums(connection, shop, dimension, "cells || more", days, first, _STORED)
+    return {
+        value: {
+            measure: numbers[measure] + (numbers[LIKE[measure]] if measure in LIKE else 0)
+            for measure in _COMPARED
+        }
+        for value, numbers in sums.items()
+    }
+
+
+def _sums(
+    connection: Connection,
+    shop: Shop,
+    dimension: Dimension,
+    packed: str,
+    days: tuple[int, int],
+    first: int,
+    wanted: Collection[int] | None = None,
+) -> dict[int, list[int]]:
+    """By value and measure, of what is `packed` on the days, in a range from `first`."""
     sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(Measure))
-    for of_part, packed in connection.execute(
-        "SELECT part, string_agg(cells, '') || string_agg(more, '') FROM report_counts"
-        " WHERE shop_id = %s AND dimension = %s AND day >= %s AND day < %s AND more IS NOT NULL"
-        " GROUP BY part",
-        [shop.id, dimension, first, of.end_of_all_over],
+    # A product's days together: to have each row by itself takes longer than to add it up.
+    rows = connection.execute(
+        f"SELECT part, string_agg({packed}, '') FROM report_counts WHERE shop_id = %s"
+        " AND dimension = %s AND day >= %s AND day < %s GROUP BY part".encode(),
+        [shop.id, dimension, *days],
         binary=True,
-    ).fetchall():
-        numbers = sums[of_part]
-        for value, measure, previous, number in unpack(packed):
-            if previous >= first:
-                if not is_product:
-                    numbers = sums[value]
-                numbers[measure] += number
-    found = {}
-    for value, numbers in sums.items():
-        of_value = Counter(dict(enumerate(numbers)))
-        complete(of_value)
-        found[value] = by_name(of_value)
-    return found
-
-
-def _none() -> list[int]:
-    """All, and by step."""
-    return [0] * (1 + len(STEP_MEASURES))
-
-
-def _add_up(sums: dict[int, list[int]], cells: bytes, first: int, product: int | None) -> None:
-    of_product = sums.setdefault(product, _none()) if product is not None else []
-    for value, measure, previous, number in unpack(cells):
-        if previous >= first:
-            if product is None:
-                of_value = sums.get(value)
-                if of_value is None:
-                    of_value = sums[value] = _none()
-                of_value[measure] += number
-            else:
-                of_product[measure] += number
+    )
+    while some := rows.fetchmany(_PARTS):
+        parts = [part for part, _ in some]
+        packed_parts = [cells or b"" for _, cells in some]
+        if dimension is Dimension.PRODUCT:
+            for part, cells in zip(parts, unpack_parts(packed_parts, wanted), strict=True):
+                numbers = sums[part]
+                for measure, previous, number in cells:
+                    if previous >= first:
+                        numbers[measure] += number
+        else:
+            for value, measure, previous, number in unpack(b"".join(packed_parts)):
+                if previous >= first:
+                    sums[value][measure] += number
+    if dimension is Dimension.PRODUCT:
+        sums.pop(ALL, None)  # all of them, as the release before has it
+    return sums

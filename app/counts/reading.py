@@ -1,16 +1,25 @@
 """The counts of a range, read as sums over `report_counts`."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
-from itertools import chain
+from itertools import compress
+from operator import add
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from psycopg import Connection
 
 from app.counts import cut
-from app.counts.cells import of_value, unlike, unpack, unpack_times
+from app.counts.cells import (
+    of_value,
+    times_of_value,
+    unlike,
+    unpack,
+    unpack_alike,
+    unpack_scale,
+    unpack_times,
+)
 from app.counts.measures import ALL, LIKE, STEP_MEASURES, Dimension, Measure
 from app.counts.only import Only
 from app.counts.period import EPOCH, Period, Shop
@@ -81,22 +90,20 @@ def visitors(
     first, end = period.bounds
     earlier, end_of_before = of.before.bounds
     _, end_of_over = of.over.bounds
-    now: Counter[int] = Counter()
-    before: Counter[int] = Counter()
-    over: Counter[int] = Counter()
+    of_over, later, of_before = (_measures() for _ in range(3))
     days: defaultdict[int, Counter[int]] = defaultdict(Counter)
     daily = _DAILY_OF_GROUP if only else _DAILY
     for day, cells in _of_visitors(connection, shop, earlier, end, only):
-        for _, measure, previous, number in unpack(cells):
-            if previous == day and measure in daily:
-                days[day][measure] = number
-            if day < end_of_before:
-                if previous >= earlier:
-                    before[measure] += number
-            elif previous >= first:
-                now[measure] += number
-                if day < end_of_over:
-                    over[measure] += number
+        if day < end_of_before:
+            begin, sums = earlier, of_before
+        else:
+            begin, sums = first, of_over if day < end_of_over else later
+        for measure, previous, number in unpack_alike(cells):
+            if previous >= begin:
+                sums[measure] += number
+                if previous == day and measure in daily:
+                    days[day][measure] = number
+    now, before, over = _counter(map(add, of_over, later)), _counter(of_before), _counter(of_over)
     for numbers in (now, before, over, *days.values()) if only else ():
         complete(numbers)
     if of.until:
@@ -116,16 +123,39 @@ def visitors(
     )
 
 
+def totals(connection: Connection, shop: Shop, period: Period) -> tuple[Numbers, int | None]:
+    """Different visitors of days that are over, by measure; and the first day with any."""
+    first, end = period.bounds
+    sums = _measures()
+    rows = _rows(connection, shop, Dimension.WHOLE, first, end)
+    for _, _, cells in rows:
+        for measure, previous, number in unpack_alike(cells):
+            if previous >= first:
+                sums[measure] += number
+    return by_name(_counter(sums)), min((day for day, *_ in rows), default=None)
+
+
 def _of_visitors(
     connection: Connection, shop: Shop, first: int, end: int, only: Only | None
 ) -> Iterator[tuple[int, bytes]]:
     """Each day's cells."""
-    if only:
-        for day, cells, more, _ in _rows_of(connection, shop, only, first, end):
-            yield day, cells + more
-    else:
+    if not only:
         for day, _, cells in _rows(connection, shop, Dimension.WHOLE, first, end):
             yield day, cells
+        return
+    for day, cells, more in _rows_of(connection, shop, only, "cells, more", first, end):
+        if only.dimension is not Dimension.PRODUCT:
+            cells, more = of_value(only.number, cells, more)
+        yield day, cells + (unlike(cells) if more is None else more)
+
+
+def _measures() -> list[int]:
+    """Room for each that a cell can name."""
+    return [0] * 256
+
+
+def _counter(numbers: Iterable[int]) -> Counter[int]:
+    return Counter(dict(enumerate(numbers)))
 
 
 def by_name(numbers: Counter[int]) -> Numbers:
@@ -137,24 +167,25 @@ def times(connection: Connection, shop: Shop, period: Period, only: Only | None 
     first, end = period.bounds
     if only:
         return _times_of(connection, shop, only, first, end)
-    by_bucket = _times(
-        chain.from_iterable(
-            _rows(connection, shop, scale, first, end)
-            for scale in (Dimension.COARSE, Dimension.SPAN)
-        ),
-        first,
-    )
+    by_bucket = _coarse_times(connection, shop, first, end)
     middles = _middles({step: sum(buckets.values()) for step, buckets in by_bucket.items()})
     looks: set[tuple[int, int, int]] = set()  # step, bucket, place within the bucket
     for step, place in middles:
         bucket, below = _value_at(place, by_bucket[step])
         looks.add((step, bucket, place - below))
     parts = {part(step, bucket) for step, bucket, _ in looks}
-    by_part: defaultdict[int, Counter[int]] = defaultdict(Counter)
-    for _, of_part, cells in _rows(connection, shop, Dimension.FINE, first, end, parts):
+    by_part: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for of_part, cells in connection.execute(
+        "SELECT part, string_agg(cells, '') FROM report_counts WHERE shop_id = %s"
+        " AND dimension = %s AND day >= %s AND day < %s AND part = ANY(%s::integer[])"
+        " GROUP BY part",
+        [shop.id, Dimension.FINE, first, end, list(parts)],
+        binary=True,
+    ).fetchall():
+        numbers = by_part[of_part]
         for seconds, _, previous, number in unpack(cells):
             if previous >= first:
-                by_part[of_part][seconds] += number
+                numbers[seconds] += number
     values: defaultdict[int, list[int]] = defaultdict(list)
     for step, bucket, place in looks:
         values[step].append(_value_at(place, by_part[part(step, bucket)])[0])
@@ -163,17 +194,19 @@ def times(connection: Connection, shop: Shop, period: Period, only: Only | None 
 
 def _times_of(connection: Connection, shop: Shop, only: Only, first: int, end: int) -> Times:
     """In one look: of a group there are fewer."""
-    codes: Counter[int] = Counter()
-    for _, _, _, packed in _rows_of(connection, shop, only, first, end):
-        for _, code, previous, number in unpack_times(packed):
+    codes = [0] * 2**16
+    for _, times in _rows_of(connection, shop, only, "times", first, end):
+        if times and only.dimension is not Dimension.PRODUCT:
+            times = times_of_value(only.number, times)
+        for code, previous, number in unpack_times(times or b""):
             if previous >= first:
                 codes[code] += number
     by_second: defaultdict[int, dict[int, int]] = defaultdict(dict)
     by_bucket: defaultdict[int, Counter[int]] = defaultdict(Counter)
-    for code, number in codes.items():
+    for code in compress(range(len(codes)), codes):
         step, seconds = decoded(code)
-        by_second[step][seconds] = number
-        by_bucket[step][bucket_of(step, seconds)] += number
+        by_second[step][seconds] = codes[code]
+        by_bucket[step][bucket_of(step, seconds)] += codes[code]
     values: defaultdict[int, list[int]] = defaultdict(list)
     for step, place in _middles({step: sum(of.values()) for step, of in by_second.items()}):
         values[step].append(_value_at(place, by_second[step])[0])
@@ -206,14 +239,20 @@ def _middles(times: Mapping[int, int]) -> set[tuple[int, int]]:
     }
 
 
-def _times(rows: Iterator[tuple[int, int, bytes]], first: int) -> dict[int, dict[int, int]]:
+def _coarse_times(
+    connection: Connection, shop: Shop, first: int, end: int
+) -> dict[int, Mapping[int, int]]:
     """How many visitors, by step or span and bucket."""
-    times = [[0] * BUCKETS for _ in (*STEP_MEASURES, *SPANS)]
-    for _, _, cells in rows:
-        for step, bucket, previous, number in unpack(cells):
+    numbers = [0] * 2**16
+    for scale in (Dimension.COARSE, Dimension.SPAN):
+        rows = _rows(connection, shop, scale, first, end)
+        for place, previous, number in unpack_scale(b"".join([cells for _, _, cells in rows])):
             if previous >= first:
-                times[step][bucket] += number
-    return {step: dict(enumerate(numbers)) for step, numbers in enumerate(times)}
+                numbers[place] += number
+    return {
+        step: dict(enumerate(numbers[step << 8 :][:BUCKETS]))
+        for step in range(len(STEP_MEASURES) + len(SPANS))
+    }
 
 
 def _value_at(place: int, numbers: Mapping[int, int]) -> tuple[int, int]:
@@ -263,15 +302,11 @@ def days(
 def hours(connection: Connection, shop: Shop, day: date) -> list[dict[str, Any]]:
     """The events of each hour of a day, None where it has not begun, and of the day before."""
     rows = connection.execute(
-        "SELECT (occurred_at AT TIME ZONE %(zone)s)::date = %(day)s,"
-        " extract(hour FROM occurred_at AT TIME ZONE %(zone)s)::int, count(*) FROM events"
-        " WHERE shop_id = %(shop)s"
-        # The bounds are for the index: a midnight may come twice where clocks go back.
-        " AND occurred_at >= (%(day)s - 1)::timestamp AT TIME ZONE %(zone)s - interval '3 hours'"
-        " AND occurred_at < (%(day)s + 1)::timestamp AT TIME ZONE %(zone)s + interval '3 hours'"
-        " AND (occurred_at AT TIME ZONE %(zone)s)::date BETWEEN %(day)s - 1 AND %(day)s"
-        " GROUP BY 1, 2",
-        {"shop": shop.id, "zone": shop.time_zone, "day": day},
+        f"{cut.QUARTERS} SELECT (at AT TIME ZONE %(zone)s)::date = %(day)s,"
+        " extract(hour FROM at AT TIME ZONE %(zone)s)::int, sum(number)::int FROM quarters"
+        " WHERE (at AT TIME ZONE %(zone)s)::date BETWEEN %(day)s - 1 AND %(day)s"
+        " GROUP BY 1, 2".encode(),
+        {"shop": shop.id, "zone": shop.time_zone, "day": day, "after": None},
     )
     events: defaultdict[tuple[bool, int], int] = defaultdict(int)
     for is_day, hour, number in rows:
@@ -310,34 +345,26 @@ def complete(numbers: Counter[int]) -> None:
 
 
 def _rows_of(
-    connection: Connection, shop: Shop, only: Only, first: int, end: int
-) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    """Day, cells, more, times."""
-    is_product = only.dimension is Dimension.PRODUCT
-    for day, *columns in connection.execute(
-        "SELECT day, cells, more, times FROM report_counts"
-        " WHERE shop_id = %s AND dimension = %s AND day = ANY(%s::integer[]) AND part = %s",
-        [shop.id, only.dimension, list(range(first, end)), only.number if is_product else ALL],
+    connection: Connection, shop: Shop, only: Only, columns: str, first: int, end: int
+) -> list[Any]:
+    """Day, and the columns: of all values of a dimension but of a product alone."""
+    part = only.number if only.dimension is Dimension.PRODUCT else ALL
+    return connection.execute(
+        f"SELECT day, {columns} FROM report_counts"
+        " WHERE shop_id = %s AND dimension = %s AND day = ANY(%s::integer[])"
+        " AND part = %s".encode(),
+        [shop.id, only.dimension, list(range(first, end)), part],
         binary=True,
-    ):
-        cells, more, times = columns if is_product else of_value(only.number, *columns)
-        yield day, cells, unlike(cells) if more is None else more, times or b""
+    ).fetchall()
 
 
 def _rows(
-    connection: Connection,
-    shop: Shop,
-    dimension: Dimension,
-    first: int,
-    end: int,
-    parts: set[int] | None = None,
-) -> Iterator[tuple[int, int, bytes]]:
+    connection: Connection, shop: Shop, dimension: Dimension, first: int, end: int
+) -> list[tuple[int, int, bytes]]:
     """Day, part, cells."""
-    return iter(
-        connection.execute(
-            "SELECT day, part, cells FROM report_counts WHERE shop_id = %s AND dimension = %s"
-            " AND day >= %s AND day < %s AND part = ANY(coalesce(%s::integer[], ARRAY[part]))",
-            [shop.id, dimension, first, end, None if parts is None else list(parts)],
-            binary=True,
-        ).fetchall()
-    )
+    return connection.execute(
+        "SELECT day, part, cells FROM report_counts WHERE shop_id = %s AND dimension = %s"
+        " AND day >= %s AND day < %s",
+        [shop.id, dimension, first, end],
+        binary=True,
+    ).fetchall()

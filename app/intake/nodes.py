@@ -22,6 +22,7 @@ from app.intake.trust import ask
 from config.redis_url import Address
 
 _SLOTS = 16_384
+_STREAMS_AT_ONCE = 64  # that are asked for with one command
 T = TypeVar("T")
 
 
@@ -57,11 +58,13 @@ class Nodes:
         """Those that have a stream, whatever STREAM_PARTITIONS is now. redis.RedisError."""
         found: list[int] = []
         for client, numbers in self.by_node(range(keys.MOST_PARTITIONS)).items():
-            with client.pipeline(transaction=False) as pipeline:
-                for number in numbers:
-                    pipeline.exists(keys.stream(number))
-                there = pipeline.execute()
-            found += [number for number, is_there in zip(numbers, there, strict=True) if is_there]
+            # A cluster's node takes the keys of one slot at a time.
+            at_once = _STREAMS_AT_ONCE if self.is_cluster is False else 1
+            groups = [numbers[at : at + at_once] for at in range(0, len(numbers), at_once)]
+            some = _groups_with_any(client, groups)
+            if at_once > 1:
+                some = _groups_with_any(client, [[number] for group in some for number in group])
+            found += [number for group in some for number in group]
         return sorted(found)
 
     def call(self, partition: int, command: Callable[[Redis], T]) -> T:
@@ -119,6 +122,15 @@ def address_of(client: Redis) -> Address:
     """Where it is, or is looked for first."""
     places: Places = client.connection_pool.connection_kwargs["places"]
     return next(iter(places.candidates()))
+
+
+def _groups_with_any(client: Redis, groups: list[list[int]]) -> list[list[int]]:
+    """Those of which at least one partition has a stream."""
+    with client.pipeline(transaction=False) as pipeline:
+        for group in groups:
+            pipeline.exists(*map(keys.stream, group))
+        there = pipeline.execute()
+    return [group for group, number in zip(groups, there, strict=True) if number]
 
 
 def _address(node: list[Any], asked: Address) -> Address:

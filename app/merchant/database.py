@@ -111,10 +111,12 @@ class Database:
     @contextmanager
     def _snapshot(self, pool: ConnectionPool[Connection]) -> Iterator[Connection]:
         with self._transaction(pool) as connection:
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            # Starting parallel workers takes longer than these queries do.
-            connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
-            connection.execute("SET LOCAL jit = off")
+            # Starting parallel workers takes longer than these queries do. All in one message.
+            connection.execute(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+                " SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off",
+                prepare=False,
+            )
             prefer_indexes(connection)
             yield connection
 

@@ -155,12 +155,12 @@ def traffic(connection: Connection, shop: Shop) -> Traffic | None:
     """Of the last days. None where nobody came, or nobody added."""
     yesterday = shop.today - timedelta(days=1)
     period = Period(shop.today - timedelta(days=_TRAFFIC_DAYS), yesterday)
-    found = reading.visitors(connection, shop, period, reading.moments(connection, shop, period))
-    visitors = found.now[Measure.PAGE_VIEWED]
-    added = found.now[Measure.TRIED_ADDED] + found.now[Measure.UNTRIED_ADDED]
-    if not visitors or not added:
+    found, first_day = reading.totals(connection, shop, period)
+    visitors = found[Measure.PAGE_VIEWED]
+    added = found[Measure.TRIED_ADDED] + found[Measure.UNTRIED_ADDED]
+    if not visitors or not added or first_day is None:
         return None
-    days = period.bounds[1] - min(found.days, default=period.bounds[0])
+    days = period.bounds[1] - first_day
     return Traffic(visitors / days, min(1.0, added / visitors))
 
 

@@ -91,9 +91,7 @@ def breakdown(
     by_name = view.sort == "name"
     names, called = _names(connection, shop, view, list(found)) if by_name else ({}, {})
     ordered = _sorted(found, view.sort, names, called)
-    pages = max(1, -(-len(ordered) // AT_ONCE))
-    page = min(view.page or 1, pages)
-    shown = ordered if view.page is None else ordered[(page - 1) * AT_ONCE : page * AT_ONCE]
+    shown, page, pages = _paged(ordered, view.page)
     if not by_name:
         names, called = _names(connection, shop, view, shown)
     folded = None
@@ -131,26 +129,37 @@ def _comparison(
     all_ = {value: uplift_of(numbers) for value, numbers in visited.items()}
     enough = {value: one for value, one in all_.items() if one.has_enough}
     ordered = sorted(enough, key=lambda value: (-enough[value].tried.visitors, value))
-    names, called = _names(connection, shop, view, ordered)
+    shown, page, pages = _paged(ordered, view.page)
+    names, called = _names(connection, shop, view, shown)
     return {
         "by": view.by,
         "sort": view.sort,
-        "page": 1,
-        "pages": 1,
+        "page": page,
+        "pages": pages,
         "groups": [],
         "folded": None,
         "comparison": {
             "of": len(visited),
+            "enough": len(enough),
             "groups": [
                 {
                     "value": names.get(value, ""),
                     "title": called.get(names.get(value, "")),
                     **_compared(replace(enough[value], among=len(enough))),
                 }
-                for value in ordered
+                for value in shown
             ],
         },
     }
+
+
+def _paged(ordered: list[int], page: int | None) -> tuple[list[int], int, int]:
+    """Those of a page, or of the last one there is, or all; which page it is, and of how many."""
+    pages = max(1, -(-len(ordered) // AT_ONCE))
+    of_page = min(page or 1, pages)
+    if page is None:
+        return ordered, of_page, pages
+    return ordered[(of_page - 1) * AT_ONCE : of_page * AT_ONCE], of_page, pages
 
 
 def _compared(uplift: Uplift) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from babel.dates import format_date, format_datetime, format_interval, format_sk
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import (
+    NumberPattern,
+    format_decimal,
+    format_percent,
+    get_group_symbol,
+    parse_pattern,
+)
 from babel.units import format_unit
 
 NOTHING = "\N{EN DASH}"
@@ -33,6 +39,7 @@ class Language:
     def __init__(self, locale: Locale) -> None:
         self.locale = locale
         self.tag = str(locale).replace("_", "-")  # as HTML names it
+        self._group = get_group_symbol(locale)
         catalogue = _catalogue(locale.language)
         self._one: Callable[[str], str] = catalogue.gettext
         self._many: Callable[[str, str, int], str] = catalogue.ngettext
@@ -50,11 +57,14 @@ class Language:
         return self._many(one, many, number)
 
     def number(self, number: float, digits: int = 0) -> str:
-        return format_decimal(number, format=_pattern(digits), locale=self.locale)
+        if isinstance(number, int) and not digits:  # most are; CLDR's own way takes 20 times longer
+            return f"{number:,}".replace(",", self._group)
+        return format_decimal(number, format=_parsed(_pattern(digits)), locale=self.locale)
 
     def signed(self, number: float, digits: int = 0) -> str:
         pattern = _pattern(digits)
-        shown = format_decimal(number, format=f"+{pattern};-{pattern}", locale=self.locale)
+        form = _parsed(f"+{pattern};-{pattern}")
+        shown = format_decimal(number, format=form, locale=self.locale)
         return shown.replace("-", _MINUS)
 
     def percent(self, share: float | None, digits: int = 1) -> str:
@@ -90,7 +100,7 @@ class Language:
 
     def day(self, day: date | str) -> str:
         """A day as such or as ISO 8601 has it, and so below."""
-        return format_date(_day(day), "medium", locale=self.locale)
+        return _medium(_day(day), self.locale)
 
     def short_day(self, day: date | str) -> str:
         """Without its year, for an axis."""
@@ -115,7 +125,7 @@ class Language:
     def _percent(self, share: float, digits: int, sign: str) -> str:
         own = self.locale.percent_formats[None].pattern.replace(_WHOLE, _pattern(digits))
         pattern = f"{sign}{own};-{own}" if sign else own
-        return format_percent(share, format=pattern, locale=self.locale)
+        return format_percent(share, format=_parsed(pattern), locale=self.locale)
 
     def _unit(self, unit: str, number: int, length: str) -> str:
         return format_unit(number, f"duration-{unit}", length, locale=self.locale)  # type: ignore[arg-type]
@@ -155,6 +165,17 @@ def _catalogue(language: str) -> NullTranslations:
 
 def _pattern(digits: int) -> str:
     return f"{_WHOLE}.{'0' * digits}" if digits else _WHOLE
+
+
+@lru_cache(100)
+def _parsed(pattern: str) -> NumberPattern:
+    return parse_pattern(pattern)
+
+
+@lru_cache(4_000)
+def _medium(day: date, locale: Locale) -> str:
+    """A page names each of its days several times, and all pages name the same days."""
+    return format_date(day, "medium", locale=locale)
 
 
 def _day(day: date | str) -> date:

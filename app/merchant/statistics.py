@@ -17,7 +17,7 @@ difference.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import acos, copysign, cos, erfc, exp, log, pi, sqrt
 from statistics import NormalDist
 
@@ -94,6 +94,7 @@ def ratio_interval(widget: Arm, holdout: Arm) -> Interval | None:
     return exp(_edge(is_within, estimate, -20.0)), exp(_edge(is_within, estimate, 20.0))
 
 
+@lru_cache(1_000)  # a shop's plan is the same all day
 def detectable(visitors: float, share: float, rate: float) -> float | None:
     """The smallest rise over `rate`, the share who add without the widget, that shows among so many
     visitors with probability POWER. None where not even a rise to everybody would."""

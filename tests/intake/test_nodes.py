@@ -9,6 +9,7 @@ from redis import TimeoutError as RedisTimeout
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError
 
+from app.intake import keys
 from app.intake import nodes as nodes_module
 from app.intake.nodes import Nodes
 from app.intake.redis_client import client_of
@@ -111,3 +112,16 @@ def test_a_call_goes_where_the_slot_has_moved_to_once(nodes):
 )
 def test_a_node_of_the_map_that_names_itself_by_nothing_is_where_it_was_asked(node, where):
     assert nodes_module._address(node, ("asked", 6379)) == where
+
+
+def test_the_partitions_with_a_stream_are_found_by_few_commands(redis_url, redis_client):
+    there = [0, 63, 64, 700, keys.MOST_PARTITIONS - 1]
+    for partition in there:
+        redis_client.xadd(keys.stream(partition), {"a": "b"})
+    with closing(Nodes(client_of(redis_url, 1.0))) as nodes:
+        nodes.refresh()
+        before = redis_client.info("stats")["total_commands_processed"]
+        assert nodes.partitions() == there
+        # Four groups of 64 have one.
+        most = keys.MOST_PARTITIONS / 64 + 4 * 64
+        assert redis_client.info("stats")["total_commands_processed"] - before < most + 10

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 from jinja2 import Environment, nodes
 
 from app.counts.period import find_shop
@@ -131,6 +132,18 @@ def test_numbers_and_times_are_those_of_the_region():
         "de-CH": ("12'345", "12.3%", "−50%", "31.03.2026", "1.–31. März 2026", "14:05",
                   "3 Std., 20 Min.", "7 Tage"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", [*LANGUAGES, "de-AT", "en-IN", "es-MX", "fr-CA"])
+def test_whole_numbers_have_the_groups_of_cldr(tag):
+    language = choose(tag)
+    for number in (0, 7, 999, 1_000, 123_456, 1_234_567, -1, -12_345):
+        cldr = format_decimal(number, format="#,##0", locale=language.locale)
+        assert language.number(number) == cldr
+
+
+def test_an_apostrophe_between_groups_is_no_quotation_mark():
+    assert choose("de-CH").number(1_234_567) == "1'234'567"
 
 
 def test_a_number_has_the_form_that_its_language_has_for_it():

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.counts.period import Period, find_shop
+from app.merchant import groups
 from app.merchant.commands import numbers_of, plain_numbers, report
 from app.merchant.groups import Choice, View, find_groups
 from app.merchant.reports import report as read_report
@@ -256,6 +257,27 @@ def test_groups_compared_are_on_the_page_in_the_api_and_in_a_csv(merchant, compa
     assert head[:3] == ["product", "visitors_tried", "added_tried"]
     assert [line[0] for line in lines] == [group["value"] for group in groups] == ["p1", "p2"]
     assert merchant("/app/api/report", show="all").status_code == 400
+
+
+def test_groups_compared_come_some_to_a_page_and_all_of_them_in_the_csv(
+    merchant,  # noqa: F811
+    compared,
+    monkeypatch,
+):
+    monkeypatch.setattr(groups, "AT_ONCE", 1)
+    first, second = (
+        merchant("/app/api/report", show="comparison", page=page, **DAYS).get_json()
+        for page in ("1", "9")
+    )
+    first, second = (shown["report"]["breakdown"] for shown in (first, second))
+    assert [(one["page"], one["pages"]) for one in (first, second)] == [(1, 2), (2, 2)]
+    values = [one["comparison"]["groups"][0]["value"] for one in (first, second)]
+    assert values == ["p1", "p2"]
+    page = merchant("/app", show="comparison", **DAYS)
+    assert "on both sides: 2 of 3." in text_of(page)
+    assert "Page 1 of 2" in text_of(page)
+    _, *lines = rows(merchant("/app/api/table.csv", table="comparison", **DAYS))
+    assert [line[0] for line in lines] == values
 
 
 def test_among_many_each_interval_has_its_part_of_the_mistakes():

@@ -3,12 +3,17 @@
 import html
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.counts.cut import events_after
 from app.counts.period import Period, find_shop
 from app.counts.plain import Plain
+from app.counts.reading import hours
 from app.merchant.reports import report
 from tests.calls import SHOP
 from tests.counts.histories import (
@@ -83,6 +88,33 @@ def test_one_day_is_shown_by_the_hour_of_its_zone(merchant, database):  # noqa: 
     assert {hour["hour"]: hour["before"] for hour in hours if hour["before"]} == {21: 1}
     assert "Events per hour" in merchant("/app", **days).text
     assert merchant("/app/api/report", range="7").get_json()["report"]["hours"] == []
+
+
+# The last two days are those on which clocks go back, by half an hour at two and at one.
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("Asia/Kathmandu", date(2025, 11, 8)),
+        ("Australia/Lord_Howe", date(2025, 4, 6)),
+        ("America/Havana", date(2025, 11, 2)),
+    ],
+)
+def test_an_hour_begins_and_ends_with_the_clock_of_its_zone(database, zone, day):
+    of_zone = ZoneInfo(zone)
+    begin = datetime(day.year, day.month, day.day, tzinfo=of_zone).astimezone(UTC)
+    seconds = (-1, 0, 1, 899, 900, 3_599, 3_600, 5_400, 7_199, 7_200, 7_201, 86_399, 86_400)
+    moments = [begin + timedelta(seconds=after) for after in seconds]
+    store(database, *(batch(f"v{n}", (PAGE, at)) for n, at in enumerate(moments)))
+    shop = replace(find_shop(database, SHOP), time_zone=zone)
+    told = hours(database, shop, day)
+    local = [at.astimezone(of_zone) for at in moments]
+    assert {hour["hour"]: hour["events"] for hour in told if hour["events"]} == Counter(
+        at.hour for at in local if at.date() == day
+    )
+    assert {hour["hour"]: hour["before"] for hour in told if hour["before"]} == {23: 1}
+    cut_at = moments[3]
+    later = [at for at in moments if at > cut_at and at.astimezone(of_zone).date() == day]
+    assert events_after(database, shop, day, cut_at) == len(later)
 
 
 def test_hours_that_have_not_begun_are_unknown(database, shop):
