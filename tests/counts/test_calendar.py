@@ -38,8 +38,8 @@ def nothing_known(monkeypatch):
 
 def midnights(zone, days):
     for day in days:
-        local = datetime(1970, 1, 1) + timedelta(days=day)
-        yield round((local.replace(tzinfo=ZoneInfo(zone)) - EPOCH).total_seconds())
+        local = datetime(1970, 1, 1, tzinfo=ZoneInfo(zone)) + timedelta(days=day)
+        yield round((local.astimezone(UTC) - EPOCH).total_seconds())
 
 
 @pytest.mark.parametrize("zone", ZONES)
