@@ -108,7 +108,7 @@ def funnel(
     _echo_times(shown["times"])
     _echo_uplift(shown["uplift"], shop.window_hours)
     for step in shown["side_steps"]:
-        click.echo(f"{step['name']:<22}{step['visitors']:>10,}")
+        click.echo(f"{step['name']:<26}{step['visitors']:>10,}")
     click.echo(f"\nBy {by}")
     for group in shown["breakdown"]["groups"]:
         _echo_group(group["title"] or group["value"] or "not sent", group)
@@ -328,12 +328,12 @@ def _echo_freshness(fresh: dict[str, Any], status: Status) -> None:
 
 
 def _echo_funnel(steps: list[dict[str, Any]]) -> None:
-    head = f"{'':<22}{'visitors':>10}{'of first':>10}{'of prev.':>10}{'dropped':>10}"
+    head = f"{'':<26}{'visitors':>10}{'of first':>10}{'of prev.':>10}{'dropped':>10}"
     click.echo(f"{head}  median to next")
     for step in steps:
         dropped = NOTHING if step["dropped"] is None else f"{step['dropped']:,}"
         click.echo(
-            f"{step['name']:<22}{step['visitors']:>10,}{ENGLISH.percent(step['of_first']):>10}"
+            f"{step['name']:<26}{step['visitors']:>10,}{ENGLISH.percent(step['of_first']):>10}"
             f"{ENGLISH.percent(step['of_previous']):>10}{dropped:>10}"
             f"  {ENGLISH.duration(step['median_seconds_to_next'])}"
         )
@@ -344,7 +344,7 @@ def _echo_times(times: list[dict[str, Any]]) -> None:
         click.echo(f"\n{time_['name']}\n{took(ENGLISH, time_, SOON)}")
         for one in time_["classes"] if time_["visitors"] else ():
             name = time_class(ENGLISH, one["from_seconds"], one["to_seconds"])
-            click.echo(f"{name:<22}{one['visitors']:>10,}{ENGLISH.percent(one['share']):>10}")
+            click.echo(f"{name:<26}{one['visitors']:>10,}{ENGLISH.percent(one['share']):>10}")
 
 
 def _echo_uplift(uplift: dict[str, Any], hours: int) -> None:

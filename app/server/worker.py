@@ -86,23 +86,29 @@ class Worker(Base):
             )
             for listener in listeners
         ]
-        # What the run before left in the spool is given back.
-        self.wsgi.extensions["drainer"].start()
-        self.wsgi.extensions["watch"].start()
-        self.wsgi.extensions["reporter"].start()
-        while self.alive and self.ppid == os.getppid():
-            self._tick()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TICK):
-                    await self._told_to_stop.wait()
+        try:
+            # What the run before left in the spool is given back.
+            self.wsgi.extensions["drainer"].start()
+            self.wsgi.extensions["watch"].start()
+            self.wsgi.extensions["reporter"].start()
+            while self.alive and self.ppid == os.getppid():
+                self._tick()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TICK):
+                        await self._told_to_stop.wait()
+            self._stop_listening(listening)
+            ends_at = self.loop.time() + self.cfg.graceful_timeout
+            while self.server.is_busy and not self._is_quick and self.loop.time() < ends_at:
+                self._tick()
+                await asyncio.sleep(_POLL)
+        finally:  # uvloop's loop does not close, and waits for ever, with something open in it
+            self._stop_listening(listening)
+            self.server.abort()
+
+    def _stop_listening(self, listening: list[asyncio.Server]) -> None:
         for one in listening:
             one.close()
         self.server.stop()
-        ends_at = self.loop.time() + self.cfg.graceful_timeout
-        while self.server.is_busy and not self._is_quick and self.loop.time() < ends_at:
-            self._tick()
-            await asyncio.sleep(_POLL)
-        self.server.abort()
 
     def _tick(self) -> None:
         self.notify()

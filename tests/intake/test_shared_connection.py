@@ -131,6 +131,35 @@ def test_a_server_that_hangs_fails_all_callers_in_time_and_is_asked_anew(setting
     assert answer == b"back"
 
 
+def test_each_reply_has_the_whole_time_whenever_it_was_asked_for(settings, redis_url):
+    """The clock is looked at for the call that waits longest, and set to what is left for it."""
+    proxy = TcpProxy(address_of(redis_url))
+    hanging = replace(settings, redis_url=f"redis://127.0.0.1:{proxy.port}")
+
+    async def failure(shared):
+        started = time.monotonic()
+        with pytest.raises(exceptions.TimeoutError):
+            await shared.call("PING")
+        return time.monotonic() - started
+
+    async def call():
+        async with connected(hanging, timeout=0.6) as shared:
+            await shared.call("PING")  # sets the clock, and is answered
+            proxy.switch(BLACK_HOLE)
+            await asyncio.sleep(0.4)
+            early = asyncio.ensure_future(failure(shared))
+            await asyncio.sleep(0.3)
+            late = asyncio.ensure_future(failure(shared))
+            return await early, await late
+
+    try:
+        early, late = asyncio.run(call())
+    finally:
+        proxy.close()
+    assert 0.5 < early < 1.0
+    assert late < early  # one that is late delays all that follow
+
+
 def test_a_server_that_refuses_is_an_error_of_redis(settings):
     refusing = replace(settings, redis_url=f"redis://127.0.0.1:{free_port()}")
     with pytest.raises(exceptions.ConnectionError):

@@ -316,3 +316,29 @@ def test_a_process_that_ends_reports_what_its_last_drain_counted(spool, folder):
     drainer.start()
     drainer.stop()
     assert reported[-1] == 1
+
+
+@pytest.mark.parametrize(("batches", "is_packed"), [(2, False), (12, True)])
+def test_an_empty_file_gives_its_room_back_where_it_was_large(
+    spool, folder, drainer, batches, is_packed
+):
+    for number in range(batches):
+        spool.append(submission(str(number), properties=b'{"x":"%b"}' % (b"x" * 40_000)))
+    assert drainer.drain() == batches
+    pages = (folder / "spool.sqlite").stat().st_size // 4096
+    assert pages < 10 if is_packed else pages > 20
+
+
+def test_a_large_file_with_something_in_it_stays_as_it_is(spool, folder):
+    for number in range(12):
+        spool.append(submission(str(number), properties=b'{"x":"%b"}' % (b"x" * 40_000)))
+    answers = iter([True] * 11 + [False])
+    assert Drainer(spool, folder, lambda batch: next(answers)).drain() == 11
+    assert (folder / "spool.sqlite").stat().st_size > 100 * 4096
+
+
+def test_on_a_machine_that_has_just_started_a_batch_is_taken_at_once(spool, monkeypatch):
+    """Whose clock begins at 0."""
+    monkeypatch.setattr(spool_module.time, "monotonic", lambda: 0.1)
+    spool.append(submission("a"))
+    assert spool.backlog().batches == 1

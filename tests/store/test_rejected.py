@@ -57,6 +57,62 @@ def test_the_cap_is_the_shops_own_and_begins_anew_each_day(database, writer, cap
     assert kept(database, code="C") == ["C"]
 
 
+def test_beyond_the_bound_the_first_of_each_cause_are_kept_up_to_twice_as_much(
+    database, writer, monkeypatch
+):
+    monkeypatch.setattr(store, "MOST_ROWS", 6)
+    monkeypatch.setattr(store, "MOST_OF_A_CAUSE", 4)
+    monkeypatch.setattr(store, "FIRST_OF_A_CAUSE", 2)
+    writer.write(database, [batch(*"AAAAABBBCCCDDDEEE" + "FFFGGG")])
+    assert "".join(sorted(kept(database))) == "AAAABBCCDDEE"
+
+
+def test_large_payloads_use_the_bound_up_as_many_rows_do(database, writer, monkeypatch):
+    monkeypatch.setattr(store, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(store, "FIRST_OF_A_CAUSE", 1)
+    for code in "ABACDE":
+        writer.write(database, [batch(code, payload="x" * 500)])
+    assert sorted(kept(database)) == ["A", "B", "C", "D"]
+    assert kept(database, shop="b.myshopify.com") == []
+
+
+def test_what_other_processes_keep_is_counted_after_five_seconds(database, writer, monkeypatch):
+    now = [1_000.0]
+    monkeypatch.setattr(store.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(store, "MOST_ROWS", 3)
+    monkeypatch.setattr(store, "FIRST_OF_A_CAUSE", 0)
+    writer.write(database, [batch("A")])
+    other = Writer(statement_timeout=10_000)
+    other.write(database, [batch("B")])
+    now[0] += 4.9
+    writer.write(database, [batch("C", "D", "E")])  # as if it were alone
+    assert sorted(kept(database)) == ["A", "B", "C", "D"]
+    now[0] += 0.2
+    writer.write(database, [batch("F")])
+    assert len(kept(database)) == 4
+
+
+def test_a_row_whose_transaction_was_rolled_back_does_not_count_twice(
+    database, writer, monkeypatch
+):
+    monkeypatch.setattr(store, "MOST_ROWS", 2)
+    monkeypatch.setattr(store, "FIRST_OF_A_CAUSE", 0)
+    both = batch("A", "B")
+    rejections = store.Rejections()
+    for _ in range(2):
+        with database.transaction(force_rollback=True):
+            rejections.write(database, [both])
+    rejections.write(database, [both, batch("C")])
+    assert sorted(kept(database)) == ["A", "B"]
+
+
+def test_a_cause_is_the_code_and_the_details_without_their_numbers():
+    details = '[{"path": "events[%d].event", "message": "must be a string"}]'
+    assert store._cause("A", details % 1) == store._cause("A", details % 20)
+    assert store._cause("A", details % 1) != store._cause("B", details % 1)
+    assert store._cause("A", details % 1) != store._cause("A", "[]")
+
+
 def test_a_hundred_a_day_of_a_cause_are_kept(database, writer):
     for number in range(3):
         writer.write(database, [batch(*["A"] * 40, payload=f'"{number}"')])
