@@ -107,3 +107,17 @@ def test_the_csv_has_all_groups(merchant, products):  # noqa: F811
     assert head[-2:] == ["rate", "title"]
     assert len(lines) == 25
     assert {line[0]: line[-1] for line in lines}["p20"] == "Aardvark <b>"
+
+
+def test_what_an_older_release_has_of_all_products_together_counts_no_second_time(
+    database, products
+):
+    for show in ("funnel", "comparison"):
+        before = shown(database, products, show=show)
+        with database.transaction(force_rollback=True):
+            database.execute(
+                "INSERT INTO report_counts (shop_id, dimension, day, part, cells)"
+                " SELECT shop_id, dimension, day, 0, string_agg(cells, '') FROM report_counts"
+                " WHERE dimension = 1 GROUP BY shop_id, dimension, day"
+            )
+            assert shown(database, products, show=show) == before
