@@ -104,8 +104,8 @@ def roles(database_url: str) -> Iterator[tuple[str, str]]:
     ports = str(told.pop("port", "5432")).split(",")
     told.pop("hostaddr", None)
     for number, host in enumerate(hosts):
-        port = ports[number] if len(ports) > 1 else ports[0]
-        one = make_conninfo("", **told, host=host, port=port or "5432", target_session_attrs="any")
+        port = (ports[number] if len(ports) > 1 else ports[0]) or "5432"
+        one = make_conninfo("", **told, host=host, port=port, target_session_attrs="any")
         try:
             with connect(one, "check", for_reading=True) as connection:
                 role = _role(connection)

@@ -36,6 +36,16 @@ def batch(visitor, *events, shop=SHOP, rest=b"{}", **columns):
     )
 
 
+def midnight(days_ago=0):
+    """The beginning of a day, UTC: a moment of today, whatever time it is."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return today - timedelta(days=days_ago)
+
+
+def today():
+    return midnight().date()
+
+
 def moment(at):
     return at if isinstance(at, datetime) else NOON + timedelta(minutes=at)
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -12,7 +12,7 @@ from app.counts.plain import Plain
 from app.merchant.groups import View
 from app.merchant.reports import report
 from tests.calls import SHOP
-from tests.counts.histories import NOON, count_all, store, visit
+from tests.counts.histories import NOON, count_all, midnight, store, visit
 from tests.counts.test_titles import told
 from tests.merchant.test_page import merchant, text_of  # noqa: F401
 
@@ -75,9 +75,8 @@ def test_a_groups_rate_is_that_of_a_plain_count(database, products):
 
 
 def test_days_on_which_somebody_still_has_time_are_in_no_rate(database):
-    now = datetime.now(UTC)
     for days, steps in ((0, 7), (1, 7), (2, 1)):
-        at = (now - timedelta(days=days) - NOON).total_seconds() / 60 - 10
+        at = (midnight(days) - NOON).total_seconds() / 60
         store(database, visit(f"v{days}", steps, minutes=at, product_id="p"))
     count_all(database)
     shop = find_shop(database, SHOP)

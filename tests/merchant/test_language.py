@@ -13,8 +13,8 @@ from jinja2 import Environment, nodes
 from app.counts.period import find_shop
 from app.merchant.language import ENGLISH, LANGUAGES, LOCALES, choose
 from tests.calls import SHOP
-from tests.counts.histories import count_all, store, visit
-from tests.merchant.test_page import TODAY, merchant, text_of, token  # noqa: F401
+from tests.counts.histories import count_all, store, today, visit
+from tests.merchant.test_page import merchant, text_of, token  # noqa: F401
 
 ROOM = LOCALES.parent
 TEMPLATES = sorted(ROOM.glob("templates/*.html"))
@@ -175,7 +175,7 @@ def test_the_language_is_kept_on_every_way_from_the_page(merchant, database):  #
 
 
 def test_what_went_wrong_is_said_in_the_merchants_language(merchant):  # noqa: F811
-    days = {"from": str(TODAY), "to": "2020-01-01"}
+    days = {"from": str(today()), "to": "2020-01-01"}
     reply = merchant("/app/api/report", locale="de", **days).get_json()
     assert reply["message"] == "Der letzte Tag darf nicht vor dem ersten liegen."
     assert reply["details"] == [{"path": "to", "message": "must not be before from"}]

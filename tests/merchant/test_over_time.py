@@ -11,7 +11,17 @@ from app.counts.period import Period, find_shop
 from app.counts.plain import Plain
 from app.merchant.reports import report
 from tests.calls import SHOP
-from tests.counts.histories import ADDED, NOON, PAGE, RESULT, batch, count_all, store, visit
+from tests.counts.histories import (
+    ADDED,
+    NOON,
+    PAGE,
+    RESULT,
+    batch,
+    count_all,
+    midnight,
+    store,
+    visit,
+)
 from tests.merchant.test_page import merchant, save, token  # noqa: F401
 
 DAYS = Period((NOON - timedelta(days=2)).date(), NOON.date())
@@ -50,9 +60,8 @@ def test_a_days_rate_is_that_of_a_plain_count_of_this_day(database, shop):
 
 
 def test_a_day_has_no_rate_while_somebody_still_has_time(database):
-    now = datetime.now(UTC)
     for days in (0, 1, 2):
-        at = now - timedelta(days=days, minutes=1)
+        at = midnight(days)
         store(database, batch(f"v{days}", (PAGE, at), (RESULT, at), (ADDED, at)))
     count_all(database)
     today = find_shop(database, SHOP).today

@@ -15,12 +15,10 @@ from app.counts.period import LONGEST
 from app.merchant import preferences
 from app.shopify.session_token import make_token
 from tests.calls import CONTEXT, SECRET, SHOP, body, event, odd_event, query
-from tests.counts.histories import FUNNEL, batch, count_all, store
+from tests.counts.histories import FUNNEL, batch, count_all, midnight, store, today
 
 KEY = "the-key"
 OTHER = "other-shop.myshopify.com"
-TODAY = datetime.now(UTC).date()
-MINUTES_AGO = datetime.now(UTC) - timedelta(minutes=20)
 
 
 def token(shop=SHOP, secret=SECRET, key=KEY, age=0):
@@ -44,7 +42,8 @@ def merchant(calling):
 @pytest.fixture
 def history(database):
     """Today: one who added to the cart after a result, one who looked; and one in another shop."""
-    moments = [(name, MINUTES_AGO + timedelta(seconds=90 * n)) for n, name in enumerate(FUNNEL)]
+    begun = max(midnight(), datetime.now(UTC) - timedelta(minutes=20))
+    moments = [(name, begun + timedelta(seconds=90 * n)) for n, name in enumerate(FUNNEL)]
     store(
         database,
         batch("a", *moments, product_id="=p"),
@@ -96,7 +95,7 @@ def test_page_api_csv_and_words_have_the_same_times(merchant, history):
 def test_a_download_is_named_after_the_shop_the_day_and_what_is_in_it(merchant, history):
     for path, name in (("table.csv", "funnel.csv"), ("events", "events.csv")):
         reply = merchant(f"/app/api/{path}", range="7")
-        expected = f'attachment; filename="a-shop-{TODAY.isoformat()}-{name}"'
+        expected = f'attachment; filename="a-shop-{today()}-{name}"'
         assert reply.headers["Content-Disposition"] == expected
 
 
@@ -193,14 +192,14 @@ def test_words_fit_the_numbers(merchant, history):
 def test_a_colleague_finds_the_same_days_and_groups_in_the_admin(merchant, history):
     page = merchant("/app", range="7", by="device", sort="rate", locale="de", session="secret")
     link = html.unescape(re.search(r'class="link" readonly value="([^"]*)"', page.text)[1])
-    first = TODAY - timedelta(days=6)
+    first = today() - timedelta(days=6)
     assert link == (
         f"https://admin.shopify.com/store/a-shop/apps/{KEY}/app"
-        f"?from={first}&to={TODAY}&by=device&sort=rate&page=1"
+        f"?from={first}&to={today()}&by=device&sort=rate&page=1"
     )
     query = dict(pair.split("=") for pair in link.partition("?")[2].split("&"))
     shown = merchant("/app/api/report", **query).get_json()["report"]
-    assert shown["period"] == {"first": str(first), "last": str(TODAY)}
+    assert shown["period"] == {"first": str(first), "last": str(today())}
     assert shown["breakdown"]["by"] == "device"
 
 
@@ -213,7 +212,7 @@ def test_the_page_says_who_still_waits_and_what_it_compares_with(merchant, histo
     assert "2 visitors are still within their 24 hours, and in none of these rates." in text
     assert "none in the same hours of the period before" in text
     assert "Period before, same hours" in text
-    yesterday = (TODAY - timedelta(days=1)).isoformat()
+    yesterday = midnight(1).date().isoformat()
     past = text_of(merchant("/app", **{"from": yesterday, "to": yesterday}))
     assert "same hours" not in past.partition("How it is counted")[0]
     assert "still within" not in past
@@ -341,9 +340,9 @@ def test_app_bridge_is_never_sent_elsewhere(merchant, address):
         ({"range": "5"}, "range"),
         ({"from": "2026-02-30"}, "from"),
         ({"from": "2026-03-02", "to": "2026-03-01"}, "to"),
-        ({"from": str(TODAY - timedelta(days=LONGEST))}, "from"),
-        ({"from": str(TODAY + timedelta(days=2))}, "from"),
-        ({"from": str(TODAY), "to": ""}, "to"),
+        ({"from": str(today() - timedelta(days=LONGEST + 1))}, "from"),
+        ({"from": str(today() + timedelta(days=3))}, "from"),
+        ({"from": str(today()), "to": ""}, "to"),
         ({"from": "", "range": "7"}, "from"),
         ({"from": "2020-01-01", "to": "2026-01-01"}, "to"),
         ({"to": "2026-03-01"}, "from"),

@@ -8,13 +8,11 @@ from app.counts.period import find_shop
 from app.merchant.experiments import show, start
 from app.merchant.statistics import detectable
 from tests.calls import SHOP
-from tests.counts.histories import CART_ADD, PAGE, batch, count_all, store
-
-NOW = datetime.now(UTC)
+from tests.counts.histories import CART_ADD, PAGE, batch, count_all, midnight, store
 
 
 def visit(name, *, days_ago, adds):
-    at = NOW - timedelta(days=days_ago)
+    at = midnight(days_ago)
     adding = [(CART_ADD, at + timedelta(seconds=30))] if adds else []
     return batch(name, (PAGE, at), *adding)
 
@@ -37,8 +35,9 @@ def test_the_plan_is_made_by_the_visitors_of_the_28_days_before_today(database):
 
 
 def test_a_forecast_goes_on_with_the_daily_visitors_since_the_start(database):
+    begun = datetime.now(UTC) - timedelta(days=10)
     with database.transaction():
-        start(database, SHOP, share=20, salt="a", begins=(NOW - timedelta(days=10)).isoformat())
+        start(database, SHOP, share=20, salt="a", begins=begun.isoformat())
     store(
         database,
         *(visit(f"v{number}", days_ago=3 + number % 6, adds=number % 4 == 0)
@@ -50,8 +49,7 @@ def test_a_forecast_goes_on_with_the_daily_visitors_since_the_start(database):
     assert experiment["holdout"]["added"] >= 20
     assert sum(arm["visitors"] for arm in arms) == 480
     by = date.fromisoformat(experiment["forecast"]["by"])
-    begun = (NOW - timedelta(days=10)).date()
-    then = 48 * ((by - begun).days - 1)  # the last day's have not had their window
+    then = 48 * ((by - begun.date()).days - 1)  # the last day's have not had their window
     assert experiment["forecast"]["difference"] == pytest.approx(
         detectable(then, 0.2, rate), rel=0.001
     )

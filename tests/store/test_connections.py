@@ -61,7 +61,7 @@ def test_a_stored_number_is_read_as_one_in_a_body_is(database_url):
 
 def test_requests_share_few_connections_and_wait_for_one_only_a_moment(database_url):
     with request_pool(database_url) as pool:
-        taken = [pool.getconn() for _ in range(connections.REQUEST_POOL_SIZE)]
+        taken = [pool.getconn(timeout=10) for _ in range(connections.REQUEST_POOL_SIZE)]
         began = time.monotonic()
         with pytest.raises(PoolTimeout), pool.connection():
             pass
@@ -72,11 +72,11 @@ def test_requests_share_few_connections_and_wait_for_one_only_a_moment(database_
 
 def test_a_request_has_its_time_anew_with_each_connection_it_takes(database_url):
     with request_pool(database_url) as pool:
-        with pool.connection() as connection:
+        with pool.connection(timeout=10) as connection:
             assert 0 < connection.deadline - time.monotonic() <= connections.REQUEST_TIME
-        with pytest.raises(psycopg.OperationalError), pool.connection() as connection:
+        with pytest.raises(psycopg.OperationalError), pool.connection(timeout=10) as connection:
             connection.execute("SELECT pg_sleep(1)")
-        with pool.connection() as connection:
+        with pool.connection(timeout=10) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -109,6 +109,6 @@ def test_a_writer_that_does_not_end_is_not_waited_for_for_ever(database, databas
 
 
 def test_the_pool_of_requests_is_waited_for_by_its_name(database, database_url):
-    with request_pool(database_url) as pool, pool.connection() as connection:
+    with request_pool(database_url) as pool, pool.connection(timeout=10) as connection:
         row = connection.execute("SHOW application_name").fetchone()
     assert row[0] in writers._NAMES

@@ -250,9 +250,10 @@ def test_retention_leaves_no_context_without_batches(database, writer):
 def test_raw_user_agents_go_from_old_batches_alone(database, writer, monkeypatch, has_same_id):
     monkeypatch.setattr(walks, "STEP_ROWS", 2)
     days = Retention(events=10_000, rejected=30, user_agents=3)
-    month = f"{NOW - timedelta(days=4):%Y-%m}"
+    old = (NOW - timedelta(days=4)).replace(hour=12)
+    month = f"{old:%Y-%m}"
     for number in range(5):
-        at = NOW - timedelta(days=4, minutes=number)
+        at = old - timedelta(minutes=number)
         writer.write(database, [batch(f"old-{number}", at=at, browser="Safari")])
     writer.write(database, [batch("new", browser="Safari")])
     if has_same_id:

@@ -29,7 +29,7 @@ def test_each_pool_is_small_and_nobody_waits_long():
     ("make", "name"), [(request_pool, "genlook web"), (report_pool, "genlook reports")]
 )
 def test_each_says_who_it_is(database_url, make, name):
-    with make(database_url) as pool, pool.connection() as connection:
+    with make(database_url) as pool, pool.connection(timeout=10) as connection:
         assert connection.execute("SELECT current_setting('application_name')").fetchone() == (
             name,
         )
@@ -61,9 +61,9 @@ def test_a_connection_has_no_deadline_until_a_request_takes_it(database_url):
     with closing(connect(database_url, "tests")) as connection:
         assert connection.deadline is None
     with request_pool(database_url) as pool:
-        with pool.connection() as connection:
+        with pool.connection(timeout=10) as connection:
             assert connection.deadline
-        connection = pool.getconn()
+        connection = pool.getconn(timeout=10)
         pool.putconn(connection)
         assert isinstance(connection, BoundedConnection)
         deadline = time.monotonic() + 5
@@ -88,6 +88,7 @@ def test_a_deadline_ends_a_statement_and_its_connection(database_url):
         ("host=127.0.0.1 dbname=x", ["127.0.0.1:5432"]),
         ("host=127.0.0.1,::1 port=1 dbname=x", ["127.0.0.1:1", "::1:1"]),
         ("host=127.0.0.1,127.0.0.1 port=1,2 dbname=x", ["127.0.0.1:1", "127.0.0.1:2"]),
+        ("host=127.0.0.1,127.0.0.1 port=,2 dbname=x", ["127.0.0.1:5432", "127.0.0.1:2"]),
     ],
 )
 def test_of_each_server_of_an_address_it_is_told_what_it_is(address, names):
