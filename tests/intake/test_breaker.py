@@ -79,3 +79,12 @@ def test_it_tells_since_when_it_lasts(breaker, clock):
     breaker.allow()
     breaker.record_failure()
     assert breaker.since == since
+
+
+def test_on_a_machine_that_has_just_started_all_may_call_too(breaker, clock):
+    """Whose clock begins at 0."""
+    clock.now = 0.1
+    assert breaker.allow() is True
+    breaker.record_failure()
+    clock.now = 0.36
+    assert breaker.allow(after=0.0) is True

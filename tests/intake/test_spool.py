@@ -335,3 +335,10 @@ def test_a_large_file_with_something_in_it_stays_as_it_is(spool, folder):
     answers = iter([True] * 11 + [False])
     assert Drainer(spool, folder, lambda batch: next(answers)).drain() == 11
     assert (folder / "spool.sqlite").stat().st_size > 100 * 4096
+
+
+def test_on_a_machine_that_has_just_started_a_batch_is_taken_at_once(spool, monkeypatch):
+    """Whose clock begins at 0."""
+    monkeypatch.setattr(spool_module.time, "monotonic", lambda: 0.1)
+    spool.append(submission("a"))
+    assert spool.backlog().batches == 1
