@@ -374,6 +374,22 @@ def test_an_experiment_is_shown_with_each_of_its_numbers(experiment):
     }
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_of_one_arm_alone_there_is_its_rate_and_no_difference(database, there):
+    with database.transaction():
+        experiments.start(database, SHOP, share=20, salt=SALT, begins=BEGAN.isoformat())
+    at = BEGAN + timedelta(hours=1)
+    visitors = people(there)[:4]
+    store(database, batch(visitors[0], (PAGE, at), (CART_ADD, at)),
+          *(batch(one, (PAGE, at)) for one in visitors[1:]))  # fmt: skip
+    count_all(database)
+    shown = experiments.show(database, find_shop(database, SHOP), now=NOW)["experiment"]
+    arm, other = ("holdout", "widget") if there else ("widget", "holdout")
+    assert (shown[arm]["visitors"], shown[arm]["rate"]) == (4, 0.25)
+    assert (shown[other]["visitors"], shown[other]["rate"]) == (0, None)
+    assert (shown["difference"], shown["ratio"]) == (None, None)
+
+
 def test_before_it_has_had_a_day_the_forecast_is_by_the_traffic_before():
     numbers = experiments._numbers(
         experiments.Experiment(1, 20, SALT, NOW - timedelta(hours=23), None), [], NOW

@@ -243,6 +243,40 @@ def test_a_table_of_groups_ends_with_what_was_folded():
     assert len(list(TABLES["breakdown"]({**BREAKDOWN, "breakdown": whole}))) == 3
 
 
+def test_the_funnel_the_times_and_the_comparison_have_a_row_for_each_of_their_parts():
+    columns = ("step", "event", "name", "visitors", "before", "over", "of_first", "of_previous",
+               "dropped", "median_seconds_to_next")  # fmt: skip
+    side = {"visitors": 4, "added": 2, "rate": 0.5}
+    shown = {
+        "funnel": [{**{name: name.upper() for name in columns}, "other": 1}],
+        "times": [
+            {"span": "s", "name": "n", "median_seconds": 9, "visitors": 3,
+             "classes": [{"from_seconds": 0, "to_seconds": 10, "visitors": 3, "share": 1.0}]}
+        ],
+        "uplift": {"tried": {**side, "added_same": 1}, "others": side, "waiting": 7,
+                   "difference": 0.25, "low": -0.5, "high": 0.5, "caveat": "But"},
+    }  # fmt: skip
+
+    def rows(name):
+        return [tuple(row) for row in TABLES[name](shown)]
+
+    assert rows("funnel") == [columns, tuple(name.upper() for name in columns)]
+    assert rows("times") == [
+        ("span", "name", "from_seconds", "to_seconds", "visitors", "share", "median_seconds"),
+        ("s", "n", 0, 10, 3, 1.0, 9),
+    ]
+    assert rows("uplift") == [
+        ("group", "visitors", "added", "added_same", "rate"),
+        ("tried", 4, 2, 1, 0.5),
+        ("others", 4, 2, None, 0.5),
+        ("waiting", 7, None, None, None),
+        ("difference", None, None, None, 0.25),
+        ("low", None, None, None, -0.5),
+        ("high", None, None, None, 0.5),
+        ("But", None, None, None, None),
+    ]
+
+
 def test_the_other_tables_have_a_column_for_each_number():
     step = {"event": "a:b", "name": "Name", "visitors": 5, "before": 3}
     day = {"day": "2026-03-10", "events": 9, "visitors": 5, "rate": 0.5}
