@@ -74,6 +74,11 @@ def test_what_the_journal_could_not_read_stays_with_its_reason(run, database):
     assert left(database) == [1, 2, 3, 4, 5, 6]
 
 
+def test_that_there_is_none_is_said_beside(run):
+    result = CliRunner().invoke(rejected, ["list", "--shop", "nobody.myshopify.com"])
+    assert (result.stdout, result.stderr) == ("", "There are no rejected events.\n")
+
+
 def test_one_is_shown(run):
     assert json.loads(run("show", "2"))["code"] == "NEW"
     assert "There is no rejected event 9" in run("show", "9", code=1)
