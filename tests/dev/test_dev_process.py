@@ -220,18 +220,24 @@ def process_of(run, role):
     return next(child for child in children if role in child.cmdline())
 
 
-@pytest.mark.timeout(300)
-def test_whichever_process_is_killed_the_next_start_succeeds(data):
+# What it starts is looked after in one way: each by itself is a campaign's.
+@pytest.mark.parametrize(
+    "role",
+    [
+        "app.dev.servers",
+        "flask dev",
+        *(pytest.param(role, marks=pytest.mark.campaign)
+          for role in ("app.dev.processes", "web", "worker", "storefront")),
+    ],
+)  # fmt: skip
+def test_whichever_process_is_killed_the_next_start_succeeds(data, role):
     ports = ["--port", str(free_port()), "--storefront-port", str(free_port())]
-    for role in (
-        "app.dev.servers", "app.dev.processes", "web", "worker", "storefront", "flask dev"
-    ):  # fmt: skip
-        with dev(data, *ports) as run:
-            run.read_until(READY)
-            process_of(run, role).kill()
-            assert run.wait() == (-signal.SIGKILL if role == "flask dev" else 1), role
-            if role != "flask dev":
-                assert belonging_to(data) == [], role
+    with dev(data, *ports) as run:
+        run.read_until(READY)
+        process_of(run, role).kill()
+        assert run.wait() == (-signal.SIGKILL if role == "flask dev" else 1)
+        if role != "flask dev":
+            assert belonging_to(data) == []
     with dev(data, *ports) as run:  # at once
         run.read_until(READY)
         process_of(run, "a process of web").kill()
