@@ -93,7 +93,7 @@ def test_bytes_are_told_in_their_largest_unit(size, text):
 def test_the_fullest_node_stands_for_the_memory_and_one_without_a_limit_for_nothing(
     settings, database, redis_client, monkeypatch
 ):
-    memories = iter([Memory(50, 100, True), Memory(90, 300, True), Memory(5, 0, False)])
+    memories = iter([Memory(90, 300, True), Memory(50, 100, True), Memory(5, 0, False)])
     monkeypatch.setattr("app.health.bounds.memory_of", lambda node: next(memories))
 
     class Three:
