@@ -13,10 +13,43 @@ from app.counts.stored import Numbering
 from app.store import contexts, rejected
 from app.store.contexts import Contexts
 from app.store.rejected import Rejections
+from app.store.writer import Writer
 from app.tracker.experiment import Parts
 from tests.calls import SHOP
 from tests.counts.histories import NOON, count_all, store, visit
 from tests.store.test_rejected import batch
+
+
+def test_numbers_of_shops(database):
+    """Once known, and committed, a shop is not asked for again."""
+    asked = []
+    connection = database
+
+    class Counting:
+        def __getattr__(self, name):
+            return getattr(connection, name)
+
+        def execute(self, statement, *given, **options):
+            asked.append(str(statement))
+            return connection.execute(statement, *given, **options)
+
+    writer = Writer(statement_timeout=10_000)
+
+    def asks(*batches):
+        asked.clear()
+        writer.write(Counting(), batches)
+        return sum("FROM shops" in one or "INTO shops" in one for one in asked)
+
+    with database.transaction(force_rollback=True):
+        assert asks(visit("a", 1)) == 2
+    assert asks(visit("a", 1)) == 2  # it was rolled back with its shop
+    assert asks(visit("b", 1)) == 0
+    assert asks(visit("c", 1), visit("c", 1, shop="b.myshopify.com")) == 2
+    assert asks(visit("d", 1, shop="b.myshopify.com")) == 0
+    [(batches,)] = database.execute(
+        "SELECT count(*) FROM stored_batches JOIN shops ON shops.id = shop_id"
+    )
+    assert batches == 5
 
 
 @pytest.mark.parametrize("is_new", [True, False])

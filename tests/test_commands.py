@@ -242,6 +242,15 @@ def test_a_command_that_is_stopped_says_that_it_may_be_repeated(run, database, m
         assert result.stderr.endswith(said)
 
 
+def test_what_was_maintained_is_told_a_line_for_each(run, database):
+    assert run(db, "maintain").stdout == "There was nothing to do.\n"
+    database.execute(
+        "INSERT INTO webhook_deliveries (id, topic, shop_domain, received_at)"
+        " SELECT n::text, 'a', 'b', now() - interval '31 days' FROM generate_series(1, 2) AS n"
+    )
+    assert run(db, "maintain").stdout == "2 webhook_deliveries deleted\n"
+
+
 def test_the_schema_s_status_is_a_line_for_each_migration(run, database):
     result = run(db, "status")
     assert (result.exit_code, result.stderr) == (0, "")

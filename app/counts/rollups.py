@@ -120,11 +120,11 @@ def is_dirty(connection: Connection, shop_id: int) -> bool:
 
 def seconds_behind(connection: Connection) -> float:
     """How long ago the oldest batch was stored that is not counted; 0 where none is."""
-    row = connection.execute(
+    [(seconds,)] = connection.execute(
         "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(written_at)), 0)"
         " FROM report_news"
-    ).fetchone()
-    return float(row[0]) if row else 0.0
+    )
+    return float(seconds)
 
 
 def forget_deleted(connection: Connection, partitions_begin: datetime) -> int:
@@ -144,10 +144,8 @@ def forget_deleted(connection: Connection, partitions_begin: datetime) -> int:
 
 def try_lock(connection: Connection, shop_id: int) -> bool:
     """Whether this transaction is the one that counts the shop, until its end."""
-    row = connection.execute(
-        "SELECT pg_try_advisory_xact_lock(%s, %s)", [_LOCK, shop_id]
-    ).fetchone()
-    return bool(row and row[0])
+    [(is_ours,)] = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [_LOCK, shop_id])
+    return bool(is_ours)
 
 
 def _recount(connection: Connection, shop_id: int, progress: Progress) -> bool:

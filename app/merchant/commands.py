@@ -135,10 +135,9 @@ def rebuild_(domain: str | None, yes: bool) -> None:
         if not domain:
             _confirm_all(len(shops), yes)
         for shop_id, name in shops:
-            row = connection.execute(
+            [(total,)] = connection.execute(
                 "SELECT count(*) FROM events WHERE shop_id = %s", [shop_id]
-            ).fetchone()
-            total = row[0] if row else 0
+            )
             try:
                 with click.progressbar(length=total, label=f"{name} {total:,} events") as bar:
                     rebuild(connection, shop_id, bar.update)

@@ -86,15 +86,15 @@ def start(
         _refuse([{"path": "start", "message": message}])
     if running:
         _end(connection, running, first)
-    row = connection.execute(
+    [row] = connection.execute(
         "INSERT INTO experiments (shop_id, share, salt, starts_at, ends_at)"
         " VALUES (%s, %s, %s, %s, %s) RETURNING id, share, salt, starts_at, ends_at",
         [shop_id, share, salt or secrets.token_hex(8), first, end],
-    ).fetchone()
+    )
     for old in read(connection, shop_id)[_MOST:]:
         _delete(connection, old)
     _have_counted(connection, shop_id)
-    return Experiment(*row) if row else read(connection, shop_id)[0]
+    return Experiment(*row)
 
 
 def stop(connection: Connection, domain: str) -> Experiment | None:
@@ -368,10 +368,8 @@ def _refuse(details: list[Detail]) -> None:
 def _shop_id(connection: Connection, domain: str) -> int:
     connection.execute("INSERT INTO shops (domain) VALUES (%s) ON CONFLICT DO NOTHING", [domain])
     # Two requests at once start one experiment after the other.
-    row = connection.execute(
-        "SELECT id FROM shops WHERE domain = %s FOR UPDATE", [domain]
-    ).fetchone()
-    return row[0] if row else 0
+    [(shop_id,)] = connection.execute("SELECT id FROM shops WHERE domain = %s FOR UPDATE", [domain])
+    return int(shop_id)
 
 
 def _end(connection: Connection, experiment: Experiment, at: datetime) -> None:

@@ -53,14 +53,14 @@ def count(connection: Connection, shop_id: int, found: Found, progress: Progress
     ids = list(found.batch_ids)
     for partition in partitions(connection) if ids else []:
         for window, bounds in event_windows(connection, shop_id, partition):
-            row = connection.execute(
+            [(events,)] = connection.execute(
                 sql.SQL(
                     "SELECT count(*) FROM {} AS e WHERE {} AND e.batch_id = ANY(%(ids)s::bigint[])"
                 ).format(sql.Identifier(partition), window),
                 {**bounds, "ids": ids},
-            ).fetchone()
-            number["events"] += row[0] if row else 0
-            progress("events", row[0] if row else 0)
+            )
+            number["events"] += events
+            progress("events", events)
     if found.events:
         number["batches"] += _count_emptied(connection, shop_id, found)
     return +number
@@ -75,11 +75,11 @@ def erase_shop(
 ) -> None:
     """Delete all that the shop has sent before a time, and, where it has sent nothing since, its
     rows in every other table; `deleted` is told within the transaction of each step."""
-    row = connection.execute(
+    [(first_kept,)] = connection.execute(
         "SELECT min(id) FROM batches WHERE shop_id = %s AND received_at >= %s", [shop_id, before]
-    ).fetchone()
-    first_kept = row[0] if row and row[0] is not None else 2**63 - 1
-    values: dict[str, Any] = {"shop": shop, "kept": first_kept, "before": before}
+    )
+    kept = 2**63 - 1 if first_kept is None else first_kept
+    values: dict[str, Any] = {"shop": shop, "kept": kept, "before": before}
     for partition in partitions(connection):
         delete_in_steps(
             connection, partition, "batch_id < %(kept)s", values, partial(deleted, "events"),
@@ -93,7 +93,7 @@ def erase_shop(
         values, partial(deleted, "rejected_events"),
     )  # fmt: skip
     delete_unused(connection, shop_id)
-    if row and row[0] is None:
+    if first_kept is None:
         for table, column in _tables_of_shops(connection):
             is_of_shop = column == "shop_id"
             delete_in_steps(
@@ -106,13 +106,13 @@ def erase_shop(
 
 def count_shop(connection: Connection, shop: str, shop_id: int) -> Counter[str]:
     """What `erase_shop` would delete of the large tables."""
-    row = connection.execute(
+    [row] = connection.execute(
         "SELECT (SELECT count(*) FROM events WHERE shop_id = %(id)s),"
         " (SELECT count(*) FROM batches WHERE shop_id = %(id)s),"
         " (SELECT count(*) FROM rejected_events WHERE shop_domain = %(shop)s)",
         {"id": shop_id, "shop": shop},
-    ).fetchone()
-    return +Counter(dict(zip(("events", "batches", "rejected_events"), row or (), strict=False)))
+    )
+    return +Counter(dict(zip(("events", "batches", "rejected_events"), row, strict=True)))
 
 
 def _tables_of_shops(connection: Connection) -> list[tuple[str, str]]:
@@ -174,7 +174,7 @@ def _mark_visitors(connection: Connection, shop_id: int, ids: list[int]) -> None
 
 def _count_emptied(connection: Connection, shop_id: int, found: Found) -> int:
     """What `_delete_emptied` would delete."""
-    row = connection.execute(
+    [(number,)] = connection.execute(
         "SELECT cardinality(%(ids)s::bigint[]) - count(DISTINCT batch_id) FROM events"
         " WHERE shop_id = %(shop)s AND batch_id = ANY(%(ids)s::bigint[])"
         " AND (occurred_at, insert_key) NOT IN"
@@ -185,8 +185,8 @@ def _count_emptied(connection: Connection, shop_id: int, found: Found) -> int:
             "times": [key.occurred_at for key in found.events],
             "keys": [key.insert_key for key in found.events],
         },
-    ).fetchone()
-    return row[0] if row else 0
+    )
+    return int(number)
 
 
 def _visitors(rows: list[tuple[str | None]]) -> set[str] | None:

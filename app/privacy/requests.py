@@ -102,12 +102,12 @@ def add(
     requested_at: datetime,
 ) -> int:
     """Put a request into the queue; returns its id."""
-    row = connection.execute(
+    [(id_,)] = connection.execute(
         "INSERT INTO privacy_requests (kind, shop_domain, source, requested_at, subject)"
         " VALUES (%s, %s, %s, %s, %s) RETURNING id",
         [kind, shop, source, requested_at, Jsonb(subject.as_json())],
-    ).fetchone()
-    return int(row[0]) if row else 0
+    )
+    return int(id_)
 
 
 def take_due(connection: Connection, id_: int | None = None) -> Request | None:
@@ -169,12 +169,11 @@ def remember(
 def searched(connection: Connection, request: Request, batches_to: int, rejected_to: int) -> None:
     """All of what was there is searched; from now on only what comes after."""
     request.batches_to, request.rejected_to = batches_to, rejected_to
-    row = connection.execute(
+    [(request.searched_at,)] = connection.execute(
         "UPDATE privacy_requests SET batches_to = %s, rejected_to = %s, traces = %s,"
         " searched_at = coalesce(searched_at, now()) WHERE id = %s RETURNING searched_at",
         [batches_to, rejected_to, Jsonb(request.traces), request.id],
-    ).fetchone()
-    request.searched_at = row[0] if row else None
+    )
 
 
 def count(connection: Connection, request: Request, erased: Counter[str]) -> None:
@@ -252,7 +251,7 @@ def _tries_with_this(connection: Connection, request: Request, cause: str) -> in
         "UPDATE privacy_failures SET cause = %s WHERE request_id = %s RETURNING tries",
         [cause, request.id],
     ).fetchone()
-    return row[0] if row else 0
+    return row[0] if row else 0  # none where the operator has just said `retry`
 
 
 def _forget_failures(connection: Connection, request: Request) -> None:

@@ -115,10 +115,9 @@ def roles(database_url: str) -> Iterator[tuple[str, str]]:
 
 
 def _role(connection: Connection) -> str:
-    row = connection.execute(
+    [(is_standby, is_read_only)] = connection.execute(
         "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
-    ).fetchone()
-    is_standby, is_read_only = row or (False, False)
+    )
     return "is a standby" if is_standby else "is read-only" if is_read_only else "is the primary"
 
 

@@ -25,8 +25,10 @@ class NotPossible(Exception):
 
 def is_distributed(connection: Connection) -> bool:
     """Whether the tables are spread over the nodes of a Citus."""
-    row = connection.execute("SELECT to_regclass('pg_catalog.pg_dist_partition')").fetchone()
-    return bool(row and row[0]) and SHOPS in _placed(connection)
+    [(is_citus,)] = connection.execute(
+        "SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL"
+    )
+    return is_citus and SHOPS in _placed(connection)
 
 
 def distribute(connection: Connection, progress: Progress) -> list[str]:
@@ -53,14 +55,14 @@ def distribute(connection: Connection, progress: Progress) -> list[str]:
 
 
 def _check(connection: Connection) -> None:
-    row = connection.execute("SELECT to_regproc('pg_catalog.citus_version')").fetchone()
-    if not row or not row[0]:
+    [(citus,)] = connection.execute("SELECT to_regproc('pg_catalog.citus_version')")
+    if not citus:
         raise NotPossible(
             "This Postgres has no Citus, nothing is changed: connect to a coordinator on which"
             " CREATE EXTENSION citus was run, or stay with one Postgres."
         )
-    row = connection.execute("SELECT count(*) FROM citus_get_active_worker_nodes()").fetchone()
-    if not row or not row[0]:
+    [(workers,)] = connection.execute("SELECT count(*) FROM citus_get_active_worker_nodes()")
+    if not workers:
         raise NotPossible(
             "The coordinator has no workers, nothing is changed: add each of them with"
             " SELECT citus_add_node('HOST', 5432)."

@@ -29,10 +29,10 @@ def stored_events(connection: Connection) -> int:
 
 def _of_nodes(connection: Connection, statement: LiteralString) -> int:
     if is_distributed(connection):
-        row = connection.execute(sql.SQL(_ON_EACH).format(sql.Literal(statement))).fetchone()
+        [(number,)] = connection.execute(sql.SQL(_ON_EACH).format(sql.Literal(statement)))
     else:
-        row = connection.execute(statement).fetchone()
-    return int(row[0] or 0) if row else 0
+        [(number,)] = connection.execute(statement)
+    return int(number or 0)
 
 
 def connections(connection: Connection) -> Mapping[str, int]:
@@ -49,14 +49,14 @@ def connections(connection: Connection) -> Mapping[str, int]:
 
 def connections_allowed(connection: Connection) -> int:
     """To this role and to this database."""
-    row = connection.execute(
+    [(number,)] = connection.execute(
         "SELECT least(current_setting('max_connections')::int"
         " - current_setting('superuser_reserved_connections')::int,"
         " nullif((SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user), -1),"
         " nullif((SELECT datconnlimit FROM pg_database"
         "  WHERE datname = current_database()), -1))"
-    ).fetchone()
-    return int(row[0]) if row else 0
+    )
+    return int(number)
 
 
 def privacy_requests(connection: Connection) -> Mapping[str, int]:
@@ -71,11 +71,11 @@ def privacy_requests(connection: Connection) -> Mapping[str, int]:
 def seconds_behind_primary(connection: Connection) -> float:
     """By how much a replica lags; 0 on the primary, and where all that came is replayed. Where
     nothing comes any more, what the primary did since is not known: the age of the last change."""
-    row = connection.execute(
+    [(seconds,)] = connection.execute(
         "SELECT CASE WHEN NOT pg_is_in_recovery() THEN 0"
         " WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()"
         " AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0"
         " ELSE extract(epoch FROM clock_timestamp()"
         " - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) END"
-    ).fetchone()
-    return max(0.0, float(row[0])) if row else 0.0
+    )
+    return max(0.0, float(seconds))

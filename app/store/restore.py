@@ -44,15 +44,15 @@ class Contents(NamedTuple):
 
 def contents(connection: Connection, schema: str) -> Contents:
     """What a restore with `replace` would drop."""
-    row = connection.execute(
+    [row] = connection.execute(
         "SELECT count(*) FILTER (WHERE relkind IN ('r', 'v', 'm', 'p', 'f')),"
         " coalesce(sum(reltuples) FILTER (WHERE relkind = 'r' AND reltuples > 0), 0)::bigint"
         " FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
         " AND relkind IN ('r', 'v', 'm', 'p', 'f', 'S') AND NOT EXISTS (SELECT FROM pg_depend"
         "  WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')",
         [schema],
-    ).fetchone()
-    return Contents(*row) if row else Contents(0, 0)
+    )
+    return Contents(*row)
 
 
 def restore(

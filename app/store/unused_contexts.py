@@ -89,10 +89,8 @@ def _settle(
 def _last_batch(connection: Connection) -> int:
     """The id of a batch up to which all batches are committed, or will never be."""
     with _without_writers(connection):
-        row = connection.execute(
-            "SELECT coalesce(pg_sequence_last_value('batch_ids'), 0)"
-        ).fetchone()
-    return int(row[0]) if row else 0
+        [(last,)] = connection.execute("SELECT coalesce(pg_sequence_last_value('batch_ids'), 0)")
+    return int(last)
 
 
 def _delete(connection: Connection, values: dict[str, object]) -> int:

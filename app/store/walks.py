@@ -60,11 +60,11 @@ def batch_windows(connection: Connection, shop_id: int) -> Iterator[tuple[int, i
     """Batches with an id above the first number and up to the second; the third is how many."""
     after = 0
     while True:
-        last, number = connection.execute(
+        [(last, number)] = connection.execute(
             "SELECT max(id), count(*) FROM (SELECT id FROM batches"
             " WHERE shop_id = %s AND id > %s ORDER BY id LIMIT %s) AS next",
             [shop_id, after, WINDOW_ROWS],
-        ).fetchone() or (None, 0)
+        )
         if last is None:
             return
         yield after, last, number

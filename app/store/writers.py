@@ -15,21 +15,21 @@ class WritersBusy(Exception):
 
 def ends(connection: Connection) -> tuple[int, int]:
     """The highest numbers of a batch and of a rejected event that anybody has drawn."""
-    row = connection.execute(
+    [(batch, rejected_event)] = connection.execute(
         "SELECT coalesce(pg_sequence_last_value('batch_ids'), 0),"
         " coalesce(pg_sequence_last_value(pg_get_serial_sequence('rejected_events', 'id')), 0)"
-    ).fetchone()
-    return row or (0, 0)
+    )
+    return batch, rejected_event
 
 
 def wait_for_writers(connection: Connection) -> None:
     """Return when every transaction has ended that had begun. WritersBusy."""
-    started = connection.execute("SELECT clock_timestamp()").fetchone()
+    [(started,)] = connection.execute("SELECT clock_timestamp()")
     deadline = time.monotonic() + _WRITERS_TIMEOUT
     while connection.execute(
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND application_name = ANY(%s) AND xact_start < %s LIMIT 1",
-        [_NAMES, started and started[0]],
+        [_NAMES, started],
     ).fetchone():
         if time.monotonic() > deadline:
             raise WritersBusy

@@ -14,6 +14,7 @@ from tests.counts.histories import (
     FUNNEL,
     NOON,
     PAGE,
+    RESULT,
     UPLOAD,
     batch,
     count_all,
@@ -65,3 +66,22 @@ def test_of_a_visitor_of_whom_a_part_was_erased_the_rest_is_counted(database, co
     mark_dirty(database, find_shop(database, SHOP).id, {"a"})
     plain = counted(visit("c", 1))
     assert [visitors for visitors, _ in plain["funnel"]] == [3, 1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("events", "uplift"),
+    [
+        ([(PAGE, 0), (CART_ADD, 0)], (0, 0, 0, 1, 1)),  # at the same moment
+        ([(RESULT, 0), (CART_ADD, 0)], (1, 1, 1, 0, 0)),
+        ([(PAGE, 0), (RESULT, 5), (CART_ADD, 5)], (1, 1, 1, 0, 0)),
+        ([(CART_ADD, 0), (PAGE, 1)], (0, 0, 0, 0, 0)),  # it begins with the add
+        ([(PAGE, 0), (CART_ADD, DAY)], (0, 0, 0, 1, 1)),  # as long as the window is
+        ([(PAGE, 0), (CART_ADD, DAY + 1)], (0, 0, 0, 1, 0)),
+        ([(RESULT, 0), (CART_ADD, DAY)], (1, 1, 1, 0, 0)),
+        ([(RESULT, 0), (CART_ADD, DAY + 1)], (1, 0, 0, 0, 0)),
+    ],
+)
+def test_what_happens_at_one_moment_or_at_the_end_of_the_window_is_in_its_order(
+    counted, events, uplift
+):
+    assert counted(batch("a", *events, product_id="p"))["uplift"] == uplift

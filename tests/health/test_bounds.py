@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from app.health.bounds import Growth, bounds, describe
 from app.health.check import OK, WARN, check
+from app.health.status import Status
 from app.intake import keys
+from app.intake.memory import Memory
+from app.intake.nodes import Nodes
 from tests.calls import body, event
 from tests.draining import drain
 
@@ -68,3 +72,35 @@ def test_it_says_by_how_much_the_disk_grows(finding, caller, database, settings,
     assert shown == pytest.approx(a_day / 1e6, rel=0.1)
     full = float(text.split("yesterday, ")[1].split(" MB")[0])
     assert full == pytest.approx(10 * shown, rel=0.01)
+
+
+def test_where_redis_tells_no_backlog_none_waits(settings, database, redis_client):
+    known = bounds(database, Nodes(redis_client), settings, Status(backlog=None))
+    found = {one.name: one for one in known}
+    assert found["the backlog"].text == "0 of 1,000,000 batches"
+    assert found["the backlog"].share == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0.0 MB"), (1_500_000, "1.5 MB"), (999_900_000, "999.9 MB"), (1e9, "1.0 GB"),
+     (2.34e11, "234.0 GB"), (1e12, "1.0 TB"), (1.25e13, "12.5 TB")],
+)  # fmt: skip
+def test_bytes_are_told_in_their_largest_unit(size, text):
+    assert describe(Growth(0, size, 0)).split(", ")[1].startswith(f"{text} more a day")
+
+
+def test_the_fullest_node_stands_for_the_memory_and_one_without_a_limit_for_nothing(
+    settings, database, redis_client, monkeypatch
+):
+    memories = iter([Memory(90, 300, True), Memory(50, 100, True), Memory(5, 0, False)])
+    monkeypatch.setattr("app.health.bounds.memory_of", lambda node: next(memories))
+
+    class Three:
+        def all(self):
+            return [redis_client] * 3
+
+    [memory] = [
+        one for one in bounds(database, Three(), settings, Status()) if "memory" in one.name
+    ]
+    assert (memory.used, memory.most) == (50, 100)

@@ -215,3 +215,20 @@ def test_without_redis_everything_may_be_stored(making):
     sent = submission("a", "b")
     assert unseen(filter_, sent) == ["a", "b"]
     filter_.mark(sent.batch)
+
+
+def test_what_has_no_event_and_no_limit_is_not_asked_for(making):
+    away = making("redis://127.0.0.1:1")
+    assert unseen(away, submission()) == []
+    assert away._outcomes.take() == {}
+
+
+def test_a_redis_that_is_back_is_said_once(making, said):
+    filter_ = making()
+    stream = filter_._streams.of(SHOP)
+    stream.breaker.record_failure()
+    stream.breaker._pause_ends_at = 0.0
+    for _ in range(2):
+        assert unseen(filter_, submission("a")) == ["a"]
+        filter_.mark(submission("b").batch)
+    assert said("journal_back", "journal") == [("INFO", "stream")]

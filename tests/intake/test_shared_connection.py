@@ -9,7 +9,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
-from redis import exceptions
+from redis import Redis, exceptions
 
 from app.intake.redis_client import request_client
 from app.intake.roles import NotPrimary
@@ -226,3 +226,33 @@ def test_a_self_signed_certificate_is_taken_where_the_setting_says_so(
                     return type(error)
 
     assert asyncio.run(call()) == reply
+
+
+def test_of_several_addresses_one_that_closes_the_connection_comes_last_the_next_time(
+    settings, redis_url
+):
+    proxies = [TcpProxy(address_of(redis_url)) for _ in range(2)]
+    both = ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies)
+    several = replace(settings, redis_url=f"redis://{both}")
+
+    async def call():
+        with request_client(several) as client:
+            shared = SharedConnection(client, timeout=TIMEOUT)
+            places = client.connection_pool.connection_kwargs["places"]
+            number = await shared.call("CLIENT", "ID")
+            before = tuple(places.candidates())
+            with Redis.from_url(redis_url) as other:
+                other.client_kill_filter(_id=number)
+            await asyncio.sleep(0.1)
+            after = tuple(places.candidates())
+            assert await shared.call("ECHO", "a") == b"a"  # by way of the other one
+            shared.close()
+            await asyncio.sleep(0.05)
+            return before, after
+
+    try:
+        before, after = asyncio.run(call())
+    finally:
+        for proxy in proxies:
+            proxy.close()
+    assert after == tuple(reversed(before))

@@ -11,7 +11,7 @@ from app.counts.period import LONGEST
 from app.merchant import charts, words
 from app.merchant.language import ENGLISH
 from app.merchant.ranges import read_period, read_view
-from app.merchant.tables import as_csv, as_ndjson
+from app.merchant.tables import TABLES, as_csv, as_ndjson
 from app.merchant.uplift import Group, Uplift
 from app.replies import Refusal
 from tests.cases import CASES
@@ -50,6 +50,8 @@ def test_what_is_less_has_a_minus_sign_and_no_hyphen():
 )  # fmt: skip
 def test_a_change_is_told_against_the_period_before(now, before, shown):
     assert words.change(ENGLISH, now, before) == shown
+    same_hours = shown.replace("in the period", "in the same hours of the period")
+    assert words.change(ENGLISH, now, before, "2026-03-10T12:00:00") == same_hours
 
 
 def test_a_window_is_told_in_hours_or_as_a_week():
@@ -216,3 +218,99 @@ def test_with_an_empty_group_there_is_no_difference():
     empty = Uplift(Group(0, 0), Group(100, 5))
     assert (empty.difference, empty.interval) == (None, None)
     assert Uplift(Group(50, 20), Group(50, 5)).difference == pytest.approx(0.3)
+
+
+GROUP = {"title": None, "visitors": 9, "steps": [3, 2, 1], "rate": 0.5}
+BREAKDOWN = {
+    "funnel": [{"name": name} for name in ("One", "Two", "Three")],
+    "breakdown": {
+        "by": "product",
+        "groups": [{**GROUP, "value": "p1", "title": "Shirt"}, {**GROUP, "value": ""}],
+        "folded": {"groups": 12, "visitors": 20, "steps": [7, 6, 5]},
+    },
+}
+
+
+def test_a_table_of_groups_ends_with_what_was_folded():
+    rows = [list(row) for row in TABLES["breakdown"](BREAKDOWN)]
+    assert rows == [
+        ["product", "visitors", "One", "Two", "Three", "rate", "title"],
+        ["p1", 9, 3, 2, 1, 0.5, "Shirt"],
+        ["", 9, 3, 2, 1, 0.5, None],
+        ["12 more", 20, 7, 6, 5, None, None],
+    ]
+    whole = {**BREAKDOWN["breakdown"], "folded": None}
+    assert len(list(TABLES["breakdown"]({**BREAKDOWN, "breakdown": whole}))) == 3
+
+
+def test_the_funnel_the_times_and_the_comparison_have_a_row_for_each_of_their_parts():
+    columns = ("step", "event", "name", "visitors", "before", "over", "of_first", "of_previous",
+               "dropped", "median_seconds_to_next")  # fmt: skip
+    side = {"visitors": 4, "added": 2, "rate": 0.5}
+    shown = {
+        "funnel": [{**{name: name.upper() for name in columns}, "other": 1}],
+        "times": [
+            {"span": "s", "name": "n", "median_seconds": 9, "visitors": 3,
+             "classes": [{"from_seconds": 0, "to_seconds": 10, "visitors": 3, "share": 1.0}]}
+        ],
+        "uplift": {"tried": {**side, "added_same": 1}, "others": side, "waiting": 7,
+                   "difference": 0.25, "low": -0.5, "high": 0.5, "caveat": "But"},
+    }  # fmt: skip
+
+    def rows(name):
+        return [tuple(row) for row in TABLES[name](shown)]
+
+    assert rows("funnel") == [columns, tuple(name.upper() for name in columns)]
+    assert rows("times") == [
+        ("span", "name", "from_seconds", "to_seconds", "visitors", "share", "median_seconds"),
+        ("s", "n", 0, 10, 3, 1.0, 9),
+    ]
+    assert rows("uplift") == [
+        ("group", "visitors", "added", "added_same", "rate"),
+        ("tried", 4, 2, 1, 0.5),
+        ("others", 4, 2, None, 0.5),
+        ("waiting", 7, None, None, None),
+        ("difference", None, None, None, 0.25),
+        ("low", None, None, None, -0.5),
+        ("high", None, None, None, 0.5),
+        ("But", None, None, None, None),
+    ]
+
+
+def test_the_other_tables_have_a_column_for_each_number():
+    step = {"event": "a:b", "name": "Name", "visitors": 5, "before": 3}
+    day = {"day": "2026-03-10", "events": 9, "visitors": 5, "rate": 0.5}
+    hour = {"hour": 7, "events": 9, "before": 2}
+    shown = {
+        "side_steps": [step],
+        "days": [{**day, "before": {**day, "day": "2026-03-09", "events": 1}}],
+        "hours": [hour],
+        "breakdown": {
+            "by": "device",
+            "comparison": {
+                "groups": [
+                    {"value": "mobile", "title": None, "difference": 0.25, "low": -0.5, "high": 0.5,
+                     "tried": {"visitors": 4, "added": 2, "rate": 0.5},
+                     "others": {"visitors": 8, "added": 2, "rate": 0.25}}
+                ]
+            },
+        },
+    }  # fmt: skip
+
+    def rows(name):
+        return [tuple(row) for row in TABLES[name](shown)]
+
+    assert rows("side_steps") == [
+        ("event", "name", "visitors", "before"), ("a:b", "Name", 5, 3)
+    ]  # fmt: skip
+    assert rows("days") == [
+        ("day", "events", "visitors", "rate", "day_before", "events_before", "visitors_before",
+         "rate_before"),
+        ("2026-03-10", 9, 5, 0.5, "2026-03-09", 1, 5, 0.5),
+    ]  # fmt: skip
+    assert rows("hours") == [("hour", "events", "before"), (7, 9, 2)]
+    assert rows("comparison") == [
+        ("device", "visitors_tried", "added_tried", "rate_tried", "visitors_others",
+         "added_others", "rate_others", "difference", "low", "high", "title"),
+        ("mobile", 4, 2, 0.5, 8, 2, 0.25, 0.25, -0.5, 0.5, None),
+    ]  # fmt: skip

@@ -5,7 +5,9 @@ import time
 from contextlib import closing
 
 import pytest
+from click.testing import CliRunner
 
+from app.cli import privacy
 from app.intake.nodes import Nodes
 from app.intake.spool import Spool
 from app.intake.spool_notice import SpoolNotice, waits_since_before
@@ -143,3 +145,53 @@ def test_a_script_says_yes_beforehand(run, ann, caller):
 @pytest.mark.parametrize("id_", ["0", "9223372036854775808", "1" * 5_000, "x"])
 def test_an_id_that_cannot_be_is_told(run, id_):
     assert "Invalid value for 'ID'" in run("export", "--", id_, code=2)
+
+
+@pytest.fixture
+def erase(run, monkeypatch):
+    """`flask privacy erase` of a customer; what it says and what it says beside that."""
+    monkeypatch.setattr("app.privacy.commands._ERASE_TIMEOUT", 0.3)
+
+    def erase(*more):
+        result = CliRunner().invoke(privacy, ["erase", "--shop", SHOP, "--customer", "7", *more])
+        return result.exit_code, result.stdout, result.stderr
+
+    return erase
+
+
+def test_what_takes_long_is_left_to_the_worker_and_it_is_said_beside(erase, redis_client):
+    redis_client.set("{t0}:spool:elsewhere", 1)
+    assert erase() == (
+        1,
+        "Request 1 is not done yet, the worker goes on. Erased so far: nothing.\n",
+        "Something still waits, or a server is away: see `flask status`.\n",
+    )
+
+
+def test_an_erasure_that_fails_says_why(erase, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("app.privacy.requests.MOST_TRIES", 1)
+    monkeypatch.setattr("app.privacy.scope.find", fail)
+    code, said, beside = erase()
+    assert (code, said) == (1, "")
+    assert beside == ("Error: Request 1 has failed (ZeroDivisionError): flask privacy retry 1\n")
+
+
+def test_what_waits_of_a_newer_release_stops_it(erase, caller, redis_client):
+    caller.post(body(event()), customer="7")
+    [(_, fields)] = redis_client.xrange("{t0}:stream")
+    fields[b"batch"] += b"\tmore"
+    redis_client.xadd("{t0}:stream", fields)
+    code, said, beside = erase("--dry-run")
+    assert (code, said) == (1, "")
+    assert beside.startswith("Error: Stopped, safe to repeat: ")
+    assert beside.count("\n") == 1
+
+
+def test_without_postgres_or_redis_it_says_so(erase, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    code, _, beside = erase("--dry-run")
+    assert code == 1
+    assert beside.startswith("Error: Stopped, safe to repeat: ConnectionError")

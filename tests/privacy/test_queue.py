@@ -248,6 +248,15 @@ def test_a_try_counts_from_its_beginning_until_it_has_done_something(asked, data
     assert (tries(database, id_), tries(database, other)) == (0, 0)
 
 
+def test_what_fails_just_as_the_operator_retries_it_counts_anew(asked, database):
+    id_ = asked()
+    request = requests.take_due(database, id_)
+    assert not requests.retry(database, id_)  # it had not failed
+    assert not requests.failed(database, request, "Other", heals=False)
+    assert column(database, id_, "attempts") == 1
+    assert tries(database, id_) == 0
+
+
 def test_one_that_kills_its_process_ten_times_waits_for_the_operator(asked, database, work, caplog):
     id_ = asked(requests.ERASE_SHOP)
     for _ in range(10):

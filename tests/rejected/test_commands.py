@@ -61,6 +61,24 @@ def test_each_is_told_in_a_line(run):
     assert [line[0] for line in run("list", "--shop", SHOP).splitlines()] == ["2", "1"]
 
 
+def test_what_the_journal_could_not_read_stays_with_its_reason(run, database):
+    entry = Batch.build(
+        shop=SHOP, customer_id=None, received_at=NOON, context=Context(), events=[],
+        rejected=[Rejected(None, code, [], "x") for code in ("UNREADABLE_ENTRY", "UNSTORABLE")],
+    )  # fmt: skip
+    Writer(statement_timeout=10_000).write(database, [entry])
+    shown = run("replay", "--code", "UNREADABLE_ENTRY")
+    assert f"5  {SHOP}  UNREADABLE_ENTRY  the entry of the journal cannot be read" in shown
+    assert shown.endswith("0 stored, 1 still rejected.\n")
+    assert run("replay", "--code", "UNSTORABLE").endswith("0 stored, 1 still rejected.\n")
+    assert left(database) == [1, 2, 3, 4, 5, 6]
+
+
+def test_that_there_is_none_is_said_beside(run):
+    result = CliRunner().invoke(rejected, ["list", "--shop", "nobody.myshopify.com"])
+    assert (result.stdout, result.stderr) == ("", "There are no rejected events.\n")
+
+
 def test_one_is_shown(run):
     assert json.loads(run("show", "2"))["code"] == "NEW"
     assert "There is no rejected event 9" in run("show", "9", code=1)

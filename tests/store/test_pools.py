@@ -106,3 +106,25 @@ def test_a_primary_and_one_that_takes_no_writes_are_told_apart(database, databas
     finally:
         database.execute("SET default_transaction_read_only = off")
         database.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+
+@pytest.mark.parametrize(
+    ("make", "is_left"),
+    [
+        (request_pool, True),
+        (report_pool, True),
+        (lambda url: report_pool(url, for_reading=True), False),
+    ],
+)
+def test_a_server_that_takes_no_writes_any_more_is_left_where_one_writes(
+    database_url, make, is_left
+):
+    def pid(connection):
+        return connection.info.backend_pid
+
+    with make(database_url) as pool:
+        with pool.connection(timeout=10) as connection:
+            before = pid(connection)
+            connection.execute("SET default_transaction_read_only = on")
+        with pool.connection(timeout=10) as connection:
+            assert (pid(connection) != before) == is_left

@@ -8,9 +8,11 @@ import psycopg
 import pytest
 
 from app.store import figures, migrate, partitions, shops, walks
+from app.store.batches import delete_batches
 from app.store.connections import connect
 from app.store.distribute import NotPossible, distribute, is_distributed
 from app.store.partitions import create_partitions
+from app.store.unused_contexts import delete_unused
 from app.store.user_agents import remove_user_agents
 from tests.conftest import _database
 from tests.counts.histories import batch, store
@@ -208,6 +210,29 @@ def test_user_agents_go_there_too(spread):
     assert remove_user_agents(connection, 30, lambda *_: None) == 1
     [(left,)] = connection.execute("SELECT count(*) FROM batches WHERE context::text ~ 'Secret'")
     assert left == 0
+
+
+def test_contexts_whose_last_batch_goes_are_noted_without_a_trigger(spread):
+    connection, *_ = spread
+    shop = "contexts.myshopify.com"
+    for number in range(2):
+        store(connection, batch("a", ("a:b", NOW), shop=shop, browser=f"one of {number}"))
+    shop_id = shops.find_id(connection, shop)
+
+    def count(table):
+        [(number,)] = connection.execute(
+            f"SELECT count(*) FROM {table} WHERE shop_id = %s", [shop_id]
+        )
+        return number
+
+    before = count("contexts")
+    assert before >= 2
+    assert count("doubted_contexts") == 0
+    told = []
+    assert delete_batches(connection, "true", {}, told.append, shop_id=shop_id) == 2
+    assert (sum(told), count("doubted_contexts")) == (2, before)
+    assert delete_unused(connection, shop_id) == before
+    assert (count("contexts"), count("doubted_contexts")) == (0, 0)
 
 
 def test_a_partition_has_longer_to_be_made(spread, monkeypatch):

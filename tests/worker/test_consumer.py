@@ -294,3 +294,23 @@ def test_without_work_a_server_is_waited_at_and_a_cluster_asked_ten_times_a_seco
     caller.post(body())
     consuming("two", is_cluster=lambda: True).run_once(waits)
     assert waits.noted == [0.25]  # for more that share the transaction
+
+
+def test_of_one_that_ended_its_entries_are_taken_over_and_nobody_else_s(
+    caller, consuming, redis_client, stopping
+):
+    def die(entries):
+        raise ConnectionResetError
+
+    for name in ("alive", "ended", "alive-too"):
+        caller.post(body())
+        with pytest.raises(ConnectionResetError):
+            consuming(name, die).run_once(stopping)
+    consuming("new", is_gone=lambda name: name == "ended")
+    pending = {
+        one["name"].decode(): one["pending"]
+        for one in redis_client.xinfo_consumers(STREAM, keys.GROUP)
+    }
+    assert pending == {"alive": 1, "ended": 0, "alive-too": 1, "new": 0}
+    assert redis_client.xlen(STREAM) == 2
+    assert len(caller.rows()) == 1
