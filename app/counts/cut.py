@@ -71,8 +71,8 @@ def of_visitors_over(
 
 def events_after(connection: Connection, shop: Shop, day: date, after: datetime) -> int:
     """How many of a day's events happened after a moment of it."""
-    row = connection.execute(_COUNT.encode(), _values(shop, day, after)).fetchone()
-    return int(row[0]) if row else 0
+    [(number,)] = connection.execute(_COUNT.encode(), _values(shop, day, after))
+    return int(number)
 
 
 def _done_by(events: Sequence[Event], window: int, end: int) -> Days:

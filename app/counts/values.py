@@ -53,11 +53,11 @@ def _room(connection: Connection, wanted: Iterable[tuple[int, int]]) -> dict[tup
     """How many more a shop can have of a dimension."""
     room = {}
     for shop_id, dimension in wanted:
-        row = connection.execute(
+        [(number,)] = connection.execute(
             "SELECT count(*) FROM report_values WHERE shop_id = %s AND dimension = %s",
             [shop_id, dimension],
-        ).fetchone()
-        room[shop_id, dimension] = MOST[Dimension(dimension)] - (row[0] if row else 0)
+        )
+        room[shop_id, dimension] = MOST[Dimension(dimension)] - number
     return room
 
 

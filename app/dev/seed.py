@@ -257,5 +257,5 @@ def count(connection: Connection, progress: Callable[[int], object]) -> None:
 
 def uncounted(connection: Connection) -> int:
     """How many batches are stored and not counted."""
-    row = connection.execute("SELECT coalesce(sum(batches), 0) FROM report_news").fetchone()
-    return int(row[0]) if row else 0
+    [(batches,)] = connection.execute("SELECT coalesce(sum(batches), 0) FROM report_news")
+    return int(batches)

@@ -136,13 +136,13 @@ class Writer:
 def _begin_batches(connection: Connection, number: int) -> tuple[int | None, bool, list[int]]:
     """Keep contexts from being deleted until the transaction ends; returns their generation,
     whether events are stored with their kinds, and ids for so many batches."""
-    row = connection.execute(
+    [(_, generation, has_kinds, ids)] = connection.execute(
         "SELECT pg_advisory_xact_lock_shared(%s), pg_sequence_last_value('context_generations'),"
         " kinds_since() <= now(),"
         " (SELECT string_agg(nextval('batch_ids')::text, ',') FROM generate_series(1, %s))",
         [contexts.LOCK, number],
-    ).fetchone()
-    return (row[1], row[2], list(map(int, row[3].split(",")))) if row else (None, False, [])
+    )
+    return generation, has_kinds, list(map(int, ids.split(",")))
 
 
 def _copy_all(connection: Connection, incoming: _Batches, has_kinds: bool) -> _Batches:
