@@ -33,7 +33,7 @@ from app.worker.upkeep import Retention
 from tests.calls import PATH, SHOP, body, event
 from tests.draining import drain
 from tests.intake.test_stream import submission
-from tests.merchant.test_page import KEY, token
+from tests.merchant.conftest import KEY, token
 from tests.processes.running import wait_until
 from tests.test_house import FILES, ROOT
 

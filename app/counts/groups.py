@@ -8,7 +8,7 @@ from typing import NamedTuple
 from psycopg import Connection
 
 from app.counts.cells import unpack, unpack_parts
-from app.counts.measures import ALL, LIKE, OTHERS, STEP_MEASURES, Dimension, Measure
+from app.counts.measures import ALL, LIKE, STEP_MEASURES, Dimension, Measure
 from app.counts.period import Period, Shop
 from app.counts.reading import Moments, Numbers
 
@@ -36,7 +36,7 @@ class Group(NamedTuple):
 def groups(
     connection: Connection, shop: Shop, period: Period, dimension: Dimension, of: Moments
 ) -> dict[int, Group]:
-    """By value, the largest first; after ALL, and with OTHERS as the last."""
+    """By value, the largest first; ALL and OTHERS are among them."""
     first, end = period.bounds
     all_days = _sums(connection, shop, dimension, "cells", (first, end), first)
     # A few days of many.
@@ -49,9 +49,7 @@ def groups(
     }
     for sums in (now, over):
         sums[ALL] = list(map(sum, zip(*sums.values(), strict=True))) or [0] * len(_SHOWN)
-    ordered = sorted(
-        now.items(), key=lambda one: (one[0] != ALL, one[0] == OTHERS, -one[1][0], one[0])
-    )
+    ordered = sorted(now.items(), key=lambda one: (-one[1][0], one[0]))
     return {value: Group(all_, steps, over[value][1:]) for value, (all_, *steps) in ordered if all_}
 
 

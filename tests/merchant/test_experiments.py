@@ -20,7 +20,7 @@ from app.merchant.verdict import Forecast, Numbers, checks, verdict
 from app.replies import Refusal
 from tests.calls import SECRET, SHOP
 from tests.counts.histories import BUTTON, CART_ADD, PAGE, batch, count_all, store
-from tests.merchant.test_page import OTHER, merchant, token  # noqa: F401
+from tests.merchant.conftest import OTHER, token
 from tests.processes.running import as_url
 
 NOW = datetime.now(UTC)
@@ -215,7 +215,7 @@ def test_a_few_pages_that_were_open_at_the_start_spoil_nothing():
     assert verdict(numbers(saw_widget=5), FORECAST, TODAY)[0] == "not_shown"
 
 
-def test_the_api_starts_stops_and_shows_it(merchant, database):  # noqa: F811
+def test_the_api_starts_stops_and_shows_it(merchant, database):
     def call(method, **options):
         headers = {"Authorization": f"Bearer {token()}"}
         return merchant.client.open(
@@ -245,7 +245,7 @@ def test_the_api_starts_stops_and_shows_it(merchant, database):  # noqa: F811
     assert merchant("/app/api/experiment", share="0").status_code == 400
 
 
-def test_the_page_shows_the_plan_and_then_the_answer(merchant, database):  # noqa: F811
+def test_the_page_shows_the_plan_and_then_the_answer(merchant, database):
     store(database, *visits(10, 50, {True: 0.1, False: 0.1}, start_days_ago=10))
     count_all(database)
     page = merchant("/app").text
@@ -257,7 +257,7 @@ def test_the_page_shows_the_plan_and_then_the_answer(merchant, database):  # noq
     assert "Stop the experiment" in page
 
 
-def test_the_page_draws_both_arms_day_by_day(merchant, database):  # noqa: F811
+def test_the_page_draws_both_arms_day_by_day(merchant, database):
     begin(database, begins=ago(days=6))
     store(database, *visits(5, 40, {True: 0.5, False: 0.1}))
     count_all(database)

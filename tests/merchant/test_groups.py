@@ -14,7 +14,7 @@ from app.merchant.reports import report
 from tests.calls import SHOP
 from tests.counts.histories import NOON, count_all, midnight, store, visit
 from tests.counts.test_titles import told
-from tests.merchant.test_page import merchant, text_of  # noqa: F401
+from tests.merchant.conftest import text_of
 
 DAY = Period(NOON.date(), NOON.date())
 DAYS = {"from": str(NOON.date()), "to": str(NOON.date())}
@@ -87,7 +87,7 @@ def test_days_on_which_somebody_still_has_time_are_in_no_rate(database):
     assert group["rate"] == 0
 
 
-def test_the_page_has_titles_rates_and_ways_to_sort_and_go_on(merchant, products):  # noqa: F811
+def test_the_page_has_titles_rates_and_ways_to_sort_and_go_on(merchant, products):
     page = merchant("/app", **DAYS, sort="rate", locale="de")
     assert "Seite 1 von 3" in page.text
     assert re.search(r'aria-sort="descending"><a[^>]*>Quote zum Warenkorb<', page.text)
@@ -101,7 +101,7 @@ def test_the_page_has_titles_rates_and_ways_to_sort_and_go_on(merchant, products
     assert "page=" not in other
 
 
-def test_the_csv_has_all_groups(merchant, products):  # noqa: F811
+def test_the_csv_has_all_groups(merchant, products):
     reply = merchant("/app/api/table.csv", table="breakdown", page="2", **DAYS)
     head, *lines = csv.reader(io.StringIO(reply.text.removeprefix("\ufeff")))
     assert head[-2:] == ["rate", "title"]

@@ -15,7 +15,7 @@ from app.counts.period import find_shop
 from app.merchant.language import ENGLISH, LANGUAGES, LOCALES, choose
 from tests.calls import SHOP
 from tests.counts.histories import count_all, store, today, visit
-from tests.merchant.test_page import merchant, text_of, token  # noqa: F401
+from tests.merchant.conftest import text_of, token
 
 ROOM = LOCALES.parent
 TEMPLATES = sorted(ROOM.glob("templates/*.html"))
@@ -155,7 +155,7 @@ def test_a_number_has_the_form_that_its_language_has_for_it():
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_the_page_has_no_english_left(merchant, database, texts, language):  # noqa: F811
+def test_the_page_has_no_english_left(merchant, database, texts, language):
     store(database, visit("a", 7, minutes=0), visit("b", 2))
     count_all(database)
     page = merchant("/app", locale=language)
@@ -168,7 +168,7 @@ def test_the_page_has_no_english_left(merchant, database, texts, language):  # n
     assert catalogue(language).get("With and without try-on").string in shown
 
 
-def test_a_browsers_language_holds_where_shopify_names_none(merchant, database):  # noqa: F811
+def test_a_browsers_language_holds_where_shopify_names_none(merchant, database):
     headers = {"Authorization": f"Bearer {token()}", "Accept-Language": "nl, fr-CA;q=0.9, de;q=0.5"}
     page = merchant.client.get("/app", headers=headers)
     assert '<html lang="fr-CA">' in page.text
@@ -176,7 +176,7 @@ def test_a_browsers_language_holds_where_shopify_names_none(merchant, database):
     assert '<html lang="ja">' in page.text
 
 
-def test_the_language_is_kept_on_every_way_from_the_page(merchant, database):  # noqa: F811
+def test_the_language_is_kept_on_every_way_from_the_page(merchant, database):
     page = merchant("/app", locale="de", range="7").text
     links = re.findall(r'href="(/app[^"]*)"', page)
     assert len(links) > 10
@@ -187,7 +187,7 @@ def test_the_language_is_kept_on_every_way_from_the_page(merchant, database):  #
     assert "locale%3Dde" in bounce.location
 
 
-def test_what_went_wrong_is_said_in_the_merchants_language(merchant):  # noqa: F811
+def test_what_went_wrong_is_said_in_the_merchants_language(merchant):
     days = {"from": str(today()), "to": "2020-01-01"}
     reply = merchant("/app/api/report", locale="de", **days).get_json()
     assert reply["message"] == "Der letzte Tag darf nicht vor dem ersten liegen."
@@ -202,7 +202,7 @@ def test_what_went_wrong_is_said_in_the_merchants_language(merchant):  # noqa: F
     assert refused["message"].startswith("Rouvrez l’application")
 
 
-def test_the_api_says_its_sentences_in_the_language_that_is_asked_for(merchant, database):  # noqa: F811
+def test_the_api_says_its_sentences_in_the_language_that_is_asked_for(merchant, database):
     store(database, visit("a", 7))
     count_all(database)
     assert find_shop(database, SHOP)
@@ -212,7 +212,7 @@ def test_the_api_says_its_sentences_in_the_language_that_is_asked_for(merchant, 
     assert shown["funnel"][0]["name"] == "Product page viewed"
 
 
-def test_what_is_filled_into_a_text_is_escaped(merchant, database):  # noqa: F811
+def test_what_is_filled_into_a_text_is_escaped(merchant, database):
     store(database, visit("a", 1))
     zone = "<b>UTC"
     database.execute("INSERT INTO report_shops (shop_id, time_zone) SELECT id, 'UTC' FROM shops")

@@ -31,7 +31,7 @@ from tests.counts.histories import (
     visit,
 )
 from tests.counts.test_titles import told
-from tests.merchant.test_page import merchant, text_of  # noqa: F401
+from tests.merchant.conftest import text_of
 from tests.processes.running import as_url
 
 DAY = Period(NOON.date(), NOON.date())
@@ -104,7 +104,7 @@ def test_what_nobody_ever_sent_has_no_numbers(database, visits):
     assert numbers_of(nothing) == plain_numbers(database, visits, DAY, choice)
 
 
-def test_the_api_and_each_csv_are_of_the_group(merchant, visits):  # noqa: F811
+def test_the_api_and_each_csv_are_of_the_group(merchant, visits):
     shown = merchant("/app/api/report", only="product:4711", **DAYS).get_json()["report"]
     assert shown["only"] == {"by": "product", "value": COAT, "title": "Red <coat>"}
     assert shown["visitors"]["now"] == 2
@@ -122,7 +122,7 @@ def test_the_api_and_each_csv_are_of_the_group(merchant, visits):  # noqa: F811
 @pytest.mark.parametrize(
     "only", ["", "device", "colour:red", "product:" + 201 * "x", "product:\0", ":x"]
 )
-def test_a_group_that_cannot_be_is_refused_in_words(merchant, visits, only):  # noqa: F811
+def test_a_group_that_cannot_be_is_refused_in_words(merchant, visits, only):
     refused = merchant("/app/api/report", only=only)
     assert refused.status_code == 400
     [detail] = refused.get_json()["details"]
@@ -135,7 +135,7 @@ def links(page):
     return [parse_qs(urlsplit(one.replace("&amp;", "&")).query) for one in addresses]
 
 
-def test_the_choice_stays_in_all_links_and_one_takes_it_away(merchant, visits):  # noqa: F811
+def test_the_choice_stays_in_all_links_and_one_takes_it_away(merchant, visits):
     page = merchant("/app", only="product:4711", **DAYS)
     assert "Only: Red &lt;coat&gt;" in page.text
     others = [link for link in links(page) if link.get("only") != ["product:4711"]]
@@ -146,7 +146,7 @@ def test_the_choice_stays_in_all_links_and_one_takes_it_away(merchant, visits): 
     assert 'name="find"' in page.text
 
 
-def test_a_group_is_found_by_a_part_of_its_title_or_value(database, merchant, visits):  # noqa: F811
+def test_a_group_is_found_by_a_part_of_its_title_or_value(database, merchant, visits):
     def found(text):
         return [(one["by"], one["value"]) for one in find_groups(database, visits, text)]
 
@@ -248,7 +248,7 @@ def test_groups_are_compared_where_there_is_enough_and_their_visitors_had_their_
     assert read_report(database, compared, period, "product")["breakdown"]["comparison"] is None
 
 
-def test_groups_compared_are_on_the_page_in_the_api_and_in_a_csv(merchant, compared):  # noqa: F811
+def test_groups_compared_are_on_the_page_in_the_api_and_in_a_csv(merchant, compared):
     page = merchant("/app", show="comparison", **DAYS)
     assert "on both sides: 2 of 3." in text_of(page)
     shown = merchant("/app/api/report", show="comparison", **DAYS).get_json()["report"]
@@ -260,7 +260,7 @@ def test_groups_compared_are_on_the_page_in_the_api_and_in_a_csv(merchant, compa
 
 
 def test_groups_compared_come_some_to_a_page_and_all_of_them_in_the_csv(
-    merchant,  # noqa: F811
+    merchant,
     compared,
     monkeypatch,
 ):

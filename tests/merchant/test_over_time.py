@@ -27,7 +27,7 @@ from tests.counts.histories import (
     store,
     visit,
 )
-from tests.merchant.test_page import merchant, save, token  # noqa: F401
+from tests.merchant.conftest import save
 
 DAYS = Period((NOON - timedelta(days=2)).date(), NOON.date())
 _DAY = 24 * 60
@@ -75,7 +75,7 @@ def test_a_day_has_no_rate_while_somebody_still_has_time(database):
     assert [day["rate"] for day in days if day["visitors"]] == [1.0, None, None]
 
 
-def test_one_day_is_shown_by_the_hour_of_its_zone(merchant, database):  # noqa: F811
+def test_one_day_is_shown_by_the_hour_of_its_zone(merchant, database):
     yesterday = datetime.now(UTC).replace(hour=12, minute=0) - timedelta(days=1)
     store(database, batch("a", (PAGE, yesterday), (RESULT, yesterday + timedelta(hours=2))))
     store(database, batch("b", (PAGE, yesterday - timedelta(days=1))))
@@ -131,7 +131,7 @@ def points(page):
     ]
 
 
-def test_each_point_of_a_curve_is_there_in_words(merchant, shop):  # noqa: F811
+def test_each_point_of_a_curve_is_there_in_words(merchant, shop):
     days = {"from": DAYS.first.isoformat(), "to": DAYS.last.isoformat()}
     rate, visitors, events, *_ = points(merchant("/app", **days).text)
     assert rate[0] == "Mar 8, 2026: 50.0% (this period), 0.0% (the period before)"

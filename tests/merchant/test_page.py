@@ -5,7 +5,6 @@ import io
 import json
 import re
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,30 +12,9 @@ import pytest
 from app import tracker
 from app.counts.period import LONGEST
 from app.merchant import preferences
-from app.shopify.session_token import make_token
-from tests.calls import CONTEXT, SECRET, SHOP, body, event, odd_event, query
+from tests.calls import CONTEXT, SHOP, body, event, odd_event, query
 from tests.counts.histories import FUNNEL, batch, count_all, midnight, store, today
-
-KEY = "the-key"
-OTHER = "other-shop.myshopify.com"
-
-
-def token(shop=SHOP, secret=SECRET, key=KEY, age=0):
-    return make_token(shop, key, secret.encode(), now=time.time() - age, lifetime=60)
-
-
-@pytest.fixture
-def merchant(calling):
-    """Asks as a merchant's browser does."""
-    caller = calling(shopify_api_key=KEY, intake="store")
-
-    def get(path, shown=None, **query):
-        headers = {"Authorization": f"Bearer {token() if shown is None else shown}"}
-        return caller._client.get(path, query_string=query, headers=headers)
-
-    get.client = caller._client
-    get.caller = caller
-    return get
+from tests.merchant.conftest import KEY, OTHER, save, text_of, token
 
 
 @pytest.fixture
@@ -203,10 +181,6 @@ def test_a_colleague_finds_the_same_days_and_groups_in_the_admin(merchant, histo
     assert shown["breakdown"]["by"] == "device"
 
 
-def text_of(page):
-    return " ".join(html.unescape(re.sub("<[^>]+>", " ", page.text)).split())
-
-
 def test_the_page_says_who_still_waits_and_what_it_compares_with(merchant, history):
     text = text_of(merchant("/app", range="7"))
     assert "2 visitors are still within their 24 hours, and in none of these rates." in text
@@ -252,89 +226,6 @@ def test_what_was_rejected_is_shown_with_its_reason_and_the_shops_time(merchant)
 
 
 @pytest.mark.parametrize(
-    "shown",
-    ["", "no.token.here", token(secret="forged-forged-forged-forged-forged"), token(key="other"),
-     token(age=120)],
-)  # fmt: skip
-def test_a_fetch_without_a_good_token_is_asked_for_another(merchant, shown):
-    for path in ("/app/api/report", "/app/api/events", "/app/api/table.csv"):
-        reply = merchant(path, shown)
-        assert reply.status_code == 401
-        assert reply.headers["X-Shopify-Retry-Invalid-Session-Request"] == "1"
-        assert reply.get_json()["code"] == "INVALID_SESSION"
-
-
-def first_load(merchant, **query):
-    return merchant.client.get("/app", query_string=query)
-
-
-def test_the_first_load_brings_its_token_in_the_address(merchant):
-    reply = first_load(merchant, id_token=token(), shop=OTHER)
-    assert reply.status_code == 200
-    assert SHOP in reply.text
-    policy = reply.headers["Content-Security-Policy"]
-    assert f"frame-ancestors https://{SHOP} https://admin.shopify.com;" in policy
-
-
-@pytest.mark.parametrize("stale", [None, "stale"])
-def test_a_stale_first_load_goes_through_the_page_for_app_bridge(merchant, stale):
-    sent = {"id_token": token(age=120)} if stale else {}
-    reply = first_load(merchant, **sent, shop=SHOP, host="abc", range="7")
-    assert reply.status_code == 302
-    assert "id_token" not in reply.location
-    bounce = merchant.client.get(reply.location)
-    assert bounce.status_code == 200
-    assert "app-bridge.js" in bounce.text
-    policy = bounce.headers["Content-Security-Policy"]
-    assert f"frame-ancestors https://{SHOP} https://admin.shopify.com;" in policy
-    assert "shopify-reload=%2Fapp%3F" in reply.location
-    assert "range%3D7" in reply.location
-
-
-def test_the_way_to_a_new_token_may_be_framed_by_the_old_ones_shop(merchant):
-    reply = first_load(merchant, id_token=token(age=120), shop=OTHER)
-    assert f"frame-ancestors https://{SHOP} " in reply.headers["Content-Security-Policy"]
-
-
-def test_a_forged_first_load_is_refused(merchant):
-    forged = first_load(merchant, id_token=token(secret="forged-forged-forged-forged"), shop=SHOP)
-    assert forged.status_code == 401
-
-
-@pytest.mark.parametrize(
-    ("sent", "status", "words"),
-    [
-        ({"range": "<5>"}, 400, "range must be one of"),
-        ({"id_token": "forged"}, 401, "Open the app"),
-    ],
-)
-def test_a_browser_is_told_in_the_admins_frame_what_is_wrong(merchant, sent, status, words):
-    reply = merchant.client.get(
-        "/app",
-        query_string={"id_token": token(), "shop": SHOP, **sent},
-        headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
-    )
-    assert (reply.status_code, reply.mimetype) == (status, "text/html")
-    assert words in reply.text
-    policy = reply.headers["Content-Security-Policy"]
-    assert f"frame-ancestors https://{SHOP} https://admin.shopify.com;" in policy
-
-
-@pytest.mark.parametrize(("scheme", "status"), [("bearer ", 200), ("", 401), ("Token ", 401)])
-def test_the_token_comes_as_a_bearers(merchant, scheme, status):
-    headers = {"Authorization": f"{scheme}{token()}"}
-    assert merchant.client.get("/app/api/report", headers=headers).status_code == status
-
-
-@pytest.mark.parametrize(
-    "address", ["https://evil.com", "//evil.com", "/app\\evil", "javascript:x"]
-)
-def test_app_bridge_is_never_sent_elsewhere(merchant, address):
-    reply = merchant.client.get("/app/session-token", query_string={"shopify-reload": address})
-    assert reply.status_code == 400
-
-
-@pytest.mark.parametrize(
     ("wrong", "name"),
     [
         ({"range": "5"}, "range"),
@@ -363,12 +254,6 @@ def test_an_unknown_table_or_format_is_told_the_known_ones(merchant, path, name)
     reply = merchant(f"/app/api/{path}", **{name: "xml"})
     assert reply.status_code == 400
     assert reply.get_json()["details"][0]["path"] == name
-
-
-def save(merchant, **settings):
-    return merchant.client.put(
-        "/app/api/settings", json=settings, headers={"Authorization": f"Bearer {token()}"}
-    )
 
 
 def test_merchants_choose_their_time_zone_and_window(merchant, history, database):

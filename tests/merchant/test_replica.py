@@ -14,7 +14,7 @@ from app.store.figures import seconds_behind_primary
 from app.store.partitions import create_partitions
 from tests.calls import SHOP
 from tests.counts.histories import FUNNEL, batch, count_all, store
-from tests.merchant.test_page import KEY, token
+from tests.merchant.conftest import KEY, token
 from tests.postgres_servers import caught_up, primary_and_standby
 from tests.processes.running import flask, wait_until
 

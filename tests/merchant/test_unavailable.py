@@ -5,12 +5,11 @@ import pytest
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from tests.calls import SHOP
-from tests.merchant.test_page import merchant  # noqa: F401
 
 
 @pytest.mark.parametrize("error", [psycopg.OperationalError, PoolTimeout, TooManyRequests])
 def test_that_it_is_for_a_while_and_why_is_in_the_log(
-    merchant,  # noqa: F811
+    merchant,
     monkeypatch,
     said,
     error,

@@ -5,15 +5,12 @@ import logging
 import socket
 import struct
 import time
-from contextlib import closing
 
 import pytest
-from flask import Response
 
-from app.server.server import TimeLimits
 from tests.calls import PATH, query
 from tests.processes.running import wait_until
-from tests.server.conftest import PLAIN, QUICK, Caller, post
+from tests.server.conftest import PLAIN, QUICK, post
 from tests.serving import serving
 
 SUCCESS = (200, b'{"success":true}')
@@ -337,79 +334,3 @@ def test_other_forms_of_an_address_are_answered(connect, line, status):
     received = caller.rest()
     assert received.startswith(b"HTTP/1.1 %d " % status)
     assert b"private, no-store" in received
-
-
-def test_stopping_closes_idle_connections_and_finishes_what_has_begun(connect, served):
-    idle, half = connect(), connect()
-    idle.send(post())
-    idle.replies(1)
-    whole = post(PLAIN % 3)
-    half.send(whole[:-5])
-    time.sleep(0.1)
-    served.loop.call_soon_threadsafe(served.stop)
-    assert idle.rest() == b""
-    half.send(whole[-5:])
-    received = half.rest()
-    assert received.startswith(b"HTTP/1.1 200 ")
-    assert b"Connection: close" in received
-
-
-def test_a_reply_that_fails_in_the_middle_does_not_look_whole(app, caplog):
-    def pieces():
-        yield b"one"
-        raise ZeroDivisionError
-
-    app.add_url_rule("/breaks", "breaks", lambda: Response(pieces()))
-    with serving(app, QUICK) as server, closing(Caller(server).socket) as caller:
-        caller.sendall(b"GET /breaks HTTP/1.1\r\nHost: a\r\n\r\n")
-        received = b""
-        with contextlib.suppress(ConnectionResetError):
-            while piece := caller.recv(65_536):
-                received += piece
-    assert b"3\r\none\r\n" in received
-    assert not received.endswith(b"0\r\n\r\n")
-    assert "broken_off" in [getattr(record, "action", "") for record in caplog.records]
-
-
-def test_callers_who_take_slowly_cost_no_thread(app):
-    closed = []
-
-    def endless():
-        try:
-            while True:
-                yield b"x" * 100_000
-        finally:
-            closed.append(True)
-
-    app.add_url_rule("/endless", "endless", lambda: Response(endless()))
-    app.add_url_rule("/short", "short", lambda: Response("short"))
-    with serving(app, TimeLimits(taking=20.0)) as server:
-        slow = [Caller(server) for _ in range(12)]  # more than there are threads
-        for caller in slow:
-            caller.send(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert caller.socket.recv(1_000)
-        time.sleep(0.5)  # until their buffers are full
-        with closing(Caller(server).socket) as other:
-            other.settimeout(3)
-            other.sendall(b"GET /short HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert other.recv(1_000).endswith(b"short")
-        taken = 0
-        while taken < 20_000_000:  # and each goes on where its caller does
-            taken += len(slow[0].socket.recv(1_000_000))
-        for caller in slow:
-            caller.socket.close()
-        wait_until(lambda: len(closed) == len(slow))
-
-
-def test_in_the_end_whatever_is_open_is_aborted(served, connect):
-    callers = [connect(), connect()]
-    callers[0].send(post(PLAIN % 1))
-    callers[0].replies(1)
-    callers[1].send(b"POST /half HTTP/1.1\r\n")
-    assert served.is_busy
-    began = time.monotonic()
-    served.loop.call_soon_threadsafe(served.abort)
-    for caller in callers:
-        assert caller.rest() in (b"", b"<reset>")
-    assert time.monotonic() - began < QUICK.head
-    wait_until(lambda: not served.is_busy)
