@@ -3,7 +3,7 @@
 import pytest
 
 from app.counts import journeys
-from app.counts.cells import _CELL, _TIME, of_value
+from app.counts.cells import _CELL, _TIME, of_value, times_of_value
 from app.counts.measures import Event
 
 FIRST, SECOND = (f"{number:032x}" for number in (1, 2))
@@ -66,10 +66,10 @@ def test_of_one_value_its_cells_are_found_in_any_order_or_in_theirs(value):
     wanted = b"".join(cell for cell, one in zip(cells, VALUES, strict=True) if one == value)
     of_times = b"".join(cell for cell, one in zip(times, VALUES, strict=True) if one == value)
     in_order = b"".join(cells)
-    assert of_value(value, in_order, in_order, b"".join(times)) == (wanted, wanted, of_times)
+    assert of_value(value, in_order, in_order) == (wanted, wanted)
+    assert times_of_value(value, b"".join(times)) == of_times
     mixed = b"".join(reversed(cells))
     backwards = b"".join(
         cell for cell, one in reversed(list(zip(cells, VALUES, strict=True))) if one == value
     )
-    for more, rest in ((None, None), (None, b""), (b"", None)):
-        assert of_value(value, mixed, more, rest) == (backwards, None, None)
+    assert of_value(value, mixed, None) == (backwards, None)  # of the release before
