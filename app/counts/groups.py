@@ -10,7 +10,7 @@ from psycopg import Connection
 from app.counts.cells import unpack, unpack_parts
 from app.counts.measures import ALL, LIKE, STEP_MEASURES, Dimension, Measure
 from app.counts.period import Period, Shop
-from app.counts.reading import Moments, Numbers
+from app.counts.reading import Moments, Numbers, complete
 
 _PARTS = 100  # unpacked at once
 # What the comparison is made of.
@@ -61,11 +61,10 @@ def comparable(
     first, _ = period.bounds
     days = (first, of.end_of_all_over)
     sums = _sums(connection, shop, dimension, "cells || more", days, first, _STORED)
+    for numbers in sums.values():
+        complete(numbers)
     return {
-        value: {
-            measure: numbers[measure] + (numbers[LIKE[measure]] if measure in LIKE else 0)
-            for measure in _COMPARED
-        }
+        value: {measure: numbers[measure] for measure in _COMPARED}
         for value, numbers in sums.items()
     }
 

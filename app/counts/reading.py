@@ -338,8 +338,8 @@ def _events(connection: Connection, shop: Shop, period: Period) -> dict[int, int
     }
 
 
-def complete(numbers: Counter[int]) -> None:
-    """Of a group, whose measures are stored as differences to others."""
+def complete(numbers: Counter[int] | list[int]) -> None:
+    """Of a group, by measure, some of which are stored as differences to others."""
     for measure, base in LIKE.items():
         numbers[measure] += numbers[base]
 
