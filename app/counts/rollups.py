@@ -20,14 +20,13 @@
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from psycopg import Connection
 from psycopg.errors import SerializationFailure
 
-from app.counts import forgetting
-from app.counts.counting import count_announced
+from app.counts import counting, forgetting
 from app.counts.measures import COUNTED
 from app.counts.planner import prefer_indexes
 from app.counts.recount import Progress, recount_marked
@@ -36,12 +35,13 @@ from app.counts.recount import Progress, recount_marked
 _LOCK = 0x726570
 _RETRY_PAUSE = 0.05  # s
 _MOST_SHOPS = 100  # at once; a server has room for some thousand locks in all
+_MOST_WAITING = 1_000  # that one who counts looks at
 _MUCH = 1024 * 1024  # bytes of a shop's announcements that are worth counting by themselves
 
 _WAITING = f"""
-    SELECT shop_id FROM report_news GROUP BY shop_id
+    SELECT shop_id, sum(size) FROM report_news GROUP BY shop_id
     HAVING sum(size) > {_MUCH} OR min(written_at) <= clock_timestamp() - %s * interval '1 s'
-    ORDER BY min(id) LIMIT {_MOST_SHOPS}"""
+    ORDER BY min(id) LIMIT {_MOST_WAITING}"""
 # By itself: in a statement that reads tables, it may be a node's lock where those are spread.
 _LOCK_SHOPS = f"""
     SELECT shop_id FROM unnest(%s::integer[]) AS shop_id
@@ -63,9 +63,27 @@ def count_next(connection: Connection, *, older_than: float = 0.0) -> bool:
     """Count some of what is new, of shops that nobody else counts; whether there may be more."""
     with connection.transaction():
         prefer_indexes(connection)
-        waiting = [shop_id for (shop_id,) in connection.execute(_WAITING.encode(), [older_than])]
-        locked = waiting and [id_ for (id_,) in connection.execute(_LOCK_SHOPS.encode(), [waiting])]
-        return bool(locked) and count_announced(connection, locked)
+        waiting = connection.execute(_WAITING.encode(), [older_than]).fetchall()
+        for shops in _shares(waiting):
+            locked = [id_ for (id_,) in connection.execute(_LOCK_SHOPS.encode(), [shops])]
+            if locked and counting.count_announced(connection, locked):
+                return True
+    return False
+
+
+def _shares(waiting: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """Shops with the bytes that wait of each, by as many as are counted at once: the others are
+    left to those who count beside this one."""
+    shops: list[int] = []
+    size = 0
+    for shop_id, of_shop in waiting:
+        shops.append(shop_id)
+        size += of_shop
+        if size >= counting.MOST or len(shops) == _MOST_SHOPS:
+            yield shops
+            shops, size = [], 0
+    if shops:
+        yield shops
 
 
 def recount_next(connection: Connection, progress: Progress = lambda _: None) -> bool:

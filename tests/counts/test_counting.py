@@ -75,6 +75,33 @@ def test_two_workers_count_everything_once(database, database_url):
     assert entered(database) == 60
 
 
+def test_two_workers_count_different_shops_at_the_same_time(database, database_url, monkeypatch):
+    for number in range(3):
+        for shop in (SHOP, OTHER):
+            store(database, visit(f"v{number}", 2, shop=shop))
+    waiting = "SELECT count(*) FROM report_news GROUP BY shop_id ORDER BY shop_id"
+    monkeypatch.setattr(counting, "MOST", 1)
+    monkeypatch.setattr(counting, "_LEAST", 1)
+    with connect(database_url, "one") as one, connect(database_url, "other") as other:
+        with one.transaction():
+            assert rollups.count_next(one)
+            with other.transaction():
+                assert rollups.count_next(other)
+            assert database.execute(waiting).fetchall() == [(3,), (2,)]
+            third = connect(database_url, "third")
+            with third, third.transaction():
+                assert rollups.count_next(third)  # of the shop that is free again
+        assert database.execute(waiting).fetchall() == [(2,), (1,)]
+    count_all(database)
+    assert entered(database) == 3
+
+
+def test_of_many_shops_the_oldest_hundred_are_counted_at_once(database):
+    store(database, *(visit(f"v{n}", 1, shop=f"shop-{n:03}.myshopify.com") for n in range(103)))
+    assert rollups.count_next(database)
+    assert database.execute("SELECT count(*) FROM report_news").fetchone() == (3,)
+
+
 @pytest.mark.slow
 def test_the_workers_thread_counts_and_goes_on_after_a_failure(database, database_url, monkeypatch):
     monkeypatch.setattr(Reporting, "first_pause", 0.1)
