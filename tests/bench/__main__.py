@@ -24,6 +24,7 @@ from tests.bench.processes import (
     JAVASCRIPT,
     OURS,
 )
+from tests.bench.replication import replication
 from tests.bench.servers import running_servers
 from tests.bench.versus import versus
 
@@ -112,6 +113,14 @@ def nodes_(rounds, seconds, data):
     """One stream, 64 streams on one server, and a cluster of three, in turn: processor time."""
     with _servers(data) as (servers, folder):
         nodes(servers, folder, rounds, seconds)
+
+
+@main.command("replication")
+@click.option("--rounds", default=8, show_default=True, help="Failovers of each kind.")
+def replication_(rounds):
+    """What a failover of Redis loses, and what it costs to wait for replicas."""
+    with tempfile.TemporaryDirectory(prefix="genlook-bench-") as folder:
+        replication(Path(folder), rounds)
 
 
 @main.command()
