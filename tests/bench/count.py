@@ -54,6 +54,31 @@ def cost(servers, folder):
     return figures
 
 
+def apart(servers, folder):
+    """The same visits stored by one writer, 700 batches at a time, then counted."""
+    _empty(servers)
+    batches = visits(12_000, batches=3)
+    events = sum(len(batch.events) for batch in batches)
+    each = {}
+    with closing(connect(servers.database_url, "bench")) as connection:
+        writer = Writer(statement_timeout=600_000)
+        for what, work in {
+            "storing": lambda: [writer.write(connection, some) for some in _chunks(batches, 700)],
+            "counting": lambda: _count_all(connection),
+        }.items():
+            spent = _timed(connection, work)
+            each[what] = {of: spent[of] / events * 1000 for of in ("python", "postgres")}
+    click.echo(
+        "apart: "
+        + ", ".join(
+            f"{what} {sum(of.values()):.1f} µs of processor time an event (Python"
+            f" {of['python']:.1f}, Postgres {of['postgres']:.1f})"
+            for what, of in each.items()
+        )
+    )
+    return each
+
+
 def shops(servers, folder):
     """The same visits, spread over 400 shops."""
     _empty(servers)
@@ -102,20 +127,24 @@ def one_more(servers, folder):
     with closing(connect(servers.database_url, "bench")) as connection:
         writer = Writer(statement_timeout=600_000)
         most = int(os.environ.get("MOST_EVENTS", 0)) or _most_events()
+
+        def count():
+            rollups.count_next(connection)
+
         for name, history in (
             ("products", product_lover(most - 40)),
             ("days", traveller(most - 40, days=390, client="d")),
             ("robot", product_lover(most + 50, client="r")),
         ):
             writer.write(connection, history)
-            first = _timed(connection)
+            first = _timed(connection, count)
             click.echo(f"one more: {name}: the first time {first['wall'] / 1000:.2f} s")
             each = []
             for number in range(30):
                 [batch] = product_lover(1, client=history[0].line.split(b"\t")[2].decode(),
                                         seed=number + 99)  # fmt: skip
                 writer.write(connection, [batch])
-                each.append(_timed(connection))
+                each.append(_timed(connection, count))
             taken[name] = {kind: statistics.median(one[kind] for one in each) for kind in first}
     for name, of_it in taken.items():
         click.echo(
@@ -126,8 +155,8 @@ def one_more(servers, folder):
     return taken
 
 
-def _timed(connection):
-    """Count what is new in one round; milliseconds by the clock, and of the processor."""
+def _timed(connection, work):
+    """Milliseconds by the clock, and of the processor."""
     backend = Path(f"/proc/{connection.info.backend_pid}/schedstat")
 
     def now():
@@ -136,7 +165,7 @@ def _timed(connection):
                 "postgres": of_backend}  # fmt: skip
 
     began = now()
-    rollups.count_next(connection)
+    work()
     ended = now()
     return {kind: (ended[kind] - began[kind]) / 1e6 for kind in began}
 
@@ -215,8 +244,9 @@ def rebuild(servers, folder, events=5_000_000):
 
 
 LINES = {
-    "cost": cost, "burst": burst, "shops": shops, "steady": steady, "sustained": sustained,
-    "one_more": one_more, "memory": memory, "sizes": sizes, "rebuild": rebuild,
+    "cost": cost, "apart": apart, "burst": burst, "shops": shops, "steady": steady,
+    "sustained": sustained, "one_more": one_more, "memory": memory, "sizes": sizes,
+    "rebuild": rebuild,
 }  # fmt: skip
 
 
