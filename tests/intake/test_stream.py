@@ -47,18 +47,22 @@ def ours(redis_url):
         yield client
 
 
-@pytest.fixture
-def stream(ours, outcomes):
+def make_stream(client, outcomes, *, max_bytes):
     return Stream(
-        ours,
+        client,
         outcomes,
         breaker=CircuitBreaker(),
         partitions=1,
         max_batches=3,
-        bounds=Bounds(MAX_BYTES),
+        bounds=Bounds(max_bytes),
         dedup_window=WINDOW,
         limits=Limits(),
     )
+
+
+@pytest.fixture
+def stream(ours, outcomes):
+    return make_stream(ours, outcomes, max_bytes=MAX_BYTES)
 
 
 def submission(*ids, rejected=0, shop=SHOP, size=100, properties=b"{}"):
@@ -145,6 +149,17 @@ def test_the_size_of_what_waits_is_known(stream, redis_client):
     assert counted() == {"bytes": sizes[ids[1]], "large": 0}
     assert taken_out(redis_client, {ids[1]: sizes[ids[1]]}) == 1
     assert redis_client.exists(SIZES) == 0
+
+
+@pytest.mark.parametrize(("beyond", "large"), [(-1, 0), (0, 1)])
+def test_an_entry_of_64_kib_is_a_large_one(ours, redis_client, outcomes, beyond, large):
+    stream = make_stream(ours, outcomes, max_bytes=10 * LARGE)
+    append(stream, submission("a", properties=b'{"a":""}'))
+    [(id_, fields)] = redis_client.xrange("{t0}:stream")
+    rest = size_of(fields)
+    taken_out(redis_client, {id_: rest})
+    append(stream, submission("b", properties=b'{"a":"%b"}' % (b"x" * (LARGE + beyond - rest))))
+    assert int(redis_client.get(SIZES)) == large * 2**40 + LARGE + beyond
 
 
 def test_what_a_previous_release_has_added_is_taken_out_without_harm(stream, redis_client):

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import closing
+from functools import partial
 
 import psycopg
 import pytest
@@ -33,6 +34,18 @@ def test_each_says_who_it_is(database_url, make, name):
         assert connection.execute("SELECT current_setting('application_name')").fetchone() == (
             name,
         )
+
+
+@pytest.mark.parametrize(
+    "make", [request_pool, report_pool, partial(report_pool, for_reading=True)]
+)
+def test_nobody_is_given_a_connection_that_was_lost_in_the_pool(database, database_url, make):
+    with make(database_url) as pool:
+        with pool.connection(timeout=10) as connection:
+            pid = connection.info.backend_pid
+        database.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        with pool.connection(timeout=10) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_pool_that_has_nothing_is_given_up_within_its_time():

@@ -90,6 +90,18 @@ def test_no_batch_stays_without_its_events_and_no_event_without_its_batch(three_
     assert count(database, orphans) == 0
 
 
+def test_a_batch_received_late_on_a_months_last_evening_stays_with_its_event_of_the_next(database):
+    """Its clock was ahead by less than the hour that is believed."""
+    first = retention.partitions_begin(database)
+    ahead = first + timedelta(minutes=10)
+    store(database, first - timedelta(minutes=45), ("ahead", ahead), name="kept")
+    store(database, first - timedelta(minutes=61), ("before", first - timedelta(minutes=61)))
+    retention.delete_old_rows(database, first + timedelta(hours=2), silent)
+    assert database.execute(
+        "SELECT context->>'name', insert_id FROM tracked_events"
+    ).fetchall() == [("kept", "ahead")]
+
+
 def test_an_old_event_that_was_just_received_stays(caller, database):
     caller.post(body(event(timestamp="2019-01-01T00:00:00Z"), event()))
     assert len(caller.rows()) == 2

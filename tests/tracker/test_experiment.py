@@ -1,5 +1,6 @@
 """The script that a shop's pages load knows the shop's experiment."""
 
+import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
@@ -70,3 +71,12 @@ def test_postgres_is_not_asked_again_at_once(database):
     assert parts.of(SHOP, away) == Part(b"")
     start(database, SHOP, share=10)
     assert parts.of(SHOP, lambda: nullcontext(database)) == Part(b"")
+
+
+def test_a_process_remembers_a_bounded_number_of_shops(database, monkeypatch):
+    monkeypatch.setattr(sys.modules[Parts.__module__], "_MOST", 2)
+    parts = Parts()
+    for shop in (SHOP, OTHER, "third.myshopify.com"):
+        assert parts.of(shop, lambda: nullcontext(database)).is_known
+    assert not parts.of(SHOP, away).is_known
+    assert parts.of("third.myshopify.com", away).is_known
