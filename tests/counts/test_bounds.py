@@ -138,6 +138,16 @@ def test_the_oldest_days_go_when_nothing_of_them_is_stored(database):
     assert entered(database) == 1
 
 
+@pytest.mark.parametrize(("days", "left"), [(801, 1), (802, 0)])
+def test_numbers_stay_as_long_as_a_report_can_compare_with_them(database, days, left):
+    store(database, late_batch("a", days=days))
+    count_all(database)
+    database.execute("DELETE FROM events")
+    forget_deleted(database, NOON.replace(hour=0))
+    day = (NOON - timedelta(days=days)).date()
+    assert shown(database, period=Period(day, day))["events"]["now"] == left
+
+
 def test_what_waits_is_taken_in_bounded_parts(database, monkeypatch):
     monkeypatch.setattr(counting, "MOST", 1)
     monkeypatch.setattr(counting, "_LEAST", 1)
