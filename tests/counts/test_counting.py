@@ -75,6 +75,7 @@ def test_two_workers_count_everything_once(database, database_url):
     assert entered(database) == 60
 
 
+@pytest.mark.one_postgres  # on Citus the second one waits for the first one's commit
 def test_two_workers_count_different_shops_at_the_same_time(database, database_url, monkeypatch):
     for number in range(3):
         for shop in (SHOP, OTHER):

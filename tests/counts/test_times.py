@@ -137,6 +137,7 @@ def test_the_release_before_finds_nothing_that_it_does_not_expect(database):
     assert len(scales) > 10
 
 
+@pytest.mark.one_postgres  # a trigger's work
 def test_what_the_release_before_counts_only_this_one_counts_again(database, monkeypatch, times):
     with monkeypatch.context() as older:
         older.setattr(cells, "COUNTED", 2)

@@ -77,6 +77,7 @@ def test_the_last_line_tells_why():
     assert restore._last_line(b"") == "it says nothing"
 
 
+@pytest.mark.one_postgres  # Citus has views of its own there
 def test_what_a_schema_holds_is_counted(database):
     assert restore.contents(database, "nowhere") == (0, 0)
     found = restore.contents(database, "public")

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -72,9 +73,9 @@ def test_what_came_within_three_seconds_is_counted_together(database_url, databa
     with closing(reporting._own):
         assert reporting.step() == 1.0
         store(database, visit("a", 1))
-        written = "UPDATE report_news SET written_at = clock_timestamp() - interval '%s s'"
         for seconds, pause in ((0, 1.0), (2, 1.0), (3.1, 0.0)):
-            database.execute(written % seconds)
+            written_at = datetime.now(UTC) - timedelta(seconds=seconds)
+            database.execute("UPDATE report_news SET written_at = %s", [written_at])
             assert reporting.step() == pause
         assert reporting.step() == 1.0
 
