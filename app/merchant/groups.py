@@ -156,9 +156,9 @@ def _comparison(
 def _paged(ordered: list[int], page: int | None) -> tuple[list[int], int, int]:
     """Those of a page, or of the last one there is, or all; which page it is, and of how many."""
     pages = max(1, -(-len(ordered) // AT_ONCE))
-    of_page = min(page or 1, pages)
     if page is None:
-        return ordered, of_page, pages
+        return ordered, 1, pages
+    of_page = min(page, pages)
     return ordered[(of_page - 1) * AT_ONCE : of_page * AT_ONCE], of_page, pages
 
 

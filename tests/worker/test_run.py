@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,10 @@ from app.metrics.reporter import MICRO
 from app.worker import run as run_module
 from app.worker import signals
 from app.worker.signals import stop_on_signals
+from tests.bench.visits import visits
 from tests.calls import body, event
 from tests.processes.running import wait_until
+from tests.redis_servers import KEEPS, VALKEY, redis_server
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +116,22 @@ def test_it_stores_counts_and_leaves_nothing_behind(
 
     wait_until(lambda: names() == [])
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+def test_on_a_cluster_it_reads_the_streams_of_several_slots(settings, database, tmp_path):
+    batches = visits(2, batches=1)
+    with redis_server(VALKEY, tmp_path / "one", **KEEPS, **{"cluster-enabled": "yes"}) as server:
+        server.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: server.cluster("info")["cluster_state"] == "ok")
+        for partition, batch in enumerate(batches):
+            server.xadd(keys.stream(partition), batch.to_entry())
+        thread, failed = beside(
+            lambda: wait_until(lambda: not sum(map(server.xlen, map(keys.stream, range(2)))))
+        )
+        run_module.run(replace(settings, redis_url=server.url, stream_partitions=2))
+        thread.join()
+    assert not failed, failed
+    assert database.execute("SELECT count(*) FROM batches").fetchone() == (2,)
 
 
 def test_a_signal_sets_the_event_once_and_a_repeated_one_changes_nothing(monkeypatch):
