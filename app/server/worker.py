@@ -58,7 +58,6 @@ class Worker(Base):
         signal.signal(signal.SIGQUIT, self._stop_at_once)
         signal.signal(signal.SIGINT, self._stop_at_once)
         signal.signal(signal.SIGUSR1, lambda *_: self.log.reopen_files())
-        signal.signal(signal.SIGWINCH, lambda *_: None)
         signal.signal(signal.SIGABRT, self._give_up)
         _let_signals_in()
 

@@ -97,6 +97,18 @@ def test_two_workers_count_different_shops_at_the_same_time(database, database_u
     assert entered(database) == 3
 
 
+def test_the_shop_that_has_waited_longest_is_counted_first(database, monkeypatch):
+    for shop in (OTHER, SHOP, OTHER):
+        store(database, visit("a", 2, shop=shop))
+    monkeypatch.setattr(counting, "MOST", 1)
+    monkeypatch.setattr(counting, "_LEAST", 1)
+    for left in ([SHOP, OTHER], [OTHER], []):
+        assert rollups.count_next(database)
+        assert database.execute(
+            "SELECT domain FROM report_news r JOIN shops ON shops.id = shop_id ORDER BY r.id"
+        ).fetchall() == [(shop,) for shop in left]
+
+
 def test_of_many_shops_the_oldest_hundred_are_counted_at_once(database):
     store(database, *(visit(f"v{n}", 1, shop=f"shop-{n:03}.myshopify.com") for n in range(103)))
     assert rollups.count_next(database)

@@ -16,6 +16,7 @@ from app.intake.roles import NotPrimary
 from app.intake.shared_connection import SharedConnection
 from tests.campaigns.tcp_proxy import BLACK_HOLE, PASS, TcpProxy
 from tests.processes.running import free_port
+from tests.redis_servers import KEEPS, VALKEY, redis_server
 
 TIMEOUT = 0.25  # s
 
@@ -53,6 +54,19 @@ def test_calls_at_once_share_a_connection_and_get_their_own_replies(settings):
     replies, connections = with_connection(settings, call)
     assert replies == [str(number).encode() for number in range(100)]
     assert len(set(connections)) == 1
+
+
+def test_where_a_node_has_sent_us_for_now_each_command_says_so(settings, tmp_path):
+    """The first one, for which the connection is opened, and those after it."""
+
+    async def call(shared):
+        for _ in range(3):
+            assert await shared.call("PING", asking=True) == b"PONG"
+        assert await shared.call("PING") == b"PONG"
+
+    with redis_server(VALKEY, tmp_path / "one", **KEEPS, **{"cluster-enabled": "yes"}) as server:
+        with_connection(replace(settings, redis_url=server.url), call)
+        assert server.info("commandstats")["cmdstat_asking"]["calls"] == 3
 
 
 def test_an_error_is_its_callers_alone(settings):

@@ -1,6 +1,7 @@
 """Connections that end in the middle, and replies that end with theirs."""
 
 import contextlib
+import threading
 import time
 from contextlib import closing
 
@@ -75,6 +76,30 @@ def test_a_reply_in_pieces_is_chunked_for_who_knows_chunks_and_ended_by_the_end_
     assert (b"Transfer-Encoding: chunked" in head) == (version == "1.1")
     assert b"keep-alive" not in head
     assert closed == [True]
+
+
+@pytest.mark.slow
+def test_who_has_taken_all_there_is_has_no_time_limit_while_the_next_piece_is_made(app):
+    """However long that takes: it is we who are slow."""
+    large, is_due = b"x" * 16 * 1024 * 1024, threading.Event()
+
+    def pieces():
+        yield large
+        is_due.wait(10)
+        yield b"end"
+
+    app.add_url_rule("/slow", "slow", lambda: Response(pieces()))
+    with serving(app, QUICK) as server, closing(Caller(server).socket) as caller:
+        caller.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        received = 0
+        while received < len(large):
+            received += len(caller.recv(1024 * 1024))
+        time.sleep(QUICK.taking + 0.5)
+        is_due.set()
+        last = b""
+        while piece := caller.recv(1_000):
+            last += piece
+    assert last.endswith(b"end")
 
 
 def test_stopping_closes_idle_connections_and_finishes_what_has_begun(connect, served):

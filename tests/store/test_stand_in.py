@@ -2,6 +2,7 @@
 Postgres that only notes what a Citus would have been asked for. On a real one: test_distribute.py,
 where there is one."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
@@ -16,6 +17,7 @@ from app.store.unused_contexts import delete_unused
 from app.store.user_agents import remove_user_agents
 from tests.conftest import _database
 from tests.counts.histories import batch, store
+from tests.processes.running import flask
 
 pytestmark = pytest.mark.one_postgres
 
@@ -111,6 +113,12 @@ def test_a_second_time_nothing_is_spread(spread):
     assert is_distributed(connection)
     assert distribute(connection, print) == []
     assert connection.execute("SELECT count(*) FROM asked").fetchone() == (len(asked),)
+
+
+@pytest.mark.slow
+def test_the_command_says_that_nothing_is_left_to_spread(spread, url, settings):
+    told = flask(replace(settings, database_url=url), "db", "distribute")
+    assert (told.returncode, told.stdout) == (0, "All tables are spread already.\n")
 
 
 def test_each_key_has_the_shop_and_no_trigger_is_left(spread):
