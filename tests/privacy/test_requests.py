@@ -31,6 +31,15 @@ def test_a_wrong_or_missing_signature_is_refused(deliver, caller):
     assert requests(caller) == []
 
 
+@pytest.mark.parametrize(("beyond", "status"), [(0, 200), (1, 413)])
+def test_a_delivery_of_two_mib_is_taken_and_no_larger_one(deliver, caller, beyond, status):
+    rest = b'{"customer":{"id":7},"orders":"%b"}'
+    raw = rest % (b"1" * (2 * 1024 * 1024 + beyond - len(rest) + 2))
+    reply = deliver("customers/redact", raw=raw)
+    assert (len(raw), reply.status_code) == (2 * 1024 * 1024 + beyond, status)
+    assert len(requests(caller)) == (status == 200)
+
+
 def test_a_delivery_that_comes_again_counts_once(deliver, caller):
     for _ in range(3):
         assert deliver("customers/redact", redaction(7), id_="one").json == {"success": True}

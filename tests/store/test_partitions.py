@@ -59,6 +59,19 @@ def test_a_month_under_way_holds_no_writer_up_for_long_either(
     assert create_partitions(database, LATER) == much_by_default
 
 
+def test_what_keeps_a_month_ahead_empty_stays_until_its_partition_is_made(
+    much_by_default, database
+):
+    months = [partitions._named(name) for name in much_by_default]
+    for month in months:
+        assert partitions._exclude(database, month)
+    partitions._clear(database)
+    assert len(constraints(database)) == sum(map(partitions._is_ahead, months)) > 0
+    partitions._create(database, months[-1], is_alone=False)
+    partitions._clear(database)
+    assert f"without_{months[-1].name}" not in str(constraints(database))
+
+
 def test_rows_of_a_month_ahead_move_all_the_same(much_by_default, database):
     month = partitions._named(much_by_default[0])
     database.execute(

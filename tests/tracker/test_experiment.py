@@ -1,6 +1,9 @@
 """The script that a shop's pages load knows the shop's experiment."""
 
+import json
+import re
 import sys
+import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +34,15 @@ def test_the_experiment_stands_in_front_of_the_script(get, database):
     assert get("tracker.js", OTHER).data == tracker.SCRIPT
     assert get("experiment.js", OTHER).data == b""
     assert script.headers["ETag"] != get("tracker.js", OTHER).headers["ETag"]
+
+
+def test_its_times_are_those_of_a_browsers_clock(get, database):
+    start(database, SHOP, share=10, ends=(datetime.now(UTC) + timedelta(days=1)).isoformat())
+    script = get("experiment.js").data.decode()
+    told = json.loads(re.search(r"const experiment = (\{.*?\});", script)[1])
+    now = time.time() * 1000
+    assert told["start"] == pytest.approx(now, abs=60_000)
+    assert told["end"] == pytest.approx(now + 86_400_000, abs=60_000)
 
 
 def test_one_that_has_ended_is_not_in_it(get, database):
