@@ -36,7 +36,11 @@ class Server:
                 [self._programs / "postgres", "-D", self.folder, *words], stdout=log, stderr=log,
                 user=_USER, cwd="/",
             )  # fmt: skip
-        wait_until(self.answers)
+        try:
+            wait_until(self.answers)
+        except AssertionError:
+            self.stop()
+            raise
 
     def answers(self):
         with suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=2):

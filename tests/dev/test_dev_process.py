@@ -23,6 +23,7 @@ from app.dev import DEV_SECRET
 from app.dev.commands import sign
 from app.dev.servers import ROOT
 from app.shopify.app_proxy import verify
+from tests.processes.running import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -55,12 +56,6 @@ def gone(folder):
     while belonging_to(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not belonging_to(folder)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def as_in_a_terminal():

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,9 +46,13 @@ def as_url(conninfo):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Not one of those that the system takes for outgoing connections, from 32,768 on: it would be
+    taken now and then before the server is there, which has its folder to make first."""
+    while True:
+        port = 16_000 + secrets.randbelow(16_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def flask(settings, *words, release=ROOT, **variables):
