@@ -106,6 +106,12 @@ class Tab:
         return self.page
 
 
+def close(page):
+    """As a shopper closes a tab. By itself Playwright does not wait for the end of it."""
+    with page.expect_event("close"):
+        page.close(run_before_unload=True)
+
+
 @pytest.fixture
 def storefront(start_web, monkeypatch):  # noqa: F811
     monkeypatch.setenv("SHOPIFY_API_KEY", DEV_API_KEY)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.browser.conftest import AGREED, CLASSIC, EMBED, IN_BOTH, SCRIPT, kept, track
+from tests.browser.conftest import AGREED, CLASSIC, EMBED, IN_BOTH, SCRIPT, close, kept, track
 
 # As Prototype 1.6 does it, which old themes still load.
 PROTOTYPE = """<script>
@@ -229,7 +229,7 @@ def test_a_pause_that_was_asked_for_holds_on_the_next_page(shop, open_page):
         other = open_page(AGREED + EMBED, beside=page)
         track(other, f"widget:b{number}")
         other.wait_for_timeout(1_500)
-        other.close(run_before_unload=True)
+        close(other)
         page.reload()
         assert len([url for url in sent if "events" in url]) == 1
         page.evaluate(
@@ -306,5 +306,5 @@ def test_a_leaving_page_sends_the_small_ones_beside_one_that_does_not_fit(shop, 
         "() => { for (const [n, size] of [30000, 31000, 29000, 5, 30000, 6].entries())"
         " genlook.track(`widget:a${n}`, {pad: 'x'.repeat(size)}) }"
     )
-    page.close(run_before_unload=True)
+    close(page)
     assert sorted(shop.wait_for(3)) == ["widget:a3", "widget:a4", "widget:a5"]

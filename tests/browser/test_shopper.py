@@ -1,6 +1,6 @@
 """From a shopper's clicks to rows, and to the merchant's numbers."""
 
-from tests.browser.conftest import ENDPOINT, IN_BOTH, kept, sent_batches
+from tests.browser.conftest import ENDPOINT, IN_BOTH, close, kept, sent_batches
 
 PRODUCT = "/products/linen-shirt"
 TRY_ON = [
@@ -57,7 +57,7 @@ def test_a_tab_closed_in_the_middle_loses_nothing(shop, visitor):
     page = visitor().open(PRODUCT)
     page.click("#try")
     page.click("#upload")
-    page.close(run_before_unload=True)
+    close(page)
     assert shop.wait_for(3) == TRY_ON[:3]
 
 
@@ -68,7 +68,7 @@ def test_what_a_closed_tab_could_not_send_is_sent_from_the_next_page_once(shop, 
     shop.wait_for(1)
     page.context.set_offline(True)
     page.click("#try")
-    page.close(run_before_unload=True)
+    close(page)
     tab.page = page.context.new_page()
     page.context.set_offline(False)
     tab.open("/")

@@ -12,6 +12,7 @@ from tests.browser.conftest import (
     IN_BOTH,
     SCRIPT,
     YES,
+    close,
     track,
     watched_storage,
 )  # fmt: skip
@@ -197,7 +198,7 @@ def test_a_leaving_page_sends_as_much_as_fits(shop, open_page):
         "() => { for (let n = 0; n < 40; n++)"
         " genlook.track('widget:a', {n, pad: 'x'.repeat(2000)}) }"
     )
-    page.close(run_before_unload=True)
+    close(page)
     assert 20 < len(shop.wait_for(25)) < 40
 
 
