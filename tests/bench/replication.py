@@ -11,6 +11,7 @@ import click
 import redis
 
 from tests.processes.running import wait_until
+from tests.redis_clusters import port_of
 from tests.redis_servers import KEEPS, REDIS_7_0, VALKEY, redis_server
 
 _PROGRAM = REDIS_7_0 if REDIS_7_0.exists() else VALKEY
@@ -98,12 +99,11 @@ def _one_failover(folder, options, replicas, harm):
             )
             for name in ("one", "two", "three")
         ]  # fmt: skip
-        ports = [one.connection_pool.connection_kwargs["port"] for one in (primary, *others)]
         for other in others:
-            other.replicaof("127.0.0.1", ports[0])
+            other.replicaof("127.0.0.1", port_of(primary))
         wait_until(lambda: primary.info("replication")["connected_slaves"] == len(others))
         wait_until(lambda: primary.wait(len(others), 100) == len(others))
-        writers = [_Writer(ports[0], replicas) for _ in range(_WRITERS)]
+        writers = [_Writer(port_of(primary), replicas) for _ in range(_WRITERS)]
         time.sleep(_UNDER_LOAD)
         if harm == "killed":
             os.kill(primary.pid, signal.SIGKILL)

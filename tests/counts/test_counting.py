@@ -89,8 +89,7 @@ def test_two_workers_count_different_shops_at_the_same_time(database, database_u
             with other.transaction():
                 assert rollups.count_next(other)
             assert database.execute(waiting).fetchall() == [(3,), (2,)]
-            third = connect(database_url, "third")
-            with third, third.transaction():
+            with connect(database_url, "third") as third, third.transaction():
                 assert rollups.count_next(third)  # of the shop that is free again
         assert database.execute(waiting).fetchall() == [(2,), (1,)]
     count_all(database)
