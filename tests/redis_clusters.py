@@ -10,7 +10,7 @@ from redis.crc import key_slot
 
 from app.intake import keys
 from tests.processes.running import free_port, wait_until
-from tests.redis_servers import KEEPS, VALKEY, redis_server
+from tests.redis_servers import KEEPS, VALKEY, port_of, redis_server
 
 NODE_TIMEOUT = 1.0  # s of silence after which the others give a primary up
 _SLOTS = 16_384
@@ -132,10 +132,6 @@ class Cluster:
     def empty(self):
         for server in self.primaries:
             server.flushall()
-
-
-def port_of(client):
-    return client.connection_pool.connection_kwargs["port"]
 
 
 @contextmanager

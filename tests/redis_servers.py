@@ -44,6 +44,10 @@ def redis_server(program, folder, port=None, **options):
         server.wait()
 
 
+def port_of(client):
+    return client.connection_pool.connection_kwargs["port"]
+
+
 def _answers(client):
     try:
         return client.ping()

@@ -11,8 +11,7 @@ import click
 import redis
 
 from tests.processes.running import wait_until
-from tests.redis_clusters import port_of
-from tests.redis_servers import KEEPS, REDIS_7_0, VALKEY, redis_server
+from tests.redis_servers import KEEPS, REDIS_7_0, VALKEY, port_of, redis_server
 
 _PROGRAM = REDIS_7_0 if REDIS_7_0.exists() else VALKEY
 _WRITERS = 4

@@ -12,8 +12,8 @@ import pytest
 from app.intake import keys
 from tests.campaigns.ledger import SHOPS, Ledger
 from tests.processes.running import Running, answers, environment, free_port, wait_until
-from tests.redis_clusters import cluster, port_of
-from tests.redis_servers import ON_BOTH
+from tests.redis_clusters import cluster
+from tests.redis_servers import ON_BOTH, port_of
 
 pytestmark = [pytest.mark.campaign, pytest.mark.slow, pytest.mark.timeout(0)]
 

@@ -6,10 +6,10 @@ import pytest
 
 from app.health.check import FIX, OK, WARN, check
 from tests.calls import body, event
-from tests.intake.test_roles import QUICK, address_of, follow, port_of
+from tests.intake.test_roles import QUICK, address_of, follow
 from tests.postgres_servers import caught_up, primary_and_standby
 from tests.processes.running import free_port, wait_until
-from tests.redis_servers import VALKEY, redis_server
+from tests.redis_servers import VALKEY, port_of, redis_server
 
 pytestmark = pytest.mark.slow
 

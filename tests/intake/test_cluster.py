@@ -17,8 +17,7 @@ from app.intake.shared_connection import SharedConnection
 from tests.calls import body, event
 from tests.draining import drain
 from tests.processes.running import wait_until
-from tests.redis_clusters import port_of
-from tests.redis_servers import VALKEY, redis_server
+from tests.redis_servers import VALKEY, port_of, redis_server
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from app.intake.redis_client import client_of
 from app.intake.roles import NotPrimary, require_primary
 from app.intake.shared_connection import SharedConnection
 from tests.processes.running import free_port, wait_until
-from tests.redis_servers import KEEPS, ON_BOTH, REDIS_7_0, redis_server
+from tests.redis_servers import KEEPS, ON_BOTH, REDIS_7_0, port_of, redis_server
 
 pytestmark = pytest.mark.slow
 
@@ -44,10 +44,6 @@ def follow(replica, primary):
 def swap(primary, replica):
     replica.replicaof("NO", "ONE")
     follow(primary, replica)
-
-
-def port_of(client):
-    return client.connection_pool.connection_kwargs["port"]
 
 
 def address_of(*clients):

@@ -16,14 +16,10 @@ from app.intake.redis_client import request_client, roles, worker_client
 from app.intake.shared_connection import SharedConnection
 from config.redis_url import read_redis_url
 from tests.processes.running import free_port, wait_until
-from tests.redis_servers import REDIS_7_0, VALKEY, redis_server
+from tests.redis_servers import REDIS_7_0, VALKEY, port_of, redis_server
 
 PROGRAM = REDIS_7_0 if REDIS_7_0.exists() else VALKEY
 SERVICE = "genlook"
-
-
-def port_of(server):
-    return server.connection_pool.connection_kwargs["port"]
 
 
 @pytest.fixture(scope="module")

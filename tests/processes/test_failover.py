@@ -16,7 +16,7 @@ import redis
 
 from tests.campaigns.ledger import Ledger
 from tests.processes.running import free_port, wait_until
-from tests.redis_servers import KEEPS, REDIS_7_0, VALKEY, redis_server
+from tests.redis_servers import KEEPS, REDIS_7_0, VALKEY, port_of, redis_server
 
 pytestmark = pytest.mark.slow
 
@@ -99,10 +99,6 @@ class Fleet:
         return tuple(
             stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "xreadgroup")
         )
-
-
-def port_of(client):
-    return client.connection_pool.connection_kwargs["port"]
 
 
 @pytest.fixture
