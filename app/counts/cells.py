@@ -16,7 +16,7 @@ from typing import NamedTuple
 from psycopg import Connection
 
 from app.counts.arrays import byteas, integers
-from app.counts.measures import ALL, BROKEN_DOWN, COUNTED, GROUPS, LIKE, Measure
+from app.counts.measures import ALL, BROKEN_DOWN, GROUPS, LIKE, Measure
 
 
 class Row(NamedTuple):
@@ -68,12 +68,11 @@ def new_cells() -> Cells:
 
 def add_cells(connection: Connection, cells: Cells) -> None:
     """Add the differences to what is counted; a cell that comes to 0 goes. The caller's transaction
-    holds the locks of the shops."""
+    holds the locks of the shops, and has said by which definition it counts (app.counts.rollups).
+    """
     changes = {row: numbers for row, numbers in cells.items() if any(numbers.values())}
     if not changes:
         return
-    # A trigger marks the shops of a release that counts otherwise.
-    connection.execute("SELECT set_config('genlook.definition', %s, true)", [str(COUNTED)])
     rows = sorted(changes)
     found: dict[int, _Packed] = {
         number: packed

@@ -15,7 +15,7 @@ Visitor = tuple[int, str]  # shop, digest as 32 hexadecimal digits
 Journey = bytes | None
 
 MOST_EVENTS = 1_000
-_SMALL = 2_000  # bytes of a journey that is read without asking how large it is
+_SMALL = 2_000  # bytes
 _AT_ONCE = 20  # larger ones, with what comes of them: 50 MB at most
 
 # Big-endian, so that the bytes of events from 1970 on are in the order of the events, and SQL finds
@@ -29,8 +29,11 @@ KIND = 8  # an event's byte with its kind; what follows is its day and its value
 _JOIN = """
     FROM unnest(%s::integer[], %s::uuid[]) WITH ORDINALITY AS wanted (shop_id, visitor, number)
     JOIN report_visitors USING (shop_id, visitor)"""
+# The small ones and the first of the large.
 _FIND = f"""
-    SELECT number, CASE WHEN octet_length(events) <= {_SMALL} THEN events END {_JOIN}"""
+    SELECT number, CASE WHEN octet_length(events) <= {_SMALL}
+        OR count(*) FILTER (WHERE octet_length(events) > {_SMALL}) OVER (ORDER BY number) <= %s
+        THEN events END {_JOIN}"""
 _READ = f"SELECT number, events {_JOIN}"
 _REPLACE = """
     UPDATE report_visitors AS kept SET events = written.events
@@ -78,10 +81,10 @@ def kept(events: Sequence[Event]) -> Journey:
 def read(
     connection: Connection, visitors: Collection[Visitor]
 ) -> Iterator[list[tuple[Visitor, Journey]]]:
-    """What is kept of each visitor; those with long journeys come last, a few at a time. No events:
-    nothing is kept."""
+    """What is kept of each visitor; most of those with long journeys come last, a few at a time. No
+    events: nothing is kept."""
     wanted = list(visitors)
-    found = _select(connection, _FIND, wanted)
+    found = _select(connection, _FIND, wanted, _AT_ONCE)
     large = [visitor for visitor, packed in found.items() if packed is None]
     yield [
         (visitor, b"" if packed is None else packed or None)
@@ -139,9 +142,10 @@ def read_older(
 
 
 def _select(
-    connection: Connection, statement: str, visitors: Sequence[Visitor]
+    connection: Connection, statement: str, visitors: Sequence[Visitor], *more: int
 ) -> dict[Visitor, bytes | None]:
-    rows = connection.execute(statement.encode(), _keys(visitors), binary=True).fetchall()
+    parameters = [*more, *_keys(visitors)]
+    rows = connection.execute(statement.encode(), parameters, binary=True).fetchall()
     return {visitors[number - 1]: packed for number, packed in rows}
 
 

@@ -12,7 +12,7 @@ VALUES_OF: list[Callable[[Event], int]] = [
     attrgetter(dimension.name.lower()) for dimension in GROUPS
 ]
 Group = tuple[Dimension, int]  # and the value in it
-Outcome = dict[Group, tuple[Days, Times]]
+Outcome = list[tuple[list[Group], Days, Times]]  # groups of which the same is to be counted
 WHOLE: Group = (Dimension.WHOLE, ALL)
 
 
@@ -24,21 +24,23 @@ def outcome(events: Sequence[Event], window: int, wanted: list[set[int]] | None)
     """What one visitor did, all and by group; of the groups only those of the `wanted` values of
     each dimension, if there are any."""
     if not events:
-        return {}
+        return []
     days, times = days_and_times(events, window)
-    found: Outcome = {WHOLE: (days, times)}
-    of_all = _of_group(days), times
+    found: Outcome = [([WHOLE], days, times)]
+    of_all: list[Group] = []
     for number, dimension in enumerate(GROUPS):
         value_of = VALUES_OF[number]
         values = set(map(value_of, events))
         if len(values) == 1:
             if wanted is None or values <= wanted[number]:
-                found[dimension, values.pop()] = of_all
+                of_all.append((dimension, values.pop()))
             continue
         groups = _grouped(events, value_of, wanted[number] if wanted else None)
         for value, group in groups.items():
-            days, times = days_and_times(group, window)
-            found[dimension, value] = _of_group(days), times
+            of_value, times_of_value = days_and_times(group, window)
+            found.append(([(dimension, value)], _of_group(of_value), times_of_value))
+    if of_all:
+        found.append((of_all, _of_group(days), times))
     return found
 
 

@@ -28,7 +28,7 @@ from psycopg.errors import SerializationFailure
 
 from app.counts import counting, forgetting
 from app.counts.measures import COUNTED
-from app.counts.planner import prefer_indexes
+from app.counts.planner import PREFER_INDEXES
 from app.counts.recount import Progress, recount_marked
 
 # "rep": with the shop's id, a lock of a transaction, for PgBouncer lends a session to several.
@@ -37,7 +37,8 @@ _RETRY_PAUSE = 0.05  # s
 _MOST_SHOPS = 100  # at once; a server has room for some thousand locks in all
 _MOST_WAITING = 1_000  # that one who counts looks at
 _MUCH = 1024 * 1024  # bytes of a shop's announcements that are worth counting by themselves
-
+# A trigger marks the shops of a release that counts otherwise.
+_SO_DEFINED = f"SET LOCAL genlook.definition = '{COUNTED}'"
 _WAITING = f"""
     SELECT shop_id, sum(size) FROM report_news GROUP BY shop_id
     HAVING sum(size) > {_MUCH} OR min(written_at) <= clock_timestamp() - %s * interval '1 s'
@@ -62,7 +63,7 @@ def count_new(
 def count_next(connection: Connection, *, older_than: float = 0.0) -> bool:
     """Count some of what is new, of shops that nobody else counts; whether there may be more."""
     with connection.transaction():
-        prefer_indexes(connection)
+        connection.execute(f"{PREFER_INDEXES}; {_SO_DEFINED}".encode())
         waiting = connection.execute(_WAITING.encode(), [older_than]).fetchall()
         for shops in _shares(waiting):
             locked = [id_ for (id_,) in connection.execute(_LOCK_SHOPS.encode(), [shops])]
@@ -170,7 +171,9 @@ def _recount(connection: Connection, shop_id: int, progress: Progress) -> bool:
     """Whether it was this process's turn."""
     try:
         with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(
+                f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {_SO_DEFINED}".encode()
+            )
             if not try_lock(connection, shop_id):
                 return False
             recount_marked(connection, shop_id, progress)

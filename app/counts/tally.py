@@ -1,8 +1,9 @@
 """Visitors added up. Those who did the same on the same day are counted together first, and what
 that comes to in single numbers is worked out once for all of them."""
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import TypeVar
@@ -85,9 +86,9 @@ class Tally:
         is_all = since == EVER or _day(journey[_DAY_PART]) >= since
         if not is_all or not self._add_visit(shop_id, journey, window, by):
             events = shown(unpack(journey))
-            for group, (days, times) in outcome(events, window, None).items():
-                self._add_days(shop_id, group, days, by, since)
-                self._add_times(shop_id, group, times, by, since)
+            for groups, days, times in outcome(events, window, None):
+                self._add_days(shop_id, groups, days, by, since)
+                self._add_times(shop_id, groups, times, by, since)
             self._add_group_events(shop_id, events, by, since)
 
     def change(
@@ -98,22 +99,33 @@ class Tally:
         """
         if self._add_visit(shop_id, everything, window, 1, old):
             return
-        events = unpack(b"".join(new))
-        changed = [set(map(value_of, events)) for value_of in VALUES_OF]
+        events = unpack(everything)
+        new_events = unpack(b"".join(new))
+        is_appended = everything.startswith(old)
+        old_events = events[: len(old) // SIZE] if is_appended else unpack(old)
+        changed = [set(map(value_of, new_events)) for value_of in VALUES_OF]
         # What began on the days before it has had its window, also where a date came twice.
-        touched = min(event.day for event in events) - window // _DAY - 2
-        before = outcome(shown(_from_day(unpack(old), touched)), window, changed)
-        for group, (days, times) in outcome(shown(unpack(everything)), window, changed).items():
-            days_before, times_before = before.get(group, ({}, {}))
-            days_before = _with_days(days, days_before, touched)
-            since = _first_difference(days_before, days)
-            self._add_days(shop_id, group, days_before, -1, since)
-            self._add_days(shop_id, group, days, 1, since)
-            times_before = _with_days(times, times_before, touched)
-            since = _first_difference(times_before, times)
-            self._add_times(shop_id, group, times_before, -1, since)
-            self._add_times(shop_id, group, times, 1, since)
-        self._add_group_events(shop_id, shown(events), 1, EVER)
+        touched = min(event.day for event in new_events) - window // _DAY - 2
+        before = {
+            group: (days, times)
+            for groups, days, times in outcome(
+                shown(_from_day(old_events, touched)), window, changed
+            )
+            for group in groups
+        }
+        for groups, days, times in outcome(shown(events), window, changed):
+            # Groups that are alike now were so before: each has had one value all the time.
+            days_before, times_before = before.get(groups[0], ({}, {}))
+            since = _first_difference(days_before, days, touched)
+            if since != _NEVER:
+                self._add_days(shop_id, groups, _with_days(days, days_before, touched), -1, since)
+                self._add_days(shop_id, groups, days, 1, since)
+            since = _first_difference(times_before, times, touched)
+            if since != _NEVER:
+                times_before = _with_days(times, times_before, touched)
+                self._add_times(shop_id, groups, times_before, -1, since)
+                self._add_times(shop_id, groups, times, 1, since)
+        self._add_group_events(shop_id, shown(new_events), 1, EVER)
 
     def _add_visit(
         self, shop_id: int, journey: bytes, window: int, by: int, counted: bytes = b""
@@ -224,36 +236,42 @@ class Tally:
         self._size = sum(map(len, cells.values()))
 
     def _add_days(
-        self, shop_id: int, group: Group, days: Mapping[int, Measures], by: int, since: int
+        self,
+        shop_id: int,
+        groups: Collection[Group],
+        days: Mapping[int, Measures],
+        by: int,
+        since: int,
     ) -> None:
         """Of the days `since` one; those before it only tell what came before."""
-        before: list[tuple[int, Measures]] = []  # the latest first
-        is_decided = False
-        for day, measures in days.items():
-            if day >= since:
-                left = measures.difference(ADDED_BY_TRIED)
+        ordered = list(days.items())
+        for place in range(bisect_left(list(days), since), len(ordered)):
+            day, measures = ordered[place]
+            left = measures.difference(ADDED_BY_TRIED)
+            for group in groups:
                 self._days[shop_id, *group, day, day, left] += by
-                for previous, earlier in before:
-                    if again := left & earlier:
+            for previous, earlier in reversed(ordered[:place]):
+                if again := left & _with_decisions(earlier):
+                    for group in groups:
                         self._days[shop_id, *group, day, previous, again] -= by
-                        left -= again
-                        if not left:
-                            break
-            if not measures.isdisjoint(DECISIONS):
-                measures, is_decided = measures | DECISIONS, True
-            before.insert(0, (day, measures))
-        for day, measure, previous, sign in _added_by_tried(days) if is_decided else ():
+                    left -= again
+                    if not left:
+                        break
+        for day, measure, previous, sign in _added_by_tried(days):
             if day >= since:
                 added = frozenset((int(measure),))
-                self._days[shop_id, *group, day, previous, added] += sign * by
+                for group in groups:
+                    self._days[shop_id, *group, day, previous, added] += sign * by
 
-    def _add_times(self, shop_id: int, group: Group, times: Times, by: int, since: int) -> None:
+    def _add_times(
+        self, shop_id: int, groups: Collection[Group], times: Times, by: int, since: int
+    ) -> None:
         """A day's time counts in the ranges in which it is the first day with that step: those
         which begin after the day before it with that step."""
         before: dict[int, int] = {}
         for day, of_steps in times.items():
             for step, seconds in of_steps.items():
-                if day >= since:
+                for group in groups if day >= since else ():
                     self._times[shop_id, *group, day, day, step, seconds] += by
                     if step in before:
                         self._times[shop_id, *group, day, before[step], step, seconds] -= by
@@ -339,6 +357,11 @@ def _added_by_tried(days: Mapping[int, Measures]) -> Iterator[tuple[int, int, in
         before = day
 
 
+def _with_decisions(measures: Measures) -> Measures:
+    """As a later day sees them: whichever decision the earlier day brought, it was the first."""
+    return measures if measures.isdisjoint(DECISIONS) else measures | DECISIONS
+
+
 def _is_short_visit(journey: bytes, window: int) -> bool:
     """Of one day, one window, and one version, device and language."""
     length = len(journey)
@@ -370,9 +393,9 @@ def _with_days(before: Mapping[int, _T], since: Mapping[int, _T], day: int) -> d
     return days | {number: what for number, what in since.items() if number >= day}
 
 
-def _first_difference(one: Mapping[int, object], other: Mapping[int, object]) -> int:
-    """The first day on which they differ; both are in order."""
-    for day, what in other.items():
-        if one.get(day) != what:
+def _first_difference(before: Mapping[int, object], now: Mapping[int, object], touched: int) -> int:
+    """The first day from a `touched` one on which they differ; both are in order."""
+    for day, what in now.items():
+        if day >= touched and before.get(day) != what:
             return day
     return _NEVER

@@ -23,7 +23,7 @@ begins with an add shows nothing of what led to it, and is left out.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
@@ -49,24 +49,32 @@ _PAGE, _BUTTON, _RESULT, _ADDED = (KINDS[STEPS[step]] for step in (0, 1, 4, 6))
 _CART = frozenset({_ADDED, KINDS[CART_ADD]})
 _DECIDING = frozenset({_PAGE, _RESULT}) | _CART
 
-# The stage that an event's kind is in an attempt, from 0.
-_FUNNEL = {KINDS[name]: stage for stage, name in enumerate(STEPS)}
+# An event's kind is also the stage that it is in an attempt, if it is one of these.
+_FUNNEL = range(len(STEPS))
 _CLICK, _PHOTO, _GENERATION, _VIEW, _CART_ADDED = 1, 2, 3, 4, 6
 
-# What an event of a kind counts for on its day, whatever else the visitor did.
-_ANY = frozenset({Measure.VISITORS})
+
+def _bits(*measures: Measure) -> int:
+    return sum(1 << measure for measure in measures)
+
+
+# Sets of measures, a bit for each. What an event of a kind counts for on its day, whatever else the
+# visitor did:
+_ANY = _bits(Measure.VISITORS)
 _BY_ITSELF = {
-    _PAGE: {Measure.VISITORS, Measure.PAGE_VIEWED, Measure.SAW_PAGE_OR_RESULT},
-    _RESULT: {
-        Measure.VISITORS,
-        Measure.SAW_RESULT,
-        Measure.SAW_PAGE_OR_RESULT,
-        Measure.SAW_PAGE_ADDED_OR_RESULT,
-    },
+    _PAGE: _ANY | _bits(Measure.PAGE_VIEWED, Measure.SAW_PAGE_OR_RESULT),
+    _RESULT: _ANY
+    | _bits(Measure.SAW_RESULT, Measure.SAW_PAGE_OR_RESULT, Measure.SAW_PAGE_ADDED_OR_RESULT),
 } | {
-    KINDS[event]: {Measure.VISITORS, measure}
+    KINDS[event]: _ANY | _bits(measure)
     for event, measure in zip(SIDE_STEPS, SIDE_MEASURES, strict=True)
 }
+_STEPS = [_bits(*STEP_MEASURES[:number]) for number in range(len(STEPS) + 1)]  # as many as reached
+_EXPOSED, _TRIED = _bits(Measure.EXPOSED), _bits(Measure.TRIED)
+_TRIED_ADDED = _bits(Measure.TRIED_ADDED, Measure.SAW_RESULT_ADDED)
+_TRIED_ADDED_SAME = _bits(Measure.TRIED_ADDED_SAME)
+_ALL_OF_TRIED = _EXPOSED | _TRIED | _TRIED_ADDED | _TRIED_ADDED_SAME
+_UNTRIED_ADDED = _bits(Measure.UNTRIED_ADDED, Measure.SAW_PAGE_ADDED_OR_RESULT)
 
 _OF_TRIED = frozenset({Measure.TRIED, *ADDED_BY_TRIED})
 
@@ -98,27 +106,30 @@ def days_and_times(
     visits = _visits(events, window) if events[-1].at <= began_by else None
     if visits is not None:
         return _of_visits(visits)
-    days: defaultdict[int, set[int]] = defaultdict(set)
+    days: defaultdict[int, int] = defaultdict(int)
     times: Times = {}
     kinds = set()
     for kind, day in set(map(_kind_and_day, events)):
         kinds.add(kind)
-        if kind != _PAGE or began_by == EVER:
-            days[day] |= _BY_ITSELF.get(kind, _ANY)
-        else:
-            days[day] |= _ANY
+        is_late = kind == _PAGE and began_by != EVER
+        days[day] |= _ANY if is_late else _BY_ITSELF.get(kind, _ANY)
     if _PAGE in kinds and (_BUTTON in kinds or began_by != EVER):
         for day, reached in _attempts(events, window, began_by):
-            days[day].update(STEP_MEASURES[: len(reached)])
+            days[day] |= _STEPS[len(reached)]
             times[day] = {
                 number: (at - since) // 1_000_000 for number, since, at in _timed(reached)
             }
     if _PAGE in kinds or _RESULT in kinds:
         for day, measures in _decisions(events, window, began_by):
             days[day] |= measures
-    return {day: frozenset(map(int, days[day])) for day in sorted(days)}, {
+    return {day: _measures(days[day]) for day in sorted(days)}, {
         day: times[day] for day in sorted(times) if times[day]
     }
+
+
+@lru_cache(20_000)
+def _measures(bits: int) -> Measures:
+    return frozenset(measure for measure in range(bits.bit_length()) if bits >> measure & 1)
 
 
 def _visits(events: Sequence[Event], window: int) -> list[Sequence[Event]] | None:
@@ -172,12 +183,12 @@ def of_order(kinds: bytes, products: bytes = b"") -> tuple[Measures, list[tuple[
     """What is reached within one day and one window, where only the order of what was done matters,
     and with which of the products: the measures; and the steps and spans that have a time, each
     with the places in `kinds` from which and to which it is."""
-    measures: set[int] = set()
+    measures = 0
     for kind in kinds:
         measures |= _BY_ITSELF.get(kind, _ANY)
-    ordered = [(place, _FUNNEL[kind], 0) for place, kind in enumerate(kinds) if kind in _FUNNEL]
+    ordered = [(place, kind, 0) for place, kind in enumerate(kinds) if kind in _FUNNEL]
     reached = _reached(ordered, 0, 0, EVER, EVER) if _PAGE in kinds else []
-    measures.update(STEP_MEASURES[: len(reached)])
+    measures |= _STEPS[len(reached)]
     events = [
         Event(place, kind, 0, product, 0, 0, 0)
         for place, (kind, product) in enumerate(
@@ -186,7 +197,7 @@ def of_order(kinds: bytes, products: bytes = b"") -> tuple[Measures, list[tuple[
     ]
     for _, decided in _decisions(events, EVER, EVER):
         measures |= decided
-    return frozenset(map(int, measures)), _timed(reached)
+    return _measures(measures), _timed(reached)
 
 
 def _timed(reached: Sequence[_Step]) -> list[tuple[int, int, int]]:
@@ -220,7 +231,7 @@ def _attempts(
 ) -> Iterator[tuple[int, list[_Step]]]:
     """For each day with a first step: when attempts of that day first reached each step."""
     # At the same moment a step may follow the one before it: as kinds do in the events' order.
-    ordered = [(at, _FUNNEL[kind], day) for at, kind, day, *_ in events if kind in _FUNNEL]
+    ordered = [event[:3] for event in events if event.kind in _FUNNEL]
     starts = {day: at for at, stage, day in reversed(ordered) if stage == 0 and at <= began_by}
     for day, start in starts.items():
         place = bisect_left(ordered, (start, 0, day))
@@ -230,7 +241,7 @@ def _attempts(
 def _reached(
     ordered: Sequence[tuple[int, int, int]], start: int, day: int, window: int, began_by: int
 ) -> list[_Step]:
-    """Of times, steps and days."""
+    """Of times, stages and days."""
     # For each step, the latest beginning of an attempt that has come so far, and when it did; and
     # when it first came to the button.
     begun: list[int | None] = [None] * len(STEPS)
@@ -261,47 +272,45 @@ def _reached(
         if stage == _GENERATION:
             arrive(_PHOTO, at, is_timed=False)
         arrive(stage, at)
+        if len(reached) == len(STEPS):
+            break
     return reached
 
 
-def _decisions(
-    events: Sequence[Event], window: int, began_by: int
-) -> Iterator[tuple[int, Measures]]:
-    """By day what the comparison takes from it."""
+def _decisions(events: Sequence[Event], window: int, began_by: int) -> Iterator[tuple[int, int]]:
+    """By day what the comparison takes from it, as bits."""
     deciding = [event for event in events if event.kind in _DECIDING]
     firsts = {event.day: place for place, event in reversed(list(enumerate(deciding)))}
     ends = {event.day: event.at + window for event in deciding if event.kind not in _CART}
     for day, place in firsts.items():
-        if deciding[place].kind in _CART or deciding[place].at > began_by:
-            continue
-        until = ends[day]
-        of_day: list[Event] = []
-        for number in range(place, len(deciding)):
-            if deciding[number].at > until:
-                break
-            of_day.append(deciding[number])
-        yield day, _decision(of_day, day, window, began_by)
+        if deciding[place].kind not in _CART and deciding[place].at <= began_by:
+            yield day, _decision(deciding, place, ends[day], window, began_by)
 
 
-def _decision(events: Iterable[Event], day: int, window: int, began_by: int) -> Measures:
+def _decision(deciding: Sequence[Event], first: int, until: int, window: int, began_by: int) -> int:
+    """Of the day of the one at the `first` place, by those that happened `until` then."""
+    day = deciding[first].day
     page_at: int | None = None
     result_at: int | None = None
     result_of: dict[int, int] = {}  # when a result of a product was seen last
-    measures = {Measure.EXPOSED}
-    for event in events:
+    measures = _EXPOSED
+    for place in range(first, len(deciding)):
+        event = deciding[place]
+        if event.at > until or measures == _ALL_OF_TRIED:
+            break
         if event.kind == _PAGE:
             if event.day == day and event.at <= began_by:
                 page_at = event.at
         elif event.kind == _RESULT:
             page_at = None
             if event.day == day and event.at <= began_by:
-                measures.add(Measure.TRIED)
+                measures |= _TRIED
                 result_at = result_of[event.product] = event.at
         elif result_at is not None:
             if event.at - result_at <= window:
-                measures |= {Measure.TRIED_ADDED, Measure.SAW_RESULT_ADDED}
+                measures |= _TRIED_ADDED
             if event.at - result_of.get(event.product, -EVER) <= window:
-                measures.add(Measure.TRIED_ADDED_SAME)
+                measures |= _TRIED_ADDED_SAME
         elif page_at is not None and event.at - page_at <= window:
-            return frozenset({*measures, Measure.UNTRIED_ADDED, Measure.SAW_PAGE_ADDED_OR_RESULT})
-    return frozenset(measures)
+            return measures | _UNTRIED_ADDED
+    return measures

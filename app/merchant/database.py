@@ -10,7 +10,7 @@ from psycopg import Connection, InterfaceError, IsolationLevel, OperationalError
 from psycopg.errors import QueryCanceled
 from psycopg_pool import ConnectionPool, TooManyRequests
 
-from app.counts.planner import prefer_indexes
+from app.counts.planner import PREFER_INDEXES
 from app.store.connections import connect, report_pool
 from config.causes import cause
 
@@ -114,10 +114,10 @@ class Database:
             # Starting parallel workers takes longer than these queries do. All in one message.
             connection.execute(
                 "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-                " SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off",
+                " SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off;"
+                f" {PREFER_INDEXES}".encode(),
                 prepare=False,
             )
-            prefer_indexes(connection)
             yield connection
 
 
