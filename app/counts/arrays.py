@@ -10,8 +10,3 @@ def integers(items: Iterable[int]) -> str:
 def uuids(items: Iterable[str]) -> str:
     """Of 32 hexadecimal digits each."""
     return f"{{{','.join(items)}}}"
-
-
-def byteas(items: Iterable[bytes | None]) -> str:
-    quoted = [f'"\\\\x{item.hex()}"' if item is not None else "NULL" for item in items]
-    return f"{{{','.join(quoted)}}}"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from psycopg import Connection
 
-from app.counts.arrays import byteas, integers
+from app.counts.arrays import integers
 from app.counts.measures import ALL, BROKEN_DOWN, GROUPS, LIKE, Measure
 
 
@@ -51,7 +51,7 @@ _FIND = f"""
 _CHANGE = f"""
     UPDATE report_counts AS counts SET
         {", ".join(f"{name} = coalesce(changed.{name}, counts.{name})" for name in _COLUMNS)}
-    FROM unnest({_UNNESTED}, %s::bytea[], %s::bytea[], %s::bytea[])
+    FROM unnest({_UNNESTED}, %b::bytea[], %b::bytea[], %b::bytea[])
         AS changed (shop_id, dimension, day, part, {", ".join(_COLUMNS)})
     WHERE (counts.shop_id, counts.dimension, counts.day, counts.part)
         = (changed.shop_id, changed.dimension, changed.day, changed.part)"""
@@ -235,6 +235,6 @@ def _write(
     if changed:
         keys = _keys([row for row, _ in changed])
         columns_of_all = zip(*(packed for _, packed in changed), strict=True)
-        connection.execute(_CHANGE.encode(), [*keys, *map(byteas, columns_of_all)])
+        connection.execute(_CHANGE.encode(), [*keys, *map(list, columns_of_all)])
     if empty:
         connection.execute(_DELETE.encode(), _keys(empty))

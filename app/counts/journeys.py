@@ -6,7 +6,7 @@ from itertools import starmap
 
 from psycopg import Connection
 
-from app.counts.arrays import byteas, integers, uuids
+from app.counts.arrays import integers, uuids
 from app.counts.measures import Event
 
 Visitor = tuple[int, str]  # shop, digest as 32 hexadecimal digits
@@ -37,7 +37,7 @@ _FIND = f"""
 _READ = f"SELECT number, events {_JOIN}"
 _REPLACE = """
     UPDATE report_visitors AS kept SET events = written.events
-    FROM unnest(%s::integer[], %s::uuid[], %s::bytea[]) AS written (shop_id, visitor, events)
+    FROM unnest(%s::integer[], %s::uuid[], %b::bytea[]) AS written (shop_id, visitor, events)
     WHERE (kept.shop_id, kept.visitor) = (written.shop_id, written.visitor)"""
 
 
@@ -115,7 +115,7 @@ def write(
             copy.write("".join(_line(*visitor, packed) for visitor, packed in new))
     if changed:
         keys = _keys([visitor for visitor, _ in changed])
-        connection.execute(_REPLACE.encode(), [*keys, byteas(packed for _, packed in changed)])
+        connection.execute(_REPLACE.encode(), [*keys, [packed for _, packed in changed]])
 
 
 def delete(connection: Connection, shop_id: int, visitors: Sequence[str]) -> None:

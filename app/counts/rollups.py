@@ -37,8 +37,6 @@ _RETRY_PAUSE = 0.05  # s
 _MOST_SHOPS = 100  # at once; a server has room for some thousand locks in all
 _MOST_WAITING = 1_000  # that one who counts looks at
 _MUCH = 1024 * 1024  # bytes of a shop's announcements that are worth counting by themselves
-# A trigger marks the shops of a release that counts otherwise.
-_SO_DEFINED = f"SET LOCAL genlook.definition = '{COUNTED}'"
 _WAITING = f"""
     SELECT shop_id, sum(size) FROM report_news GROUP BY shop_id
     HAVING sum(size) > {_MUCH} OR min(written_at) <= clock_timestamp() - %s * interval '1 s'
@@ -63,13 +61,18 @@ def count_new(
 def count_next(connection: Connection, *, older_than: float = 0.0) -> bool:
     """Count some of what is new, of shops that nobody else counts; whether there may be more."""
     with connection.transaction():
-        connection.execute(f"{PREFER_INDEXES}; {_SO_DEFINED}".encode())
+        connection.execute(f"{PREFER_INDEXES}; {_so_defined()}".encode())
         waiting = connection.execute(_WAITING.encode(), [older_than]).fetchall()
         for shops in _shares(waiting):
             locked = [id_ for (id_,) in connection.execute(_LOCK_SHOPS.encode(), [shops])]
             if locked and counting.count_announced(connection, locked):
                 return True
     return False
+
+
+def _so_defined() -> str:
+    """A trigger marks the shops of a release that counts otherwise."""
+    return f"SET LOCAL genlook.definition = '{COUNTED}'"
 
 
 def _shares(waiting: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
@@ -172,7 +175,7 @@ def _recount(connection: Connection, shop_id: int, progress: Progress) -> bool:
     try:
         with connection.transaction():
             connection.execute(
-                f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {_SO_DEFINED}".encode()
+                f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {_so_defined()}".encode()
             )
             if not try_lock(connection, shop_id):
                 return False

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import TypeVar
 
 from app.counts.cells import Cells, Numbers, Row, new_cells
-from app.counts.journeys import KIND, SIZE, time_at, unpack
+from app.counts.journeys import KIND, SIZE, time_at
 from app.counts.measures import (
     ADDED_BY_TRIED,
     ALL,
@@ -21,9 +20,9 @@ from app.counts.measures import (
     Event,
     Measure,
 )
-from app.counts.outcome import GROUP_MEASURES, VALUES_OF, WHOLE, Group, outcome, shown
+from app.counts.outcome import GROUP_MEASURES, VALUES_OF, WHOLE, Group, changes, outcome, shown
 from app.counts.times import SPANS, bucket_of, code_of, part, rounded
-from app.counts.visitor import MOST_SHORT, Measures, Times, of_order, which
+from app.counts.visitor import MOST_SHORT, Measures, of_order, which
 
 # What short visits have in common, as journeys pack it: the day, version, device and language; or
 # the day and a product.
@@ -33,13 +32,11 @@ _DAY_AND_PRODUCT = Struct(">ii")
 _DAY_PART = slice(KIND + 1, KIND + 5)
 _PRODUCT = slice(KIND + 5, KIND + 9)
 _REST = slice(KIND + 9, SIZE)
-_T = TypeVar("_T")
 _Places = tuple[int, list[tuple[Numbers, int]]]
 _EVENTS = int(Measure.EVENTS)
-_DAY = 24 * 60 * 60 * 1_000_000  # µs
 _LARGE = 200_000  # numbers, of some 200 bytes each
 _MANY = 50_000  # of what becomes numbers, the same
-EVER, _NEVER = -(2**31), 2**31 - 1  # days
+EVER = -(2**31)  # a day
 
 
 class Tally:
@@ -85,7 +82,7 @@ class Tally:
         before `since`."""
         is_all = since == EVER or _day(journey[_DAY_PART]) >= since
         if not is_all or not self._add_visit(shop_id, journey, window, by):
-            events = shown(unpack(journey))
+            events = shown(journey)
             for groups, days, times in outcome(events, window, None):
                 self._add_days(shop_id, groups, days, by, since)
                 self._add_times(shop_id, groups, times, by, since)
@@ -99,33 +96,16 @@ class Tally:
         """
         if self._add_visit(shop_id, everything, window, 1, old):
             return
-        events = unpack(everything)
-        new_events = unpack(b"".join(new))
-        is_appended = everything.startswith(old)
-        old_events = events[: len(old) // SIZE] if is_appended else unpack(old)
-        changed = [set(map(value_of, new_events)) for value_of in VALUES_OF]
-        # What began on the days before it has had its window, also where a date came twice.
-        touched = min(event.day for event in new_events) - window // _DAY - 2
-        before = {
-            group: (days, times)
-            for groups, days, times in outcome(
-                shown(_from_day(old_events, touched)), window, changed
-            )
-            for group in groups
-        }
-        for groups, days, times in outcome(shown(events), window, changed):
-            # Groups that are alike now were so before: each has had one value all the time.
-            days_before, times_before = before.get(groups[0], ({}, {}))
-            since = _first_difference(days_before, days, touched)
-            if since != _NEVER:
-                self._add_days(shop_id, groups, _with_days(days, days_before, touched), -1, since)
-                self._add_days(shop_id, groups, days, 1, since)
-            since = _first_difference(times_before, times, touched)
-            if since != _NEVER:
-                times_before = _with_days(times, times_before, touched)
-                self._add_times(shop_id, groups, times_before, -1, since)
-                self._add_times(shop_id, groups, times, 1, since)
-        self._add_group_events(shop_id, shown(new_events), 1, EVER)
+        if not (new_events := shown(b"".join(new))):
+            return
+        for groups, days, times in changes(old, everything, new_events, window):
+            before, now, since = days
+            self._add_days(shop_id, groups, before, -1, since)
+            self._add_days(shop_id, groups, now, 1, since)
+            times_before, times_now, since = times
+            self._add_times(shop_id, groups, times_before, -1, since)
+            self._add_times(shop_id, groups, times_now, 1, since)
+        self._add_group_events(shop_id, new_events, 1, EVER)
 
     def _add_visit(
         self, shop_id: int, journey: bytes, window: int, by: int, counted: bytes = b""
@@ -264,7 +244,12 @@ class Tally:
                     self._days[shop_id, *group, day, previous, added] += sign * by
 
     def _add_times(
-        self, shop_id: int, groups: Collection[Group], times: Times, by: int, since: int
+        self,
+        shop_id: int,
+        groups: Collection[Group],
+        times: Mapping[int, Mapping[int, int]],
+        by: int,
+        since: int,
     ) -> None:
         """A day's time counts in the ranges in which it is the first day with that step: those
         which begin after the day before it with that step."""
@@ -379,23 +364,3 @@ def _is_short_visit(journey: bytes, window: int) -> bool:
 
 def _day(packed: bytes) -> int:
     return int.from_bytes(packed, signed=True)
-
-
-def _from_day(events: Sequence[Event], day: int) -> Sequence[Event]:
-    """From the first event on such a day or a later one."""
-    first = next((place for place, event in enumerate(events) if event.day >= day), len(events))
-    return events[first:]
-
-
-def _with_days(before: Mapping[int, _T], since: Mapping[int, _T], day: int) -> dict[int, _T]:
-    """The days before one as in `before`, the others as in `since`."""
-    days = {number: what for number, what in before.items() if number < day}
-    return days | {number: what for number, what in since.items() if number >= day}
-
-
-def _first_difference(before: Mapping[int, object], now: Mapping[int, object], touched: int) -> int:
-    """The first day from a `touched` one on which they differ; both are in order."""
-    for day, what in now.items():
-        if day >= touched and before.get(day) != what:
-            return day
-    return _NEVER

@@ -47,7 +47,8 @@ EVER = 2**62  # µs
 
 _PAGE, _BUTTON, _RESULT, _ADDED = (KINDS[STEPS[step]] for step in (0, 1, 4, 6))
 _CART = frozenset({_ADDED, KINDS[CART_ADD]})
-_DECIDING = frozenset({_PAGE, _RESULT}) | _CART
+_DECISIVE = frozenset({_RESULT}) | _CART
+_DECIDING = frozenset({_PAGE}) | _DECISIVE
 
 # An event's kind is also the stage that it is in an attempt, if it is one of these.
 _FUNNEL = range(len(STEPS))
@@ -108,18 +109,20 @@ def days_and_times(
         return _of_visits(visits)
     days: defaultdict[int, int] = defaultdict(int)
     times: Times = {}
-    kinds = set()
-    for kind, day in set(map(_kind_and_day, events)):
-        kinds.add(kind)
-        is_late = kind == _PAGE and began_by != EVER
-        days[day] |= _ANY if is_late else _BY_ITSELF.get(kind, _ANY)
+    kinds_and_days = set(map(_kind_and_day, events))
+    kinds = {kind for kind, _ in kinds_and_days}
+    is_undecided = _DECISIVE.isdisjoint(kinds) and began_by == EVER
+    of_page = _BY_ITSELF[_PAGE] if began_by == EVER else _ANY
+    by_itself = _BY_ITSELF | {_PAGE: of_page | _EXPOSED if is_undecided else of_page}
+    for kind, day in kinds_and_days:
+        days[day] |= by_itself.get(kind, _ANY)
     if _PAGE in kinds and (_BUTTON in kinds or began_by != EVER):
         for day, reached in _attempts(events, window, began_by):
             days[day] |= _STEPS[len(reached)]
             times[day] = {
                 number: (at - since) // 1_000_000 for number, since, at in _timed(reached)
             }
-    if _PAGE in kinds or _RESULT in kinds:
+    if not is_undecided:
         for day, measures in _decisions(events, window, began_by):
             days[day] |= measures
     return {day: _measures(days[day]) for day in sorted(days)}, {

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.counts import cells, counting, journeys, rollups
+from app.counts import counting, journeys, rollups
 from app.counts.period import EPOCH, Period, find_shop
 from app.counts.rollups import count_new, forget_deleted, rebuild
 from app.dev.seed import Seed
@@ -222,7 +222,7 @@ def test_a_day_that_was_deleted_in_part_is_kept_in_the_shops_zone(database):
 
 
 @pytest.mark.one_postgres  # a trigger's work
-@pytest.mark.parametrize(("module", "name"), [(cells, "COUNTED"), (news, "DEFINITION")])
+@pytest.mark.parametrize(("module", "name"), [(rollups, "COUNTED"), (news, "DEFINITION")])
 def test_what_a_release_counts_or_announces_otherwise_is_counted_again(
     database, monkeypatch, module, name
 ):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.counts import cells
+from app.counts import rollups
 from app.counts.cells import unpack
 from app.counts.measures import COUNTED, STEPS, Dimension
 from app.counts.period import Period, find_shop
@@ -140,7 +140,7 @@ def test_the_release_before_finds_nothing_that_it_does_not_expect(database):
 @pytest.mark.one_postgres  # a trigger's work
 def test_what_the_release_before_counts_only_this_one_counts_again(database, monkeypatch, times):
     with monkeypatch.context() as older:
-        older.setattr(cells, "COUNTED", 2)
+        older.setattr(rollups, "COUNTED", 2)
         store(database, visit("a", 7))
         while count_next(database):
             pass
