@@ -2,9 +2,10 @@
 that comes to in single numbers is worked out once for all of them."""
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from struct import Struct
 
 from app.counts.cells import Cells, Numbers, Row, new_cells
@@ -20,7 +21,7 @@ from app.counts.measures import (
     Event,
     Measure,
 )
-from app.counts.outcome import GROUP_MEASURES, VALUES_OF, WHOLE, Group, changes, outcome, shown
+from app.counts.outcome import GROUP_MEASURES, WHOLE, Group, changes, outcome, shown
 from app.counts.times import SPANS, bucket_of, code_of, part, rounded
 from app.counts.visitor import MOST_SHORT, Measures, of_order, which
 
@@ -32,6 +33,7 @@ _DAY_AND_PRODUCT = Struct(">ii")
 _DAY_PART = slice(KIND + 1, KIND + 5)
 _PRODUCT = slice(KIND + 5, KIND + 9)
 _REST = slice(KIND + 9, SIZE)
+_DAY_AND_VALUES = attrgetter("day", *(dimension.name.lower() for dimension in GROUPS))
 _Places = tuple[int, list[tuple[Numbers, int]]]
 _EVENTS = int(Measure.EVENTS)
 _LARGE = 200_000  # numbers, of some 200 bytes each
@@ -263,10 +265,10 @@ class Tally:
                 before[step] = day
 
     def _add_group_events(self, shop_id: int, events: Iterable[Event], by: int, since: int) -> None:
-        for event in events:
-            if event.day >= since:
-                for dimension, value_of in zip(GROUPS, VALUES_OF, strict=True):
-                    self._group_events[shop_id, dimension, value_of(event), event.day] += by
+        for (day, *values), number in Counter(map(_DAY_AND_VALUES, events)).items():
+            if day >= since:
+                for dimension, value in zip(GROUPS, values, strict=True):
+                    self._group_events[shop_id, dimension, value, day] += by * number
 
 
 def _places(cells: Cells, shop_id: int, same: _Same) -> _Places:

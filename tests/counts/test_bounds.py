@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.batch.batch import Batch, Context, Event
-from app.counts import calendar, counting, rollups, values
+from app.counts import calendar, rollups, values
 from app.counts.cells import unpack
 from app.counts.journeys import MOST_EVENTS
 from app.counts.measures import Dimension
@@ -148,9 +148,7 @@ def test_numbers_stay_as_long_as_a_report_can_compare_with_them(database, days, 
     assert shown(database, period=Period(day, day))["events"]["now"] == left
 
 
-def test_what_waits_is_taken_in_bounded_parts(database, monkeypatch):
-    monkeypatch.setattr(counting, "MOST", 1)
-    monkeypatch.setattr(counting, "_LEAST", 1)
+def test_what_waits_is_taken_in_bounded_parts(database, one_at_a_time):
     for number in range(3):
         store(database, visit(f"v{number}", 2))
     assert count_next(database)

@@ -76,13 +76,11 @@ def test_two_workers_count_everything_once(database, database_url):
 
 
 @pytest.mark.one_postgres  # on Citus the second one waits for the first one's commit
-def test_two_workers_count_different_shops_at_the_same_time(database, database_url, monkeypatch):
+def test_two_workers_count_different_shops_at_the_same_time(database, database_url, one_at_a_time):
     for number in range(3):
         for shop in (SHOP, OTHER):
             store(database, visit(f"v{number}", 2, shop=shop))
     waiting = "SELECT count(*) FROM report_news GROUP BY shop_id ORDER BY shop_id"
-    monkeypatch.setattr(counting, "MOST", 1)
-    monkeypatch.setattr(counting, "_LEAST", 1)
     with connect(database_url, "one") as one, connect(database_url, "other") as other:
         with one.transaction():
             assert rollups.count_next(one)
@@ -96,11 +94,9 @@ def test_two_workers_count_different_shops_at_the_same_time(database, database_u
     assert entered(database) == 3
 
 
-def test_the_shop_that_has_waited_longest_is_counted_first(database, monkeypatch):
+def test_the_shop_that_has_waited_longest_is_counted_first(database, one_at_a_time):
     for shop in (OTHER, SHOP, OTHER):
         store(database, visit("a", 2, shop=shop))
-    monkeypatch.setattr(counting, "MOST", 1)
-    monkeypatch.setattr(counting, "_LEAST", 1)
     for left in ([SHOP, OTHER], [OTHER], []):
         assert rollups.count_next(database)
         assert database.execute(
