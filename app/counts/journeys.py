@@ -15,7 +15,7 @@ Visitor = tuple[int, str]  # shop, digest as 32 hexadecimal digits
 Journey = bytes | None
 
 MOST_EVENTS = 1_000
-_SMALL = 2_000  # bytes
+_SMALL = 2_000  # bytes of a journey
 _AT_ONCE = 20  # larger ones, with what comes of them: 50 MB at most
 
 # Big-endian, so that the bytes of events from 1970 on are in the order of the events, and SQL finds

@@ -16,9 +16,8 @@ VALUES_OF: list[Callable[[Event], int]] = [
 Group = tuple[Dimension, int]  # and the value in it
 Outcome = list[tuple[list[Group], Days, Times]]  # groups of which the same is to be counted
 _T = TypeVar("_T")
-Change = tuple[
-    Mapping[int, _T], Mapping[int, _T], int
-]  # by day before and now; the first other day
+# By day before and now, and the first day that has changed.
+Change = tuple[Mapping[int, _T], Mapping[int, _T], int]
 _DAY = 24 * 60 * 60 * 1_000_000  # µs
 WHOLE: Group = (Dimension.WHOLE, ALL)
 
