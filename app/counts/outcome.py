@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import TypeVar
 
+from app.counts.calendar import DAY
 from app.counts.journeys import KIND, SIZE, unpack
 from app.counts.measures import ALL, GROUPS, NOT_SHOWN, OF_GROUPS, Dimension, Event
 from app.counts.visitor import Days, Measures, Times, days_and_times
@@ -18,7 +19,6 @@ Outcome = list[tuple[list[Group], Days, Times]]  # groups of which the same is t
 _T = TypeVar("_T")
 # By day before and now, and the first day that has changed.
 Change = tuple[Mapping[int, _T], Mapping[int, _T], int]
-_DAY = 24 * 60 * 60 * 1_000_000  # µs
 WHOLE: Group = (Dimension.WHOLE, ALL)
 
 
@@ -60,7 +60,7 @@ def changes(
     events. What has not changed may be left out."""
     wanted = [set(map(value_of, new)) for value_of in VALUES_OF]
     # What began on the days before it has had its window, also where a date came twice.
-    touched = min(event.day for event in new) - window // _DAY - 2
+    touched = min(event.day for event in new) - window // DAY - 2
     events = shown(everything)
     kinds = old[KIND::SIZE].translate(None, bytes(NOT_SHOWN))
     before = events[: len(kinds)] if everything.startswith(old) else shown(old)
