@@ -11,9 +11,9 @@ from app.counts.measures import ALL, GROUPS, NOT_SHOWN, OF_GROUPS, Dimension, Ev
 from app.counts.visitor import Days, Measures, Times, days_and_times
 
 GROUP_MEASURES = frozenset(map(int, OF_GROUPS))
-VALUES_OF: list[Callable[[Event], int]] = [
-    attrgetter(dimension.name.lower()) for dimension in GROUPS
-]
+_NAMES = [dimension.name.lower() for dimension in GROUPS]
+VALUES_OF: list[Callable[[Event], int]] = [attrgetter(name) for name in _NAMES]
+DAY_AND_VALUES: Callable[[Event], tuple[int, ...]] = attrgetter("day", *_NAMES)
 Group = tuple[Dimension, int]  # and the value in it
 Outcome = list[tuple[list[Group], Days, Times]]  # groups of which the same is to be counted
 _T = TypeVar("_T")

@@ -5,7 +5,6 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from struct import Struct
 
 from app.counts.cells import Cells, Numbers, Row, new_cells
@@ -21,7 +20,15 @@ from app.counts.measures import (
     Event,
     Measure,
 )
-from app.counts.outcome import GROUP_MEASURES, WHOLE, Group, changes, outcome, shown
+from app.counts.outcome import (
+    DAY_AND_VALUES,
+    GROUP_MEASURES,
+    WHOLE,
+    Group,
+    changes,
+    outcome,
+    shown,
+)
 from app.counts.times import SPANS, bucket_of, code_of, part, rounded
 from app.counts.visitor import MOST_SHORT, Measures, of_order, which
 
@@ -33,7 +40,6 @@ _DAY_AND_PRODUCT = Struct(">ii")
 _DAY_PART = slice(KIND + 1, KIND + 5)
 _PRODUCT = slice(KIND + 5, KIND + 9)
 _REST = slice(KIND + 9, SIZE)
-_DAY_AND_VALUES = attrgetter("day", *(dimension.name.lower() for dimension in GROUPS))
 _Places = tuple[int, list[tuple[Numbers, int]]]
 _EVENTS = int(Measure.EVENTS)
 _LARGE = 200_000  # numbers, of some 200 bytes each
@@ -265,7 +271,7 @@ class Tally:
                 before[step] = day
 
     def _add_group_events(self, shop_id: int, events: Iterable[Event], by: int, since: int) -> None:
-        for (day, *values), number in Counter(map(_DAY_AND_VALUES, events)).items():
+        for (day, *values), number in Counter(map(DAY_AND_VALUES, events)).items():
             if day >= since:
                 for dimension, value in zip(GROUPS, values, strict=True):
                     self._group_events[shop_id, dimension, value, day] += by * number

@@ -111,6 +111,7 @@ def days_and_times(
     times: Times = {}
     kinds_and_days = set(map(_kind_and_day, events))
     kinds = {kind for kind, _ in kinds_and_days}
+    # Without a result and an add each day with the page is one of an exposed visitor, and no more.
     is_undecided = _DECISIVE.isdisjoint(kinds) and began_by == EVER
     of_page = _BY_ITSELF[_PAGE] if began_by == EVER else _ANY
     by_itself = _BY_ITSELF | {_PAGE: of_page | _EXPOSED if is_undecided else of_page}
