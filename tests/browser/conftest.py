@@ -3,6 +3,7 @@
 import re
 import shutil
 import threading
+import time
 from contextlib import suppress
 from functools import cache
 
@@ -107,9 +108,16 @@ class Tab:
 
 
 def close(page):
-    """As a shopper closes a tab. By itself Playwright does not wait for the end of it."""
+    """As a shopper closes a tab. By itself Playwright does not wait for the end of it.
+
+    Chromium ends a page that has not answered after half a second, as on a machine that is too
+    busy. What waits in the storage is sent three minutes later then, which no test waits for.
+    """
+    start = time.monotonic()
     with page.expect_event("close"):
         page.close(run_before_unload=True)
+    if time.monotonic() - start >= 0.5:
+        pytest.skip("the browser may have ended the page without hearing it out")
 
 
 @pytest.fixture
