@@ -13,7 +13,11 @@ from app.counts.only import Only
 
 GROUPS = (Dimension.PRODUCT, Dimension.DEVICE, Dimension.LANGUAGE)
 
-_Sums = defaultdict[tuple[int, ...], list[int]]
+# Of `sums`, and of `open`, those who still wait.
+_LESS_WAITING = (
+    "sums.visitors, coalesce(waiting, 0)::int, sums.added - coalesce(waiting_added, 0)::int,"
+    " sums.saw_widget"
+)
 
 
 class Part(NamedTuple):
@@ -31,10 +35,20 @@ class Part(NamedTuple):
     language: int | None
 
 
+class Sums(NamedTuple):
+    """Of one arm: its visitors, those of them who are still within their window, and of the others
+    how many added; `saw_widget` is of all."""
+
+    is_held_back: bool
+    visitors: int
+    waiting: int
+    added: int
+    saw_widget: int
+
+
 class Day(NamedTuple):
-    """Of one arm: visitors who first saw a product page on it, those of them who are still within
-    their window, and of the others how many added; `saw_widget` is of all. `day` from 1970-01-01
-    in the shop's zone."""
+    """The same of those who first saw a product page on a day, from 1970-01-01 in the shop's
+    zone."""
 
     day: int
     is_held_back: bool
@@ -83,8 +97,8 @@ def add_up(
 ) -> None:
     """Add visitors' parts to the sums, and take others away; a sum of nobody goes. The caller's
     transaction has the shop's lock."""
-    sums: _Sums = defaultdict(lambda: [0, 0, 0])
-    of_groups: _Sums = defaultdict(lambda: [0, 0, 0])
+    sums: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+    of_groups: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
     for parts, by in ((added, 1), (taken, -1)):
         for part in parts:
             counted = [sums[part.day, part.is_held_back]]
@@ -120,6 +134,15 @@ def _columns(rows: Mapping[tuple[int, ...], list[int]]) -> list[list[int]]:
     return list(map(list, columns))
 
 
+def _waiting(key: str) -> str:
+    return (
+        f"SELECT {key}, is_held_back, count(*) AS waiting,"
+        " count(*) FILTER (WHERE has_added) AS waiting_added FROM experiment_visitors"
+        " WHERE shop_id = %(shop)s AND experiment_id = %(id)s AND first_at >"
+        " coalesce(%(now)s::timestamptz, now()) - make_interval(hours => %(hours)s)"
+    )
+
+
 def days(
     connection: Connection,
     shop_id: int,
@@ -135,15 +158,9 @@ def days(
         of_group = " AND dimension = %(dimension)s AND value = %(value)s"
         waits = f" AND {only.dimension.name.lower()} = %(value)s"
     rows = connection.execute(
-        "SELECT day, is_held_back, visitors, coalesce(waiting, 0)::int,"
-        " added - coalesce(waiting_added, 0)::int, saw_widget"
-        f" FROM {table} LEFT JOIN ("
-        "  SELECT day, is_held_back, count(*) AS waiting,"
-        "   count(*) FILTER (WHERE has_added) AS waiting_added FROM experiment_visitors"
-        "  WHERE shop_id = %(shop)s AND experiment_id = %(id)s AND first_at >"
-        "   coalesce(%(now)s::timestamptz, now()) - make_interval(hours => %(hours)s)"
-        f"  {waits} GROUP BY day, is_held_back"
-        " ) AS open USING (day, is_held_back)"
+        f"SELECT day, is_held_back, {_LESS_WAITING}"
+        f" FROM {table} AS sums LEFT JOIN ({_waiting('day')} {waits} GROUP BY day, is_held_back)"
+        " AS open USING (day, is_held_back)"
         f" WHERE shop_id = %(shop)s AND experiment_id = %(id)s {of_group}"
         " ORDER BY day, is_held_back".encode(),
         {
@@ -156,3 +173,35 @@ def days(
         },
     )
     return (Day(*row) for row in rows.fetchall())
+
+
+def groups(
+    connection: Connection,
+    shop_id: int,
+    experiment_id: int,
+    window_hours: int,
+    dimension: Dimension,
+    now: object = None,
+) -> dict[int, list[Sums]]:
+    """The arms of each group with anybody in it, by value. `dimension` is of GROUPS."""
+    rows = connection.execute(
+        f"SELECT value, is_held_back, {_LESS_WAITING}"
+        " FROM (SELECT value, is_held_back, sum(visitors)::int AS visitors,"
+        "  sum(added)::int AS added, sum(saw_widget)::int AS saw_widget FROM experiment_groups"
+        "  WHERE shop_id = %(shop)s AND experiment_id = %(id)s AND dimension = %(dimension)s"
+        "  GROUP BY value, is_held_back) AS sums"
+        f" LEFT JOIN ({_waiting(f'{dimension.name.lower()} AS value')}"
+        "  GROUP BY value, is_held_back) AS open USING (value, is_held_back)"
+        " ORDER BY value, is_held_back".encode(),
+        {
+            "shop": shop_id,
+            "id": experiment_id,
+            "hours": window_hours,
+            "now": now,
+            "dimension": dimension,
+        },
+    )
+    found: defaultdict[int, list[Sums]] = defaultdict(list)
+    for value, *sums in rows.fetchall():
+        found[value].append(Sums(*sums))
+    return found

@@ -8,6 +8,7 @@ from app.merchant import charts, words
 from app.merchant.language import NOTHING, Language
 from app.merchant.reports import SOON
 
+_MOST_DAYS = 90  # of an experiment: each of them makes the page larger
 _PER_MILLE = 1_000  # of shares, which charts have as whole numbers
 
 
@@ -71,25 +72,36 @@ def of_report(language: Language, report: dict[str, Any]) -> list[Curve]:
     return curves
 
 
+def rates_of(trial: dict[str, Any]) -> list[dict[str, Any]]:
+    """The days of an experiment by the first product page, the latest of them: of each arm the rate
+    and the visitors whose window is over."""
+    none = None, 0
+    days: dict[str, dict[str, Any]] = {}
+    for day in trial["days"]:
+        over = day["visitors"] - day["waiting"]
+        of_day = days.setdefault(day["day"], {"day": day["day"], "widget": none, "holdout": none})
+        of_day[day["arm"]] = day["added"] / over if over else None, over
+    return [days[day] for day in sorted(days)][-_MOST_DAYS:]
+
+
 def of_experiment(language: Language, trial: dict[str, Any]) -> Curve | None:
-    """Both arms' rates, by the day of the first product page; of visitors whose window is over."""
+    """Both arms' rates, as `rates_of` has them."""
     _ = language.gettext
-    days = sorted({day["day"] for day in trial["days"]})
+    days = rates_of(trial)
     if not days:
         return None
-    rates = {
-        (day["arm"], day["day"]): _per_mille(day["added"] / over)
-        for day in trial["days"]
-        if (over := day["visitors"] - day["waiting"])
-    }
+    is_whole = len({day["day"] for day in trial["days"]}) == len(days)
     return _curve(
         language,
         _("Rate per day"),
         (_("with the widget"), _("without the widget")),
-        [rates.get(("widget", day)) for day in days],
-        [rates.get(("holdout", day)) for day in days],
-        days,
+        [_per_mille(day["widget"][0]) for day in days],
+        [_per_mille(day["holdout"][0]) for day in days],
+        [day["day"] for day in days],
         is_share=True,
+        note=""
+        if is_whole
+        else _("The latest %(days)s. The CSV has all.", days=language.days(_MOST_DAYS)),
     )
 
 
@@ -136,6 +148,7 @@ def _curve(
     *,
     is_share: bool = False,
     label: Callable[[Any], str] | None = None,
+    note: str = "",
 ) -> Curve:
     def shown(number: int | None) -> str:
         if number is None:
@@ -166,6 +179,7 @@ def _curve(
             for place, number, other in zip(places, numbers, others, strict=True)
         ],
         len(places) - 1,
+        note,
     )
 
 

@@ -3,7 +3,7 @@ the terminal all show this one form."""
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -207,6 +207,30 @@ def _name(experiment: Experiment) -> str:
     return f"experiment {experiment.id}"
 
 
+def in_both_arms(
+    experiment: Experiment, sums: Sequence[counts.Day] | Sequence[counts.Sums], now: datetime
+) -> Numbers:
+    """Added up, with how long it has run."""
+    arms = {}
+    for is_held_back in (False, True):
+        of_arm = [one for one in sums if one.is_held_back == is_held_back]
+        waiting = sum(one.waiting for one in of_arm)
+        over = sum(one.visitors for one in of_arm) - waiting
+        added = sum(one.added for one in of_arm)
+        arms[is_held_back] = Arm(over, added), waiting, sum(one.saw_widget for one in of_arm)
+    (widget, widget_waiting, _), (holdout, holdout_waiting, saw_widget) = arms[False], arms[True]
+    return Numbers(
+        share=experiment.share / 100,
+        widget=widget,
+        holdout=holdout,
+        widget_waiting=widget_waiting,
+        holdout_waiting=holdout_waiting,
+        saw_widget=saw_widget,
+        days=max(timedelta(), min(now, experiment.end or now) - experiment.start),
+        is_running=experiment.is_running(now),
+    )
+
+
 def _shown(
     connection: Connection,
     shop: Shop,
@@ -217,7 +241,7 @@ def _shown(
     only: Only | None,
 ) -> dict[str, Any]:
     of_days = list(counts.days(connection, shop.id, experiment.id, shop.window_hours, now, only))
-    numbers = _numbers(experiment, of_days, now)
+    numbers = in_both_arms(experiment, of_days, now)
     widget, holdout = numbers.widget, numbers.holdout
     forecast = None
     if experiment.is_running(now):
@@ -238,8 +262,8 @@ def _shown(
         "window_hours": shop.window_hours,
         "verdict": kind,
         "answer": words,
-        "widget": _arm(widget, numbers.widget_waiting),
-        "holdout": {**_arm(holdout, numbers.holdout_waiting), "saw_widget": numbers.saw_widget},
+        "widget": arm(widget, numbers.widget_waiting),
+        "holdout": {**arm(holdout, numbers.holdout_waiting), "saw_widget": numbers.saw_widget},
         "difference": _with_interval(difference, difference_interval(widget, holdout)),
         "ratio": _with_interval(ratio, ratio_interval(widget, holdout)),
         "checks": checks(numbers, language),
@@ -257,26 +281,6 @@ def _shown(
             for day in of_days
         ],
     }
-
-
-def _numbers(experiment: Experiment, of_days: list[counts.Day], now: datetime) -> Numbers:
-    arms = {}
-    for is_held_back in (False, True):
-        of_arm = [day for day in of_days if day.is_held_back == is_held_back]
-        waiting = sum(day.waiting for day in of_arm)
-        arm = Arm(sum(day.visitors for day in of_arm) - waiting, sum(day.added for day in of_arm))
-        arms[is_held_back] = arm, waiting, sum(day.saw_widget for day in of_arm)
-    (widget, widget_waiting, _), (holdout, holdout_waiting, saw_widget) = arms[False], arms[True]
-    return Numbers(
-        share=experiment.share / 100,
-        widget=widget,
-        holdout=holdout,
-        widget_waiting=widget_waiting,
-        holdout_waiting=holdout_waiting,
-        saw_widget=saw_widget,
-        days=max(timedelta(), min(now, experiment.end or now) - experiment.start),
-        is_running=experiment.is_running(now),
-    )
 
 
 def _forecast(
@@ -332,8 +336,8 @@ def _plan(before: Traffic | None, shares: list[int], shop: Shop) -> dict[str, An
     }
 
 
-def _arm(arm: Arm, waiting: int) -> dict[str, Any]:
-    return {"visitors": arm.visitors, "waiting": waiting, "added": arm.added, "rate": arm.rate}
+def arm(of: Arm, waiting: int) -> dict[str, Any]:
+    return {"visitors": of.visitors, "waiting": waiting, "added": of.added, "rate": of.rate}
 
 
 def _with_interval(

@@ -20,7 +20,8 @@ from app.counts.measures import (
 from app.counts.period import Period, Shop
 from app.counts.times import CLASSES, CLICK_TO_RESULT, PAGE_TO_CART
 from app.merchant import words
-from app.merchant.groups import Choice, View, breakdown, shown_choice
+from app.merchant.breakdown import breakdown
+from app.merchant.groups import Choice, View, shown_choice
 from app.merchant.language import ENGLISH, Language
 from app.merchant.uplift import caveat, uplift_of
 from app.store.figures import seconds_behind_primary
@@ -73,7 +74,7 @@ def report(
         "waiting": now[Measure.PAGE_VIEWED] - over[Measure.PAGE_VIEWED],
         "funnel": _funnel(now, before, over, times.medians, names),
         "times": _times(times, language),
-        "uplift": comparison(now, over, language),
+        "uplift": comparison(now, over, language, of_group=only is not None),
         "side_steps": [
             {
                 "event": event,
@@ -88,7 +89,7 @@ def report(
         if period.first == period.last and not chosen
         else [],
         "breakdown": breakdown(
-            connection, shop, period, moments, View(by) if isinstance(by, str) else by
+            connection, shop, period, moments, View(by) if isinstance(by, str) else by, language
         ),
     }
 
@@ -215,7 +216,11 @@ def _times(times: reading.Times, language: Language) -> list[dict[str, Any]]:
 
 
 def comparison(
-    now: reading.Numbers, over: reading.Numbers, language: Language = ENGLISH
+    now: reading.Numbers,
+    over: reading.Numbers,
+    language: Language = ENGLISH,
+    *,
+    of_group: bool = False,
 ) -> dict[str, Any]:
     """Of the visitors whose window is over (app.counts.visitor)."""
     uplift = uplift_of(over)
@@ -234,7 +239,7 @@ def comparison(
         "low": low,
         "high": high,
         "words": uplift.words(language),
-        "caveat": caveat(language),
+        "caveat": caveat(language, of_group=of_group),
     }
 
 

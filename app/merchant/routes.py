@@ -21,7 +21,7 @@ from app.health.status import Status
 from app.merchant import access, curves, experiments, preferences, tables, words
 from app.merchant.database import Busy, Database
 from app.merchant.experiments import SHARES
-from app.merchant.groups import View, find_groups
+from app.merchant.groups import SHOWN, View, find_groups
 from app.merchant.language import Language
 from app.merchant.ranges import (
     PRESETS,
@@ -94,7 +94,7 @@ def api_table() -> Response:
     if name not in tables.TABLES:
         raise refusal("table", f"must be one of {', '.join(tables.TABLES)}")
     view = read_view(request.args)
-    show = "comparison" if name == "comparison" else "funnel"
+    show = name if name in SHOWN else "funnel"
     report = _shown(View(view.by, view.sort, None, show))["report"]
     of = "" if name in tables.OF_ALL_GROUPS else tables.name_of(report["only"])
     rows = tables.TABLES[name](report)
@@ -271,8 +271,9 @@ def _shared(report: dict[str, Any]) -> str:
         "sort": groups["sort"],
         "page": groups["page"],
     }
-    if groups["comparison"]:
-        query["show"] = "comparison"
+    for show in ("comparison", "experiment"):
+        if groups[show]:
+            query["show"] = show
     if "only" in request.args:
         query["only"] = request.args["only"]
     shop = report["shop"].partition(".")[0]

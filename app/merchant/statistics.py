@@ -57,23 +57,25 @@ def information(widget: Arm, holdout: Arm) -> float:
     return widget.visitors * holdout.visitors / both * rate * (1 - rate)
 
 
-def difference_interval(widget: Arm, holdout: Arm) -> Interval | None:
-    """Of the share with the widget less the share without. None where nothing can be said."""
+def difference_interval(widget: Arm, holdout: Arm, among: int = 1) -> Interval | None:
+    """Of the share with the widget less the share without. `among` so many that are looked at
+    together each has an equal part of the mistakes (Bonferroni). None where nothing can be said."""
     if not _can_compare(widget, holdout):
         return None
     estimate = widget.added / widget.visitors - holdout.added / holdout.visitors
-    is_within = partial(covers, widget, holdout)
+    is_within = partial(covers, widget, holdout, mistakes=MISTAKES / among)
     return _edge(is_within, estimate, -1.0), _edge(is_within, estimate, 1.0)
 
 
-def covers(widget: Arm, holdout: Arm, difference: float) -> bool:
+def covers(widget: Arm, holdout: Arm, difference: float, mistakes: float = MISTAKES) -> bool:
     """Whether the interval has this difference in it; where there is none, it may be any."""
     if not _can_compare(widget, holdout):
         return True
     estimate = widget.added / widget.visitors - holdout.added / holdout.visitors
     rate = _rate_at_difference(widget, holdout, difference)
     variance = _variance(rate + difference, widget) + _variance(rate, holdout)
-    return abs(estimate - difference) <= boundary(information(widget, holdout)) * sqrt(variance)
+    limit = boundary(information(widget, holdout), mistakes)
+    return abs(estimate - difference) <= limit * sqrt(variance)
 
 
 def ratio_interval(widget: Arm, holdout: Arm) -> Interval | None:

@@ -92,12 +92,18 @@ def _breakdown(report: dict[str, Any]) -> Iterator[Row]:
 
 
 def _comparison(report: dict[str, Any]) -> Iterator[Row]:
-    breakdown = report["breakdown"]
+    return _compared(report["breakdown"], "comparison", ("tried", "others"))
+
+
+def _experiment(report: dict[str, Any]) -> Iterator[Row]:
+    return _compared(report["breakdown"], "experiment", ("widget", "holdout"))
+
+
+def _compared(breakdown: dict[str, Any], shown: str, sides: tuple[str, str]) -> Iterator[Row]:
     columns = ("visitors", "added", "rate")
-    sides = ("tried", "others")
     named = (f"{column}_{side}" for side in sides for column in columns)
     yield breakdown["by"], *named, "difference", "low", "high", "title"
-    for group in breakdown["comparison"]["groups"]:
+    for group in breakdown[shown]["groups"]:
         numbers = (group[side][column] for side in sides for column in columns)
         yield (
             group["value"],
@@ -115,8 +121,9 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "hours": _hours,
     "breakdown": _breakdown,
     "comparison": _comparison,
+    "experiment": _experiment,
 }
-OF_ALL_GROUPS = ("breakdown", "comparison")
+OF_ALL_GROUPS = ("breakdown", "comparison", "experiment")
 
 
 def name_of(only: dict[str, Any] | None) -> str:

@@ -79,7 +79,12 @@ class Uplift:
         )
 
 
-def caveat(language: Language) -> str:
+def caveat(language: Language, *, of_group: bool = False) -> str:
+    if of_group:
+        return language.gettext(
+            "An observation, not proof: people who try something on may have been closer to buying"
+            " anyway, and who looks at one group after another finds some that differ by chance."
+        )
     return language.gettext(
         "An observation, not proof: people who try something on may have been closer to buying"
         " anyway."

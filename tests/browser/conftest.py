@@ -113,10 +113,10 @@ def close(page):
     Chromium ends a page that has not answered after half a second, as on a machine that is too
     busy. What waits in the storage is sent three minutes later then, which no test waits for.
     """
-    start = time.monotonic()
+    began = time.monotonic()
     with page.expect_event("close"):
         page.close(run_before_unload=True)
-    if time.monotonic() - start >= 0.5:
+    if time.monotonic() - began >= 0.5:
         pytest.skip("the browser may have ended the page without hearing it out")
 
 

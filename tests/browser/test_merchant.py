@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.dev.seed import Seed
+from app.merchant import experiments
 from app.merchant.language import ENGLISH, LANGUAGES
 from tests.browser.conftest import PICTURES
 from tests.calls import SHOP, body, event
@@ -17,10 +18,15 @@ AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 
 @pytest.fixture
 def year(database, caller):
+    """Of sixty days, with an experiment that has ended: the page shows it and the plan."""
     caller.post(body(event(timestamp="yesterday"), event(event="no name")))
     caller.rejected()
     now = datetime.now(UTC) - timedelta(hours=1)
     store(database, *Seed(SHOP, until=now).batches(4_000, days=60))
+    with database.transaction():
+        began = (now - timedelta(days=60)).isoformat()
+        experiments.start(database, SHOP, share=50, begins=began)
+        experiments.stop(database, SHOP)
     count_all(database)
 
 
@@ -365,15 +371,16 @@ def test_one_group_is_chosen_from_its_row_and_found_and_taken_away(year, visitor
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_filter_and_groups_compared_fit_in_every_language(year, visitor, width):
+@pytest.mark.parametrize("show", ["comparison", "experiment"])
+def test_a_filter_and_groups_compared_fit_in_every_language(year, visitor, width, show):
     for language in LANGUAGES:
         tab = visitor(viewport={"width": width, "height": 900})
-        query = "only=device:mobile&show=comparison&by=device&range=90"
+        query = f"only=device:mobile&show={show}&by=device&range=90"
         page = tab.open(f"/admin?locale={language}&{query}")
         assert page.locator(".chip").count() == 1
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
         assert page.evaluate(CUT_OFF) == []
-        page.screenshot(path=PICTURES / f"only-{width}-{language}.png", full_page=True)
+        page.screenshot(path=PICTURES / f"only-{show}-{width}-{language}.png", full_page=True)
         assert findings(page) == []
         assert tab.complaints == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.batch.arm import is_held_back
 from app.counts import journeys
-from app.counts.experiment_sums import days
+from app.counts.experiment_sums import days, groups
 from app.counts.period import find_shop
 from app.counts.plain import Plain
 from app.counts.rollups import forget_deleted, mark_dirty, rebuild
@@ -124,10 +124,25 @@ def test_it_is_equal_after_any_history(module_database, acts, chosen, origin, be
             now = origin + timedelta(days=2) + later
             counted, plain = both_ways(database, name, id_, now)
             assert counted == plain
-            groups = ("product", "p1"), ("device", "mobile"), ("language", "")
-            for by, value in () if has_pages_at_once(database, name) else groups:
+            some = ("product", "p1"), ("device", "mobile"), ("language", "")
+            for by, value in () if has_pages_at_once(database, name) else some:
                 counted, plain = both_ways(database, name, id_, now, Choice(by, value))
                 assert counted == plain
+                assert in_a_group(database, name, id_, now, Choice(by, value)) == summed(counted)
+
+
+def in_a_group(database, name, id_, now, only):
+    shop = find_shop(database, name)
+    of = only.find(database, shop.id)
+    found = groups(database, shop.id, id_, shop.window_hours, of.dimension, now)
+    return {arm: numbers for arm, *numbers in found.get(of.number, [])}
+
+
+def summed(counted):
+    sums = {}
+    for _, arm, *numbers in counted:
+        sums[arm] = list(map(sum, zip(sums.get(arm, [0] * 4), numbers, strict=True)))
+    return sums
 
 
 def has_pages_at_once(database, name):
@@ -156,9 +171,7 @@ def counted(database, request):
             count_all(database)
         found, plain = both_ways(database, SHOP, id_, now)
         assert found == plain
-        sums = {True: [0] * 4, False: [0] * 4}
-        for _, arm, *numbers in found:
-            sums[arm] = [sum(pair) for pair in zip(sums[arm], numbers, strict=True)]
+        sums = {True: [0] * 4, False: [0] * 4} | summed(found)
         return sums[True], sums[False]
 
     return counted

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.counts.period import Period, find_shop
-from app.merchant import groups
+from app.merchant import breakdown
 from app.merchant.commands import numbers_of, plain_numbers, report
 from app.merchant.groups import Choice, View, find_groups
 from app.merchant.reports import report as read_report
@@ -264,7 +264,7 @@ def test_groups_compared_come_some_to_a_page_and_all_of_them_in_the_csv(
     compared,
     monkeypatch,
 ):
-    monkeypatch.setattr(groups, "AT_ONCE", 1)
+    monkeypatch.setattr(breakdown, "AT_ONCE", 1)
     first, second = (
         merchant("/app/api/report", show="comparison", page=page, **DAYS).get_json()
         for page in ("1", "9")

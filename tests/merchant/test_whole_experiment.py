@@ -109,7 +109,7 @@ def test_of_one_arm_alone_there_is_its_rate_and_no_difference(database, there):
 
 
 def test_before_it_has_had_a_day_the_forecast_is_by_the_traffic_before():
-    numbers = experiments._numbers(
+    numbers = experiments.in_both_arms(
         experiments.Experiment(1, 20, SALT, NOW - timedelta(hours=23), None), [], NOW
     )
     before = experiments.Traffic(5_000.0, 0.1)

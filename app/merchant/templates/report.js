@@ -143,7 +143,7 @@
 
   // Each point of a curve by the arrow keys, the pointer or touch.
   const draw = (figure) => {
-    const points = JSON.parse(figure.dataset.points);
+    const points = figure.dataset.points.split("\n");
     const input = figure.querySelector("input");
     const cursor = figure.querySelector(".cursor");
     const say = () => {
