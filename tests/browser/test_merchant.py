@@ -188,7 +188,7 @@ def test_what_was_open_and_in_focus_stays_so(year, visitor):
     page.keyboard.press("Enter")
     page.wait_for_url("**from=*")
     assert page.evaluate("document.activeElement.textContent") == "Show"
-    assert page.locator("details tbody").first.is_visible()
+    assert page.locator("details:has-text('Daily numbers as a table') tbody").is_visible()
     page.focus("#settings button")
     page.keyboard.press("Enter")
     page.wait_for_selector("#main[aria-busy=false]")
