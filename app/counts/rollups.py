@@ -40,7 +40,8 @@ _MUCH = 1024 * 1024  # bytes of a shop's announcements that are worth counting b
 
 _WAITING = f"""
     SELECT shop_id, sum(size) FROM report_news GROUP BY shop_id
-    HAVING sum(size) > {_MUCH} OR min(written_at) <= clock_timestamp() - %s * interval '1 s'
+    HAVING sum(size) > {_MUCH} OR max(written_at) <= clock_timestamp() - %s * interval '1 s'
+    OR min(written_at) <= clock_timestamp() - %s * interval '1 s'
     ORDER BY min(id) LIMIT {_MOST_WAITING}"""
 # By itself: in a statement that reads tables, it may be a node's lock where those are spread.
 _LOCK_SHOPS = f"""
@@ -48,22 +49,23 @@ _LOCK_SHOPS = f"""
     WHERE pg_try_advisory_xact_lock({_LOCK}, shop_id)"""
 
 
-def count_new(
-    connection: Connection, *, older_than: float = 0.0, progress: Progress = lambda _: None
-) -> bool:
+def count_new(connection: Connection, progress: Progress = lambda _: None) -> bool:
     """Recount a shop that is marked, or count some of what is new; whether there may be more.
 
-    Announcements of a shop wait until the oldest is `older_than` seconds old, or they are many.
     psycopg.Error: nothing has changed, call again.
     """
-    return recount_next(connection, progress) or count_next(connection, older_than=older_than)
+    return recount_next(connection, progress) or count_next(connection)
 
 
-def count_next(connection: Connection, *, older_than: float = 0.0) -> bool:
-    """Count some of what is new, of shops that nobody else counts; whether there may be more."""
+def count_next(connection: Connection, *, quiet: float = 0.0, longest: float = 0.0) -> bool:
+    """Count some of what is new, of shops that nobody else counts; whether there may be more.
+
+    A shop's announcements wait until the newest is `quiet` seconds old, or the oldest `longest`,
+    or they are many.
+    """
     with connection.transaction():
         connection.execute(f"{PREFER_INDEXES}; {_so_defined()}".encode())
-        waiting = connection.execute(_WAITING.encode(), [older_than]).fetchall()
+        waiting = connection.execute(_WAITING.encode(), [quiet, longest]).fetchall()
         for shops in _shares(waiting):
             locked = [id_ for (id_,) in connection.execute(_LOCK_SHOPS.encode(), [shops])]
             if locked and counting.count_announced(connection, locked):

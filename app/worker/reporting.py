@@ -8,8 +8,9 @@ from app.counts.rollups import count_next, recount_next
 from app.worker.duty import Duty, OwnConnection
 
 EVERY = 1.0  # s
-# Visits come in several small batches: what has come within this time is counted together.
-_TOGETHER = 3.0  # s
+# Visits come in several small batches, which are counted together: of a shop that is quiet for a
+# while what it has sent, of a busy one what has come within a longer time.
+_QUIET, _LONGEST = 2.0, 5.0  # s
 
 
 class _Counting(Duty):
@@ -29,7 +30,7 @@ class Reporting(_Counting):
     name = "reporting"
 
     def step(self) -> float:
-        return 0.0 if count_next(self._own.get(), older_than=_TOGETHER) else EVERY
+        return 0.0 if count_next(self._own.get(), quiet=_QUIET, longest=_LONGEST) else EVERY
 
 
 class Recounting(_Counting):

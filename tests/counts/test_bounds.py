@@ -215,10 +215,10 @@ def test_others_are_counted_while_a_shop_is_rebuilt(database, database_url):
 
 def test_what_is_new_waits_a_moment_for_more_of_the_same_visits(database):
     store(database, visit("a", 1))
-    assert not count_next(database, older_than=60)
+    assert not count_next(database, quiet=60, longest=60)
     assert entered(database) == 0
     database.execute("UPDATE report_news SET written_at = now() - interval '61 s'")
-    assert count_next(database, older_than=60)
+    assert count_next(database, quiet=60, longest=60)
     assert entered(database) == 1
 
 

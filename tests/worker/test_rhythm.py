@@ -68,15 +68,30 @@ def test_only_an_outage_is_waited_out_by_the_one_who_stores():
         Consuming(NoConsumer(), Faulty(), Pauses()).run(Pauses())
 
 
-def test_what_came_within_three_seconds_is_counted_together(database_url, database):
+def wrote(database, *seconds_ago):
+    """An announcement each so long ago."""
+    database.execute("DELETE FROM report_news")
+    for number, seconds in enumerate(seconds_ago):
+        store(database, visit(f"v{number}", 1))
+        database.execute(
+            "UPDATE report_news SET written_at = %s WHERE id = (SELECT max(id) FROM report_news)",
+            [datetime.now(UTC) - timedelta(seconds=seconds)],
+        )
+
+
+def test_a_shop_is_counted_once_it_is_quiet_or_the_oldest_has_waited_five_seconds(
+    database_url, database
+):
     reporting = Reporting(lambda: connect(database_url, "tests"))
     with closing(reporting._own):
         assert reporting.step() == 1.0
-        store(database, visit("a", 1))
-        for seconds, pause in ((0, 1.0), (2, 1.0), (3.1, 0.0)):
-            written_at = datetime.now(UTC) - timedelta(seconds=seconds)
-            database.execute("UPDATE report_news SET written_at = %s", [written_at])
+        for ages, pause in (
+            ((0,), 1.0), ((1.5,), 1.0), ((2.1,), 0.0), ((4, 0), 1.0), ((5.1, 0), 0.0),
+            ((4, 2.1), 0.0),
+        ):  # fmt: skip
+            wrote(database, *ages)
             assert reporting.step() == pause
+            assert bool(database.execute("SELECT 1 FROM report_news").fetchone()) == (pause > 0)
         assert reporting.step() == 1.0
 
 
