@@ -228,7 +228,7 @@ def test_an_erasure_by_hand(calling, refusing, said, settings, monkeypatch):
 
 
 def test_the_reports(calling, refusing, said, settings, monkeypatch):
-    monkeypatch.setattr("app.worker.reporting._TOGETHER", 0.0)
+    monkeypatch.setattr("app.worker.reporting._QUIET", 0.0)
     post(calling(intake="store"), marked(event="product_page:page_view"))
     code = refusing("report_values")
     Reporting(lambda: connect(settings.database_url, "reporting")).run(Stop(4))

@@ -57,7 +57,7 @@ def beside(*steps):
 def test_it_stores_counts_and_leaves_nothing_behind(
     settings, caller, database, database_url, redis_client, said, monkeypatch
 ):
-    monkeypatch.setattr("app.worker.reporting._TOGETHER", 0.0)
+    monkeypatch.setattr("app.worker.reporting._QUIET", 0.0)
     before, seen = set(threading.enumerate()), {}
 
     def is_counted():
