@@ -36,7 +36,7 @@ _LOCK = 0x726570
 _RETRY_PAUSE = 0.05  # s
 _MOST_SHOPS = 100  # at once; a server has room for some thousand locks in all
 _MOST_WAITING = 1_000  # that one who counts looks at
-_MUCH = 1024 * 1024  # bytes of a shop's announcements that are worth counting by themselves
+_MUCH = counting.MOST  # bytes of a shop's announcements that wait for no more
 
 _WAITING = f"""
     SELECT shop_id, sum(size) FROM report_news GROUP BY shop_id

@@ -10,7 +10,7 @@ from app.worker.duty import Duty, OwnConnection
 EVERY = 1.0  # s
 # Visits come in several small batches, which are counted together: of a shop that is quiet for a
 # while what it has sent, of a busy one what has come within a longer time.
-_QUIET, _LONGEST = 2.0, 5.0  # s
+_QUIET, _LONGEST = 2.0, 4.0  # s
 
 
 class _Counting(Duty):
