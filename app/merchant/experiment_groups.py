@@ -37,15 +37,11 @@ def find(connection: Connection, shop: Shop, by: str, language: Language) -> Fou
     whole = in_both_arms(experiment, list(counts.days(*key, shop.now)), shop.now)
     groups = counts.groups(*key, BREAKDOWNS[by], shop.now)
     groups.pop(OTHERS, None)
-    for check in checks(whole, language):
-        if not check["ok"]:
-            return Found(len(groups), {}, check["words"])
+    if not whole.holds:
+        words = next(one["words"] for one in checks(whole, language) if not one["ok"])
+        return Found(len(groups), {}, words)
     all_ = {value: in_both_arms(experiment, sums, shop.now) for value, sums in groups.items()}
-    return Found(len(groups), {value: one for value, one in all_.items() if _is_enough(one)}, None)
-
-
-def _is_enough(numbers: Numbers) -> bool:
-    return all(check["ok"] for check in checks(numbers))
+    return Found(len(groups), {value: one for value, one in all_.items() if one.holds}, None)
 
 
 def compared(numbers: Numbers, among: int) -> dict[str, Any]:

@@ -46,6 +46,32 @@ class Numbers:
     def p_of_sizes(self) -> float:
         return sample_ratio(self.everybody - self.all_held_back, self.all_held_back, self.share)
 
+    @property
+    def is_in_proportion(self) -> bool:
+        return self.p_of_sizes >= _ALARM
+
+    @property
+    def is_unseen(self) -> bool:
+        return self.saw_widget <= _MOST_SEEN * self.all_held_back
+
+    @property
+    def is_long_enough(self) -> bool:
+        return self.days >= timedelta(days=FEWEST_DAYS)
+
+    @property
+    def has_enough_adds(self) -> bool:
+        return min(self.widget.added, self.holdout.added) >= FEWEST_ADDS
+
+    @property
+    def holds(self) -> bool:
+        """Every check, without the words: there may be many thousand groups."""
+        return (
+            self.has_enough_adds
+            and self.is_long_enough
+            and self.is_unseen
+            and self.is_in_proportion
+        )
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -122,7 +148,7 @@ def _in_proportion(numbers: Numbers, language: Language) -> dict[str, Any]:
         "wanted": language.percent(numbers.share),
         "p": f"{numbers.p_of_sizes:.2g}",
     }
-    if numbers.p_of_sizes >= _ALARM:
+    if numbers.is_in_proportion:
         return _check(
             OUT_OF_PROPORTION,
             _(
@@ -149,7 +175,7 @@ def _unseen(numbers: Numbers, language: Language) -> dict[str, Any]:
         "seen": language.number(numbers.saw_widget),
         "held_back": language.number(numbers.all_held_back),
     }
-    if numbers.saw_widget <= _MOST_SEEN * numbers.all_held_back:
+    if numbers.is_unseen:
         return _check(
             SEEN,
             _("Held-back visitors with events of the widget: %(seen)s of %(held_back)s.", **values),
@@ -169,7 +195,7 @@ def _long_enough(numbers: Numbers, language: Language) -> dict[str, Any]:
     _ = language.gettext
     days = numbers.days // timedelta(days=1)
     values = {"days": language.number(days), "needed": language.number(FEWEST_DAYS)}
-    if days >= FEWEST_DAYS:
+    if numbers.is_long_enough:
         return _check(TOO_SHORT, _("Days that are over: %(days)s. Needed: %(needed)s.", **values))
     if numbers.is_running:
         words = _("Too early to say: %(days)s of %(needed)s days are over.", **values)
@@ -186,7 +212,7 @@ def _enough_adds(numbers: Numbers, language: Language) -> dict[str, Any]:
         "holdout": language.number(holdout),
         "needed": language.number(FEWEST_ADDS),
     }
-    if min(widget, holdout) >= FEWEST_ADDS:
+    if numbers.has_enough_adds:
         return _check(
             TOO_FEW,
             _(
