@@ -32,12 +32,13 @@ def begin(database, days_ago=16):
 
 
 def visits(*, saw_widget=0):
-    """Days ago, but for five of each arm who look at a hat now and still wait."""
+    """On two days, but for five of each arm who look at a hat now and still wait."""
     for product, (visitors, *adds) in NUMBERS.items():
         for arm, added in zip((False, True), adds, strict=True):
             waiting = 5 * (product == "hat")
             for number, visitor in enumerate(people(arm, product)[: visitors + waiting]):
-                at = NOW - timedelta(days=9) if number < visitors else NOW - timedelta(hours=2)
+                ago = timedelta(days=8 + number % 2) if number < visitors else timedelta(hours=2)
+                at = NOW - ago
                 events = [(PAGE, at)] + [(CART_ADD, at + timedelta(minutes=1))] * (number < added)
                 events += [(BUTTON, at + timedelta(minutes=2))] * (arm and number < saw_widget)
                 yield batch(visitor, *events, product_id=product, device_class="mobile")
@@ -150,9 +151,15 @@ def test_with_a_filter_it_is_said_that_some_groups_differ_by_chance(merchant, te
 
 def test_the_days_are_a_table_too_the_latest_first(merchant, tested):
     page = text_of(merchant("/app"))
-    day = ENGLISH.day((NOW - timedelta(days=9)).date())
-    today = ENGLISH.day((NOW - timedelta(hours=2)).date())
-    assert f"Visitors Rate {today} 0 – 0 – {day} 290 58.3% 290 28.6%" in page
+    today, *days = (
+        ENGLISH.day((NOW - ago).date())
+        for ago in (timedelta(hours=2), timedelta(days=8), timedelta(days=9))
+    )
+    numbers = [
+        f"{day} 145 {rates}"
+        for day, rates in zip(days, ("58.6% 145 29.0%", "57.9% 145 28.3%"), strict=True)
+    ]
+    assert f"Visitors Rate {today} 0 – 0 – {' '.join(numbers)}" in page
 
 
 def test_of_a_long_experiment_the_page_has_the_latest_days_and_says_so():
