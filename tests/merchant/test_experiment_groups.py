@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.batch.arm import is_held_back
+from app.counts import values
+from app.counts.measures import Dimension
 from app.counts.period import find_shop
 from app.merchant import breakdown, curves, experiments
 from app.merchant.groups import Choice
@@ -31,9 +33,9 @@ def begin(database, days_ago=16):
         return experiments.start(database, SHOP, share=50, salt=SALT, begins=began)
 
 
-def visits(*, saw_widget=0):
+def visits(*, saw_widget=0, numbers=NUMBERS):
     """On two days, but for five of each arm who look at a hat now and still wait."""
-    for product, (visitors, *adds) in NUMBERS.items():
+    for product, (visitors, *adds) in numbers.items():
         for arm, added in zip((False, True), adds, strict=True):
             waiting = 5 * (product == "hat")
             for number, visitor in enumerate(people(arm, product)[: visitors + waiting]):
@@ -120,6 +122,27 @@ def test_what_is_wrong_with_the_whole_is_said_and_no_group_listed(
     assert (trial["of"], trial["enough"], trial["groups"]) == (3, 0, [])
     assert trial["answer"].startswith(words)
     assert text_of(merchant("/app", show="experiment")).count(words) == 3  # card, checks, groups
+
+
+def test_a_group_out_of_proportion_is_left_out_where_the_whole_is_in_proportion(
+    merchant, tested, database
+):
+    store(database, *visits(numbers={"bag": (100, 40, 40)}))
+    store(database, *list(visits(numbers={"cap": (100, 40, 40)}))[:140])  # of one arm 40
+    count_all(database)
+    trial = shown(merchant)["experiment"]
+    assert (trial["of"], trial["answer"]) == (5, None)
+    assert [group["value"] for group in trial["groups"]] == ["hat", "coat", "bag"]
+
+
+def test_products_beyond_those_by_name_are_no_group(merchant, database, monkeypatch):
+    monkeypatch.setitem(values.MOST, Dimension.PRODUCT, 1)
+    begin(database)
+    for product in ("coat", "hat"):
+        store(database, *visits(numbers={product: NUMBERS[product]}))
+        count_all(database)
+    trial = shown(merchant)["experiment"]
+    assert (trial["of"], [group["value"] for group in trial["groups"]]) == (1, ["coat"])
 
 
 def test_without_an_experiment_there_is_no_tab_for_it(merchant):
