@@ -103,8 +103,11 @@ def test_it_stores_counts_and_leaves_nothing_behind(
     assert 2 * MICRO in sums.values()  # events to a transaction
     assert redis_client.hgetall(keys.processes()) == {}
     assert redis_client.xinfo_consumers("{t0}:stream", keys.GROUP) == []
-    left = {one for one in set(threading.enumerate()) - before if one.is_alive()}
-    assert {one.name for one in left} <= {"store_0", "store_1", "store_2"}
+
+    def left():
+        return {one.name for one in set(threading.enumerate()) - before if one.is_alive()}
+
+    wait_until(lambda: left() <= {"store_0", "store_1", "store_2"})  # one takes a moment to end
     assert said("worker_started") == said("worker_stopped") == [("INFO",)]
 
     def names():
