@@ -47,7 +47,7 @@ def find(connection: Connection, shop: Shop, by: str, language: Language) -> Fou
 def compared(numbers: Numbers, among: int) -> dict[str, Any]:
     """The interval has its part of the mistakes, of so many that are looked at together."""
     widget, holdout = numbers.widget, numbers.holdout
-    low, high = difference_interval(widget, holdout, among) or (None, None)
+    low, high = difference_interval(widget, holdout, among) or (-1.0, 1.0)
     return {
         "widget": arm(widget, numbers.widget_waiting),
         "holdout": arm(holdout, numbers.holdout_waiting),

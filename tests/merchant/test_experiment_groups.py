@@ -136,6 +136,14 @@ def test_a_group_out_of_proportion_is_left_out_where_the_whole_is_in_proportion(
     assert [group["value"] for group in trial["groups"]] == ["hat", "coat", "bag"]
 
 
+def test_where_everybody_added_the_difference_may_be_any(merchant, tested, database):
+    store(database, *visits(numbers={"cap": (30, 30, 30)}))
+    count_all(database)
+    assert "cap 30 100.0% 30 100.0%" in text_of(merchant("/app", show="experiment"))
+    cap = shown(merchant)["experiment"]["groups"][-1]
+    assert (cap["value"], cap["low"], cap["high"]) == ("cap", -1, 1)
+
+
 def test_products_beyond_those_by_name_are_no_group(merchant, database, monkeypatch):
     monkeypatch.setitem(values.MOST, Dimension.PRODUCT, 1)
     begin(database)
