@@ -49,12 +49,12 @@ _LOCK_SHOPS = f"""
     WHERE pg_try_advisory_xact_lock({_LOCK}, shop_id)"""
 
 
-def count_new(connection: Connection, progress: Progress = lambda _: None) -> bool:
+def count_new(connection: Connection) -> bool:
     """Recount a shop that is marked, or count some of what is new; whether there may be more.
 
     psycopg.Error: nothing has changed, call again.
     """
-    return recount_next(connection, progress) or count_next(connection)
+    return recount_next(connection) or count_next(connection)
 
 
 def count_next(connection: Connection, *, quiet: float = 0.0, longest: float = 0.0) -> bool:
@@ -93,14 +93,14 @@ def _shares(waiting: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
         yield shops
 
 
-def recount_next(connection: Connection, progress: Progress = lambda _: None) -> bool:
+def recount_next(connection: Connection) -> bool:
     """Count anew what is marked of a shop; whether one was marked that nobody else counts."""
     shops = connection.execute(
         "SELECT shop_id FROM report_marks UNION"
         " SELECT shop_id FROM report_recounts WHERE definition <= %s ORDER BY 1",
         [COUNTED],
     )
-    return any(_recount(connection, shop_id, progress) for (shop_id,) in shops.fetchall())
+    return any(_recount(connection, shop_id) for (shop_id,) in shops.fetchall())
 
 
 def rebuild(connection: Connection, shop_id: int, progress: Progress = lambda _: None) -> None:
@@ -173,7 +173,7 @@ def try_lock(connection: Connection, shop_id: int) -> bool:
     return bool(is_ours)
 
 
-def _recount(connection: Connection, shop_id: int, progress: Progress) -> bool:
+def _recount(connection: Connection, shop_id: int, progress: Progress = lambda _: None) -> bool:
     """Whether it was this process's turn."""
     try:
         with connection.transaction():
